@@ -1,0 +1,33 @@
+# make repro | make test | make ui | make bench        PYTHON=python3.12 picks the interpreter of a new .venv
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+WORK := $(CURDIR)/.work
+
+.PHONY: repro test ui bench
+
+repro: .venv/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --cov=pipeline
+
+ui: .venv/installed
+	mkdir -p $(WORK)
+	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(WORK)/mlflow.db" --default-artifact-root "$(WORK)/mlartifacts"
+
+bench: .venv/installed
+	$(BIN)/python -m pipeline bench
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install -q -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@

@@ -1,0 +1,68 @@
+"""``python -m pipeline``: preset, doctor, evaluate, bench."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Offline model-based RL on logged datasets. `dvc repro` runs the pipeline.", no_args_is_help=True
+)
+
+
+@app.command()
+def preset(name: Annotated[str, typer.Argument(help="A file of pipeline/presets, without .yaml")]) -> None:
+    """Rewrite params.yaml from a preset, keeping its comments."""
+    from pipeline.cli.preset import apply_preset
+
+    for line in apply_preset(name, Path("params.yaml")):
+        typer.echo(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Versions, devices, stores and disk space."""
+    from pipeline.cli.doctor import examine
+
+    healthy = True
+    for finding in examine():
+        typer.echo(finding.line())
+        healthy = healthy and finding.good
+    if not healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="A policy bundle, such as data/policy/seed-0")],
+    episodes: Annotated[int, typer.Option(min=1)] = 10,
+    env_id: Annotated[str | None, typer.Option(help="Another environment than the one of the logs")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Run a policy bundle in its environment and print the raw returns."""
+    from pipeline.cli.evaluate import evaluate_bundle
+
+    for line in evaluate_bundle(bundle, episodes, env_id, seed):
+        typer.echo(line)
+
+
+@app.command()
+def bench() -> None:
+    """Measure the speed of models, learners and ingest."""
+    from pipeline.bench import main as run_bench
+
+    run_bench()
+
+
+def main() -> None:
+    """The CLI; what the user can mend is one line on stderr and exit code 1."""
+    try:
+        app()
+    except ValueError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What an environment meets: raw observations in, raw actions out, both numpy and in the environment's own units."""
+
+import math
+from pathlib import Path
+from typing import Any, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.bundle import BundleFacts, load_bundle
+from pipeline.interfaces import Filter, PolicyLearner
+
+RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
+
+
+class PolicyAgent:
+    """A policy and the filter that turns observations into its state; it keeps the state between calls."""
+
+    def __init__(self, policy: PolicyLearner, filter: Filter, facts: BundleFacts) -> None:
+        self.policy, self.filter, self.facts = policy, filter, facts
+        self.low, self.high = np.array(facts.action_low), np.array(facts.action_high)
+        self.obs_dim = sum(math.prod(shape) for shape in facts.obs_shapes.values())
+        self.action_dim = len(self.low)
+        self._state, self._action, self._first = torch.empty(0), torch.empty(0), torch.empty(0)
+
+    def reset(self, episodes: int) -> None:
+        """Start ``episodes`` episodes side by side."""
+        self._state = self.filter.initial(episodes)
+        self._action = torch.zeros(episodes, self.action_dim)
+        self._first = torch.ones(episodes)
+
+    @torch.no_grad()
+    def act(self, obs: RawObservation) -> NDArray[np.float64]:
+        """Actions "B A" for raw observations "B ...": the mode of the policy. Raises ValueError for another shape, or
+        for observations that are not finite."""
+        tensors = self._tensors(obs)
+        batch = len(next(iter(tensors.values())))
+        if batch != len(self._state):
+            raise ValueError(f"got {batch} observations for {len(self._state)} episodes; call reset({batch}) first")
+        self._state = self.filter.observe(self._state, self._action, tensors, self._first)
+        self._action, self._first = self.policy.act(self._state, None), torch.zeros(batch)
+        return self.low + (self._action.double().numpy() + 1) / 2 * (self.high - self.low)
+
+    def _tensors(self, obs: RawObservation) -> dict[str, Tensor]:
+        shapes = self.facts.obs_shapes
+        named = obs if isinstance(obs, Mapping) else {next(iter(shapes)): obs}
+        if set(named) != set(shapes):
+            raise ValueError(f"the policy expects observations {sorted(shapes)}, got {sorted(named)}")
+        arrays = {k: np.asarray(v, np.float32) for k, v in named.items()}
+        for key, array in arrays.items():
+            if list(array.shape[1:]) != list(shapes[key]):
+                raise ValueError(f"observation `{key}` has shape {array.shape}, expected (batch, *{shapes[key]})")
+            if not np.isfinite(array).all():
+                raise ValueError(f"observation `{key}` holds values that are not finite")
+        return {k: torch.from_numpy(a) for k, a in arrays.items()}
+
+
+class RandomAgent:
+    """Uniform over the action bounds, seeded."""
+
+    def __init__(self, low: list[float], high: list[float], seed: int) -> None:
+        self.low, self.high, self.rng = np.array(low), np.array(high), np.random.default_rng(seed)
+        self.action_dim = len(low)
+
+    def reset(self, episodes: int) -> None:
+        """Nothing is remembered from episode to episode."""
+
+    def act(self, obs: RawObservation) -> NDArray[np.float64]:
+        batch = len(next(iter(obs.values())) if isinstance(obs, Mapping) else obs)
+        return self.rng.uniform(self.low, self.high, (batch, self.action_dim))
+
+
+def load_agent(folder: Path | str) -> PolicyAgent:
+    """The agent in a policy bundle. Raises ValueError, naming the reason, for a bundle that cannot be trusted."""
+    learner, encoder, facts = load_bundle(folder)
+    agent = PolicyAgent(learner, encoder, facts)  # type: ignore[arg-type]
+    agent.reset(1)
+    return agent

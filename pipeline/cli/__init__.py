@@ -1,0 +1,1 @@
+"""The commands behind ``python -m pipeline``, one file each."""

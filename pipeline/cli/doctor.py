@@ -1,0 +1,93 @@
+"""``doctor``: what a run will find on this machine."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.tracking import store
+from pipeline.tracking.paths import main_project, work_dir
+from pipeline.tracking.provenance import PACKAGES, versions
+
+GIGABYTE = 1e9
+NEEDED_DISK = 2.0  # gigabytes: the default pipeline with its store and DVC's cache
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; ``good`` False makes the command fail."""
+
+    name: str
+    text: str
+    good: bool = True
+
+    def line(self) -> str:
+        return f"{'ok ' if self.good else 'BAD'} {self.name:<12} {self.text}"
+
+
+def examine() -> Iterator[Finding]:
+    """Every finding, in the order in which a run would meet it."""
+    good = sys.version_info >= (3, 11)
+    yield Finding("python", f"{platform.python_version()} at {sys.executable}, {platform.platform()}", good)
+    found = versions()
+    yield from (
+        Finding(name, found.get(name, "not installed; run `pip install -e .`"), name in found) for name in PACKAGES
+    )
+    checks: dict[str, Callable[[], str]] = {
+        "devices": _devices,
+        "params.yaml": _params,
+        "mlflow store": _mlflow,
+        "dvc cache": _dvc_cache,
+        "minari": _minari,
+        "disk": _disk,
+    }
+    for name, check in checks.items():
+        try:
+            yield Finding(name, check())
+        except (ValueError, OSError, ImportError) as error:
+            yield Finding(name, " ".join(str(error).split()), good=False)
+
+
+def _devices() -> str:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    others = ["mps"] if torch.backends.mps.is_available() else []
+    threads = f"cpu with {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return ", ".join([threads, *gpus, *others])
+
+
+def _params() -> str:
+    from pipeline.params import read_params
+    from pipeline.preflight import check
+
+    check(read_params(main_project() / "params.yaml"))
+    return "valid"
+
+
+def _mlflow() -> str:
+    uri = store.tracking_uri()
+    experiment = store.open_experiment(uri)
+    return f"{uri}, experiment `{store.experiment_name()}` ({experiment})"
+
+
+def _dvc_cache() -> str:
+    folder = main_project() / ".dvc"
+    if not folder.exists():
+        raise ValueError(f"{folder}: not found; run `dvc init` in the project's root")
+    return str(folder / "cache")
+
+
+def _minari() -> str:
+    folder = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+    return f"{folder}{'' if folder.exists() else ' (made at the first download)'}"
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(main_project()).free / GIGABYTE
+    if free < NEEDED_DISK:
+        raise ValueError(f"{free:.1f} GB free at {main_project()}; {NEEDED_DISK:.0f} GB are needed: free some space")
+    return f"{free:.1f} GB free, work folder {work_dir()}"

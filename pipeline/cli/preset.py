@@ -1,0 +1,81 @@
+"""``preset NAME``: an overlay of pipeline/presets written into params.yaml, where it can be seen and changed."""
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.params import did_you_mean
+from pipeline.tracking.paths import main_project
+
+PRESETS = Path(__file__).parents[1] / "presets"
+REPLACED = ("dataset",)  # sources have different keys, so an old block must not shine through
+
+
+def apply_preset(name: str, params_file: Path) -> list[str]:
+    """Write the preset ``name`` into ``params_file`` and return what changed, one line a value.
+
+    Raises ValueError for an unknown preset or a params file that is missing or broken.
+    """
+    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise ValueError(f"preset `{name}` is unknown{hint}; presets: {', '.join(known)}")
+    text = (PRESETS / f"{name}.yaml").read_text().replace("${DATA}", str(data_folder()))
+    yaml = _round_trip()
+    params = _load(yaml, params_file)
+    changes = _merge(params, yaml.load(text) or {}, "")
+    temporary = params_file.with_suffix(".yaml.new")
+    with temporary.open("w") as file:
+        yaml.dump(params, file)
+    temporary.replace(params_file)
+    return changes or [f"{params_file} already is preset `{name}`"]
+
+
+def data_folder() -> Path:
+    """``OFFLINE_RL_DATA``, else ../shared/data; absolute, so that DVC's temporary copies find it too."""
+    return (main_project() / (os.environ.get("OFFLINE_RL_DATA") or "../shared/data")).resolve()
+
+
+def _round_trip() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _load(yaml: YAML, path: Path) -> Any:
+    if not path.exists():
+        raise ValueError(f"{path}: not found; run from the project's root")
+    try:
+        return yaml.load(path)
+    except Exception as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _merge(base: MutableMapping[str, Any], overlay: MutableMapping[str, Any], where: str) -> list[str]:
+    changes = []
+    for key, value in overlay.items():
+        old = base.get(key)
+        if isinstance(value, MutableMapping) and isinstance(old, MutableMapping) and where + key not in REPLACED:
+            changes += _merge(old, value, f"{where}{key}.")
+        elif old != value:
+            changes.append(f"{where}{key}: {_short(old)} -> {_short(value)}")
+            base[key] = _with_tail(old, value)
+    return changes
+
+
+def _with_tail(old: Any, new: Any) -> Any:
+    """``new`` with the comment lines that stand after ``old``: ruamel keeps those of the next block there."""
+    if isinstance(old, MutableMapping) and isinstance(new, MutableMapping) and old and new:
+        tail = old.ca.items.get(list(old)[-1])  # type: ignore[attr-defined]
+        if tail is not None:
+            new.ca.items.setdefault(list(new)[-1], tail)  # type: ignore[attr-defined]
+    return new
+
+
+def _short(value: Any) -> str:
+    return "{...}" if isinstance(value, MutableMapping) else "(none)" if value is None else str(value)

@@ -1,0 +1,47 @@
+"""What every source hands over: facts about a log, and its episodes in order."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One logged episode of T steps, in the log's own units.
+
+    ``terminated`` tells a true end of the task from a time limit or a cut. ``held_out`` None leaves the split to
+    :func:`pipeline.data.writer.write_dataset`.
+    """
+
+    obs: dict[str, np.ndarray]  # each [T+1, ...]
+    action: np.ndarray  # [T, A]
+    reward: np.ndarray  # [T]
+    terminated: bool
+    held_out: bool | None = None
+
+
+@dataclass(frozen=True)
+class LoggedData:
+    """A log about to be stored. ``place`` is the file or dataset that messages name; ``size`` is the expected number of
+    bytes once stored; ``minari`` is a Minari root to keep beside the prepared arrays."""
+
+    place: str
+    source: str
+    episodes: Iterable[Episode]
+    action_low: list[float] | None = None
+    action_high: list[float] | None = None
+    obs_names: dict[str, list[str]] = field(default_factory=dict)
+    env_id: str | None = None
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    max_episode_steps: int | None = None
+    ref_min_score: float | None = None
+    ref_max_score: float | None = None
+    ref_source: str | None = None
+    licence: str | None = None
+    dropped: int = 0
+    warnings: list[str] = field(default_factory=list)
+    size: int = 0
+    minari: "tempfile.TemporaryDirectory[str] | None" = None

@@ -1,0 +1,8 @@
+"""Where logs come from. ``SOURCES[name](config).read()`` gives :class:`pipeline.data.logged.LoggedData`."""
+
+from pipeline.data.sources.collect import Collect
+from pipeline.data.sources.d4rl_hdf5 import D4rlHdf5
+from pipeline.data.sources.minari import Minari
+from pipeline.data.sources.npz import Npz
+
+SOURCES = {"minari": Minari, "d4rl_hdf5": D4rlHdf5, "npz": Npz, "collect": Collect}

@@ -1,0 +1,180 @@
+"""What the sources share: the common options, and how facts from params, file and environment are combined."""
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.data.logged import Episode, LoggedData
+from pipeline.data.references import reference_scores
+
+if TYPE_CHECKING:
+    import tempfile
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Options of every source. ``held_out_path`` equal to ``path`` splits by ``held_out_fraction``; another file of the
+    same layout is the held-out split. Bounds null: ask the file, then the environment, else infer with a warning.
+    References null: the file's metadata, then the D4RL table."""
+
+    path: str
+    held_out_path: str
+    name: str | None = None
+    env_id: str | None = None
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    action_low: list[float] | None = None
+    action_high: list[float] | None = None
+    ref_min_score: float | None = None
+    ref_max_score: float | None = None
+    licence: str | None = None
+    held_out_fraction: float = 0.1
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out_fraction < 1:
+            raise ValueError(f"held_out_fraction {self.held_out_fraction} must lie between 0 and 1")
+        if (self.ref_min_score is None) != (self.ref_max_score is None):
+            raise ValueError("give both ref_min_score and ref_max_score, or neither")
+
+    @property
+    def title(self) -> str:
+        """What the dataset is called when params give no name."""
+        return Path(self.path).stem
+
+    @property
+    def parts(self) -> list[tuple[Path, bool | None]]:
+        """The files to read, each with its place in the split."""
+        if Path(self.path) == Path(self.held_out_path):
+            return [(Path(self.path), None)]
+        return [(Path(self.path), False), (Path(self.held_out_path), True)]
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a log says about itself."""
+
+    obs_dim: int | None = None
+    obs_names: dict[str, list[str]] = field(default_factory=dict)
+    action_low: list[float] | None = None
+    action_high: list[float] | None = None
+    env_id: str | None = None
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    max_episode_steps: int | None = None
+    references: tuple[float, float] | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class EnvironmentFacts:
+    obs_dim: int | None = None
+    bounds: tuple[list[float], list[float]] | None = None
+    max_episode_steps: int | None = None
+
+
+def combine(
+    config: SourceConfig,
+    source: str,
+    facts: FileFacts,
+    episodes: Iterable[Episode],
+    dropped: int,
+    warnings: list[str],
+    size: int,
+    minari: "tempfile.TemporaryDirectory[str] | None" = None,
+) -> LoggedData:
+    """Params first, then the file, then the environment. Raises ValueError when the environment named in params cannot
+    be made or does not fit the log."""
+    env, problem = _environment_facts(config, facts)
+    low, high = _bounds(config, facts, env)
+    references, ref_source = _references(config, facts)
+    return LoggedData(
+        place=config.path,
+        source=source,
+        episodes=episodes,
+        action_low=low,
+        action_high=high,
+        obs_names=facts.obs_names,
+        env_id=config.env_id or facts.env_id,
+        env_kwargs=config.env_kwargs or facts.env_kwargs,
+        max_episode_steps=facts.max_episode_steps or env.max_episode_steps,
+        ref_min_score=references[0] if references else None,
+        ref_max_score=references[1] if references else None,
+        ref_source=ref_source,
+        licence=config.licence or facts.licence,
+        dropped=dropped,
+        warnings=[*warnings, *problem],
+        size=size,
+        minari=minari,
+    )
+
+
+def existing(path: Path, param: str = "path") -> Path:
+    """Raises ValueError when ``path`` does not exist."""
+    if not path.exists():
+        raise ValueError(f"{path}: not found; correct `dataset.{param}` in params.yaml")
+    return path
+
+
+def finite_bounds(low: Any, high: Any) -> tuple[list[float], list[float]] | None:
+    """Bounds of a Box as lists, or None when any of them is infinite: an infinite bound declares nothing."""
+    low, high = np.ravel(low).astype(float), np.ravel(high).astype(float)
+    return (low.tolist(), high.tolist()) if np.isfinite([low, high]).all() else None
+
+
+def _environment_facts(config: SourceConfig, facts: FileFacts) -> tuple[EnvironmentFacts, list[str]]:
+    env_id = config.env_id or facts.env_id
+    if env_id is None:
+        return EnvironmentFacts(), []
+    try:
+        env = _ask_environment(env_id, config.env_kwargs or facts.env_kwargs)
+    except Exception as error:  # an environment may raise anything while it is made
+        reason = " ".join(str(error).split())
+        if config.env_id is not None:
+            raise ValueError(f"params.yaml: `dataset.env_id: {env_id}` cannot be made: {reason}") from None
+        return EnvironmentFacts(), [f"{env_id} cannot be made here ({reason}): the policy is evaluated without it"]
+    if None not in (env.obs_dim, facts.obs_dim) and env.obs_dim != facts.obs_dim:
+        raise ValueError(
+            f"{config.path}: observations have {facts.obs_dim} features, {env_id} has {env.obs_dim}; "
+            "correct `dataset.env_id` or `dataset.env_kwargs`"
+        )
+    return env, []
+
+
+def _ask_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentFacts:
+    import gymnasium
+
+    if "mujoco" in str(gymnasium.spec(env_id).entry_point) and importlib.util.find_spec("mujoco"):
+        import mujoco
+
+        mujoco.set_mju_user_warning(lambda message: None)  # HalfCheetah's would drop a MUJOCO_LOG.TXT
+    env = gymnasium.make(env_id, **env_kwargs)
+    obs_space, action_space = env.observation_space, env.action_space
+    env.close()
+    bounds = None
+    if isinstance(action_space, gymnasium.spaces.Box):
+        bounds = finite_bounds(action_space.low, action_space.high)
+    flat = isinstance(obs_space, gymnasium.spaces.Box) and len(obs_space.shape) == 1
+    obs_dim = obs_space.shape[0] if flat and obs_space.shape is not None else None
+    return EnvironmentFacts(obs_dim, bounds, env.spec.max_episode_steps if env.spec else None)
+
+
+def _bounds(
+    config: SourceConfig, facts: FileFacts, env: EnvironmentFacts
+) -> tuple[list[float] | None, list[float] | None]:
+    if config.action_low is not None or config.action_high is not None:
+        return config.action_low, config.action_high
+    if facts.action_low is not None:
+        return facts.action_low, facts.action_high
+    return env.bounds or (None, None)
+
+
+def _references(config: SourceConfig, facts: FileFacts) -> tuple[tuple[float, float] | None, str | None]:
+    if config.ref_min_score is not None and config.ref_max_score is not None:
+        return (config.ref_min_score, config.ref_max_score), "params.yaml"
+    if facts.references is not None:
+        return facts.references, "dataset metadata"
+    table = reference_scores(config.env_id or facts.env_id)
+    return table, "D4RL table" if table else None

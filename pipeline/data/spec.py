@@ -1,0 +1,82 @@
+"""The facts of a prepared dataset, as they travel through the pipeline and into bundles."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Statistics are of the train split: observations over every row, final ones included; rewards over steps.
+
+    ``action_low`` and ``action_high`` are the log's own units; stored actions are in [-1, 1]. ``obs_std`` is raw: a
+    constant feature has 0. ``dropped`` counts steps the log held but whose next observation it lacked.
+    """
+
+    schema_version: int
+    name: str
+    source: str
+    obs_shapes: dict[str, list[int]]
+    obs_names: dict[str, list[str]]
+    action_dim: int
+    action_kind: str
+    action_low: list[float]
+    action_high: list[float]
+    action_bounds: str  # "declared" or "inferred"
+    env_id: str | None
+    env_kwargs: dict[str, Any]
+    max_episode_steps: int | None
+    ref_min_score: float | None
+    ref_max_score: float | None
+    ref_source: str | None
+    transitions: int
+    episodes: int
+    held_out_episodes: int
+    dropped: int
+    terminals: int
+    reward_min: float
+    reward_max: float
+    reward_mean: float
+    reward_std: float
+    obs_min: dict[str, list[float]]
+    obs_max: dict[str, list[float]]
+    obs_mean: dict[str, list[float]]
+    obs_std: dict[str, list[float]]
+    constant_features: dict[str, list[int]]
+    licence: str | None
+    digest: str
+    warnings: list[str]
+
+    @property
+    def obs_dim(self) -> int:
+        """Length of one flat observation: every key, in sorted order."""
+        return sum(len(self.obs_mean[key]) for key in self.obs_keys)
+
+    @property
+    def obs_keys(self) -> list[str]:
+        return sorted(self.obs_shapes)
+
+
+def write_spec(spec: DatasetSpec, file: Path) -> None:
+    file.write_text(json.dumps(dataclasses.asdict(spec), indent=2, allow_nan=False) + "\n")
+
+
+def read_spec(file: Path) -> DatasetSpec:
+    """Raises ValueError when the file is damaged or was written by a newer version of this project."""
+    try:
+        facts = json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{file}: not valid JSON; run `dvc repro ingest` to write the dataset again") from None
+    version = facts.get("schema_version") if isinstance(facts, dict) else None
+    if not isinstance(version, int):
+        raise ValueError(f"{file}: no schema_version; run `dvc repro ingest` to write the dataset again")
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update this project")
+    try:
+        return DatasetSpec(**facts)
+    except TypeError as error:
+        raise ValueError(f"{file}: {error}; run `dvc repro ingest` to write the dataset again") from None

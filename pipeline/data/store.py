@@ -1,0 +1,112 @@
+"""The prepared dataset on disk: memory-mapped arrays by episode, a spec, and a split by episode.
+
+``obs.<key>.npy``, ``action.npy``, ``reward.npy`` and ``terminal.npy`` are aligned and have sum(T_i + 1) rows: row r
+holds an observation and the action, reward and terminal of the step that leaves it. The last row of an episode holds
+its final observation alone (action 0, reward 0, terminal False). ``offsets.npy`` "E+1" bounds the episodes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.data.spec import SCHEMA_VERSION, DatasetSpec, read_spec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SPLITS = ("train", "held_out", "all")
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """``obs`` maps a key to float32 [R, ...]; ``action`` [R, A] in [-1, 1]; ``reward`` [R]; ``terminal`` bool [R];
+    ``offsets`` int64 [E+1]; ``held_out`` bool [E]."""
+
+    spec: DatasetSpec
+    obs: dict[str, np.ndarray]
+    action: np.ndarray
+    reward: np.ndarray
+    terminal: np.ndarray
+    offsets: np.ndarray
+    held_out: np.ndarray
+
+    def episodes(self, split: str) -> np.ndarray:
+        """Indices of the episodes in a split, int64."""
+        assert split in SPLITS, split
+        chosen = np.ones_like(self.held_out) if split == "all" else self.held_out == (split == "held_out")
+        return np.flatnonzero(chosen)
+
+    def windows(self, split: str, length: int) -> np.ndarray:
+        """Every row from which ``length`` consecutive real steps lie inside one episode, int64."""
+        assert length >= 1
+        chosen = self.episodes(split)
+        first, count = self.offsets[chosen], self.episode_lengths(split) - length + 1
+        count = np.maximum(count, 0)
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        return np.repeat(first, count) + within
+
+    def steps(self, split: str) -> np.ndarray:
+        """Row of every real transition, int64; its next observation stands in row + 1."""
+        return self.windows(split, 1)
+
+    def flat_obs(self, rows: np.ndarray) -> np.ndarray:
+        """Observations of ``rows`` as float32 "n O": all keys, flattened and concatenated in sorted order."""
+        parts = [np.asarray(self.obs[key][rows], np.float32).reshape(len(rows), -1) for key in self.spec.obs_keys]
+        return np.concatenate(parts, axis=1)
+
+    def transitions(self, split: str) -> "dict[str, Tensor]":
+        """obs "B O", action "B A", reward "B", next_obs "B O", terminal "B" (1.0 at a true end), all float32."""
+        import torch
+
+        rows = self.steps(split)
+        arrays = {
+            "obs": self.flat_obs(rows),
+            "action": self.action[rows],
+            "reward": self.reward[rows],
+            "next_obs": self.flat_obs(rows + 1),
+            "terminal": self.terminal[rows].astype(np.float32),
+        }
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    def episode_lengths(self, split: str) -> np.ndarray:
+        """Real steps of each episode of a split, int64."""
+        return (np.diff(self.offsets) - 1)[self.episodes(split)]
+
+    def episode_returns(self, split: str) -> np.ndarray:
+        """Undiscounted return of each episode of a split, float64."""
+        returns = np.add.reduceat(self.reward.astype(np.float64), self.offsets[:-1])
+        return returns[self.episodes(split)]
+
+
+def open_dataset(folder: Path | str) -> PreparedDataset:
+    """The dataset in ``folder``, memory-mapped. Raises ValueError when missing, damaged or from a newer version."""
+    folder = Path(folder)
+    if not (folder / "spec.json").exists():
+        raise ValueError(f"{folder}: no prepared dataset; run `dvc repro ingest`")
+    spec = read_spec(folder / "spec.json")
+    load = {name: _load(folder / f"{name}.npy") for name in ("action", "reward", "terminal", "offsets", "held_out")}
+    obs = {key: _load(folder / f"obs.{key}.npy") for key in spec.obs_keys}
+    for name, array in {**{f"obs.{k}": v for k, v in obs.items()}, **load}.items():
+        expected = {"offsets": spec.episodes + 1, "held_out": spec.episodes}
+        _check_rows(folder / f"{name}.npy", array, expected.get(name, spec.transitions + spec.episodes))
+    offsets, held_out = np.array(load["offsets"]), np.array(load["held_out"])
+    return PreparedDataset(spec, obs, load["action"], load["reward"], load["terminal"], offsets, held_out)
+
+
+def _load(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(f"{file}: missing; run `dvc repro ingest` to write the dataset again") from None
+    except (ValueError, EOFError, OSError):
+        raise ValueError(f"{file}: truncated or corrupt; run `dvc repro ingest` to write the dataset again") from None
+
+
+def _check_rows(file: Path, array: np.ndarray, rows: int) -> None:
+    if len(array) != rows:
+        raise ValueError(f"{file}: {len(array)} rows, expected {rows}; run `dvc repro ingest` to write it again")
+
+
+__all__ = ["SCHEMA_VERSION", "SPLITS", "DatasetSpec", "PreparedDataset", "open_dataset"]

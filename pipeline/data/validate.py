@@ -1,0 +1,128 @@
+"""Checks on logs. Defects raise ValueError naming the file, the place and the fix; oddities become warnings that say
+what was done."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.logged import Episode
+from pipeline.params import did_you_mean
+
+BOUND_TOLERANCE = 1e-4  # share of the range: float32 rounding of a declared bound is no defect
+
+
+def arrays_of(episode: Episode) -> dict[str, np.ndarray]:
+    """Every array of an episode by the name that messages use."""
+    obs = {f"obs {key}": value for key, value in episode.obs.items()}
+    return {**obs, "action": episode.action, "reward": episode.reward}
+
+
+def check_column(place: str, name: str, columns: list[str], param: str) -> None:
+    """Raises ValueError when a file lacks a column; ``param`` is the key of params.yaml that names it."""
+    if name not in columns:
+        raise ValueError(f"{place}: no column `{name}`{did_you_mean(name, columns)}; set `dataset.{param}` to its name")
+
+
+def check_episode(place: str, index: int, episode: Episode, first: Episode) -> None:
+    """Shapes, dtypes and agreement with the first episode. Raises ValueError."""
+    where = f"{place}: episode {index}"
+    steps = len(episode.action)
+    if steps == 0:
+        raise ValueError(f"{where}: empty (0 steps); remove it from the log")
+    for name, array in arrays_of(episode).items():
+        _check_array(where, name, array, steps + 1 if name.startswith("obs ") else steps)
+    if episode.reward.ndim != 1:
+        raise ValueError(f"{where}, reward: shape {list(episode.reward.shape)}, expected one number a step")
+    if set(episode.obs) != set(first.obs):
+        raise ValueError(f"{where}: observation keys {sorted(episode.obs)}, but episode 0 has {sorted(first.obs)}")
+    for name, array in arrays_of(episode).items():
+        expected = arrays_of(first)[name].shape[1:]
+        if array.shape[1:] != expected:
+            shapes = f"{list(array.shape[1:])} a step, but episode 0 has {list(expected)}"
+            raise ValueError(f"{where}, {name}: shape {shapes}; fix the log")
+
+
+def check_column_kind(place: str, name: str, column: np.ndarray) -> None:
+    """Raises ValueError for anything but numbers, one or one vector a row."""
+    if column.dtype.kind not in "fiub":
+        raise ValueError(f"{place}: `{name}` has dtype {column.dtype}, expected numbers; convert it to float32")
+    if column.ndim > 2:
+        raise ValueError(
+            f"{place}: `{name}` is {list(column.shape)}, expected [rows, features]; images are not supported yet"
+        )
+
+
+def _check_array(where: str, name: str, array: np.ndarray, rows: int) -> None:
+    check_column_kind(where, name, array)
+    if len(array) != rows:
+        raise ValueError(f"{where}, {name}: {len(array)} rows, expected {rows} (one more observation than actions)")
+    if array.ndim == 1 and name != "reward":
+        raise ValueError(f"{where}, {name}: shape {list(array.shape)}, expected [rows, features]")
+
+
+def check_finite(place: str, index: int, episode: Episode) -> None:
+    """Raises ValueError at the first value that is NaN or infinite, or does not fit float32."""
+    for name, array in arrays_of(episode).items():
+        if not np.isfinite(array).all():
+            at = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+            value = array[tuple(at)]
+            raise ValueError(f"{place}: episode {index}, {name}{at}: {value}; repair or remove the episode")
+
+
+def check_bounds(place: str, index: int, action: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """Raises ValueError at the first action outside the declared bounds ("T A" against "A")."""
+    slack = BOUND_TOLERANCE * (high - low) + 1e-6 * np.maximum(abs(low), abs(high))
+    outside = (action < low - slack) | (action > high + slack)
+    if outside.any():
+        t, a = (int(i) for i in np.argwhere(outside)[0])
+        raise ValueError(
+            f"{place}: episode {index}, action[{t}, {a}] = {action[t, a]:g} lies outside the declared bounds "
+            f"[{low[a]:g}, {high[a]:g}]; correct `dataset.action_low` and `dataset.action_high`"
+        )
+
+
+def check_action_range(place: str, low: list[float] | None, high: list[float] | None, action_dim: int) -> None:
+    """Raises ValueError for bounds that are incomplete, of the wrong length, infinite or empty."""
+    if low is None or high is None:
+        raise ValueError(f"{place}: give both `dataset.action_low` and `dataset.action_high`, or neither")
+    if len(low) != action_dim or len(high) != action_dim:
+        raise ValueError(f"{place}: {len(low)} and {len(high)} action bounds for {action_dim} actions; give one each")
+    for a, (lower, upper) in enumerate(zip(low, high, strict=True)):
+        if not (np.isfinite([lower, upper]).all() and lower < upper):
+            raise ValueError(
+                f"{place}: action {a} has bounds [{lower:g}, {upper:g}]; set finite `dataset.action_low` < "
+                "`dataset.action_high`"
+            )
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Raises ValueError when the file system of ``folder`` lacks ``needed`` bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(f"{folder}: needs {needed >> 20} MiB, {free >> 20} MiB are free; make room and run again")
+
+
+def content_hash(episode: Episode) -> bytes:
+    """Equal for episodes that are exact copies of each other."""
+    digest = hashlib.blake2b(digest_size=16)
+    for _, array in sorted(arrays_of(episode).items()):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
+
+
+def oddities(lengths: np.ndarray, copies: int, constant: list[str], equal_rewards: bool) -> list[str]:
+    """Warnings about a log that is stored anyway; ``constant`` holds the names of features that never change."""
+    found = []
+    if copies:
+        found.append(f"{copies} episodes are exact copies of earlier ones: kept, on the first one's side of the split")
+    if single := int((lengths == 1).sum()):
+        found.append(f"{single} episodes have a single step: kept, but no multi-step window starts in them")
+    if constant:
+        shown = ", ".join(constant[:8]) + (" ..." if len(constant) > 8 else "")
+        done = "kept, with scale 1, outside loss and penalty, copied by the model"
+        found.append(f"constant in the train split: {shown}: {done}")
+    if equal_rewards:
+        found.append("all rewards of the train split are equal: kept, but every policy is then equally good")
+    return found

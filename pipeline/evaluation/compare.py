@@ -1,0 +1,84 @@
+"""Learned policy, baseline, logs and chance side by side; and the world model's promise beside what came of it."""
+
+from typing import Any, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.agents import PolicyAgent
+from pipeline.data.store import DatasetSpec, PreparedDataset
+from pipeline.evaluation import EvaluationConfig
+from pipeline.evaluation.episodes import ArrayAgent, run_episodes
+from pipeline.evaluation.imagined import imagined_returns
+from pipeline.evaluation.statistics import summary
+from pipeline.imagination import Imagination
+from pipeline.randomness import generator
+from pipeline.standardise import StandardEncoder
+from pipeline.uncertainty import Penalty
+
+Array = NDArray[np.float64]
+SCHEMA_VERSION = 1
+
+
+def real_of(
+    agents: Sequence[ArrayAgent], spec: DatasetSpec, config: EvaluationConfig, max_steps: int | None = None
+) -> Array:
+    """Raw returns "S E" of each agent's episodes, cut after ``max_steps`` when given."""
+    assert spec.env_id is not None
+    limit = config.max_steps if max_steps is None else max_steps
+    results = [
+        run_episodes(a, spec.env_id, spec.env_kwargs, config.episodes, config.seed, config.env_batch, limit)
+        for a in agents
+    ]
+    return np.stack([r.returns for r in results])
+
+
+def first_states(dataset: PreparedDataset, encoder: StandardEncoder, config: EvaluationConfig) -> Tensor:
+    """States "B Z" at the start of held-out episodes, drawn with replacement."""
+    firsts = torch.from_numpy(dataset.offsets[dataset.episodes("held_out")])
+    draws = generator(config.seed, "evaluate", "starts")
+    rows = firsts[torch.randint(len(firsts), (config.imagined_starts,), generator=draws)]
+    return encoder.encode(torch.from_numpy(dataset.flat_obs(rows.numpy())))
+
+
+def imagined_of(agents: Sequence[PolicyAgent], models: Sequence[Any], starts: Tensor, config: EvaluationConfig) -> Array:
+    """Imagined returns "S N" of each seed's policy in that seed's own model."""
+    rows = []
+    for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
+        draws = generator(config.seed, "evaluate", "imagined", i)
+        imagination = Imagination(model, Penalty("ensemble_std"))
+        rows.append(imagined_returns(imagination, agent.policy, starts, config.imagined_horizon, draws))
+    return torch.stack(rows).double().numpy()
+
+
+def scores_of(
+    returns: dict[str, Array],
+    imagined: Array,
+    real_prefix: Array | None,
+    spec: DatasetSpec,
+    config: EvaluationConfig,
+    seeds: list[int],
+) -> dict[str, Any]:
+    """The contents of ``reports/metrics/evaluate.json``; what could not be measured is null."""
+
+    def score(name: str) -> dict[str, Any] | None:
+        if name not in returns:
+            return None
+        return summary(returns[name], spec.ref_min_score, spec.ref_max_score, config.bootstrap)
+
+    promised, real = float(imagined.mean()), None if real_prefix is None else float(real_prefix.mean())
+    note = "no environment: real returns could not be measured" if spec.env_id is None else None
+    basis = "undiscounted return of the policy's first steps: imagined from held-out first states, real from resets"
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "environment": spec.env_id,
+        "note": note,
+        "scores": {name: score(name) for name in ("policy", "logged", "bc", "random")},
+        "imagined_return": promised,
+        "real_return": real,
+        "exploitation_gap": None if real is None else promised - real,
+        "imagination": {"horizon": config.imagined_horizon, "starts": config.imagined_starts, "basis": basis},
+        "seeds": seeds,
+    }

@@ -1,0 +1,142 @@
+"""An agent in a real environment: whole episodes, raw returns."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from numpy.typing import NDArray
+
+
+class ArrayAgent(Protocol):
+    """What runs here. An agent that has ``obs_dim`` and ``action_dim`` is checked against the environment first."""
+
+    def reset(self, episodes: int) -> None: ...
+
+    def act(self, obs: NDArray[Any]) -> NDArray[Any]:
+        """Raw observations "B ..." in, actions "B A" in the environment's own units out."""
+
+
+@dataclass(frozen=True)
+class EpisodeResults:
+    returns: NDArray[np.float64]  # "N", undiscounted
+    lengths: NDArray[np.int64]  # "N", steps
+
+
+class OneEpisode(gymnasium.Wrapper):  # type: ignore[type-arg]
+    """Stands still after its episode until it is reset with a seed, so a finished environment costs nothing while the
+    others of its batch go on."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self.last_obs, _ = self.env.reset(seed=seed, options=options)
+        self.over = seed is None
+        return self.last_obs, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.over:
+            return self.last_obs, 0.0, False, False, {}
+        self.last_obs, reward, terminated, truncated, _ = self.env.step(action)
+        self.over = terminated or truncated
+        return self.last_obs, float(reward), terminated, truncated, {}
+
+
+def run_episodes(
+    agent: ArrayAgent,
+    env_id: str,
+    env_kwargs: Mapping[str, Any] | None,
+    episodes: int,
+    seed: int,
+    env_batch: int = 25,
+    max_steps: int | None = None,
+) -> EpisodeResults:
+    """``episodes`` full episodes, episode i seeded ``seed + i``, so ``env_batch`` changes speed but not results (beyond
+    the rounding of the agent's own batched arithmetic).
+
+    Raises ValueError when the environment cannot be made, has no end, or does not fit the agent.
+    """
+    width = min(env_batch, episodes)
+    envs = make_environments(env_id, env_kwargs or {}, width, max_steps)
+    try:
+        check_spaces(envs, agent, env_id)
+        batches = [run_batch(agent, envs, seed, range(i, min(i + width, episodes))) for i in range(0, episodes, width)]
+    finally:
+        envs.close()
+    return EpisodeResults(np.concatenate([b.returns for b in batches]), np.concatenate([b.lengths for b in batches]))
+
+
+def run_batch(agent: ArrayAgent, envs: SyncVectorEnv, seed: int, numbers: range) -> EpisodeResults:
+    """The episodes ``numbers`` side by side; environments beyond them stand still."""
+    count, width = len(numbers), envs.num_envs
+    obs, _ = envs.reset(seed=[seed + i for i in numbers] + [None] * (width - count))
+    agent.reset(width)
+    returns, lengths, running = np.zeros(width), np.zeros(width, np.int64), np.arange(width) < count
+    while running.any():
+        obs, reward, terminated, truncated, _ = envs.step(_checked_action(agent.act(obs), envs))
+        returns += np.where(running, reward, 0.0)
+        lengths += running
+        running &= ~(terminated | truncated)
+    return EpisodeResults(returns[:count], lengths[:count])
+
+
+def make_environments(env_id: str, env_kwargs: Mapping[str, Any], count: int, max_steps: int | None) -> SyncVectorEnv:
+    """``count`` copies side by side. Raises ValueError that names the fix when one cannot be made or never ends."""
+
+    def make() -> gymnasium.Env[Any, Any]:
+        return OneEpisode(gymnasium.make(env_id, max_episode_steps=max_steps, **env_kwargs))
+
+    try:
+        spec = gymnasium.spec(env_id)
+        _quiet_mujoco(str(spec.entry_point))
+        envs = SyncVectorEnv([make] * count, autoreset_mode=AutoresetMode.NEXT_STEP)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise ValueError(f"environment {env_id}: a package is missing: {_one_line(error)}") from None
+    except (gymnasium.error.Error, ImportError) as error:
+        fix = "install the package that registers it, or set dataset.env_id to null"
+        raise ValueError(f"environment {env_id}: cannot be made: {_one_line(error)}; {fix}") from None
+    except TypeError as error:
+        raise ValueError(f"environment {env_id}: dataset.env_kwargs do not fit: {_one_line(error)}") from None
+    if max_steps is None and envs.envs[0].spec is not None and envs.envs[0].spec.max_episode_steps is None:
+        envs.close()
+        raise ValueError(f"environment {env_id}: has no time limit; set evaluation.max_steps")
+    return envs
+
+
+def check_spaces(envs: SyncVectorEnv, agent: ArrayAgent, env_id: str) -> None:
+    """Raises ValueError unless both spaces are boxes of the sizes that the agent tells."""
+    spaces = {"obs_dim": envs.single_observation_space, "action_dim": envs.single_action_space}
+    for name, space in spaces.items():
+        kind = name.removesuffix("_dim")
+        if not isinstance(space, gymnasium.spaces.Box):
+            raise ValueError(f"environment {env_id}: {kind} space {space} is not a Box; choose another dataset.env_id")
+        expected, found = getattr(agent, name, None), int(np.prod(space.shape))
+        if expected is not None and expected != found:
+            fix = "set dataset.env_id to the environment that the logs come from"
+            raise ValueError(f"environment {env_id}: {kind} has {found} values, the agent expects {expected}; {fix}")
+
+
+def _checked_action(action: NDArray[Any], envs: SyncVectorEnv) -> NDArray[Any]:
+    space = envs.action_space
+    assert isinstance(space, gymnasium.spaces.Box)
+    action = np.asarray(action, space.dtype)
+    if action.shape != space.shape:
+        raise ValueError(f"the agent's actions have shape {action.shape}, the environment takes {space.shape}")
+    if not np.isfinite(action).all():
+        raise ValueError("the agent's actions are not finite; look for diverged losses in the policy's history")
+    # The map from [-1, 1] to the bounds can leave the box by one rounding.
+    return np.clip(action, space.low, space.high)
+
+
+def _quiet_mujoco(entry_point: str) -> None:
+    # HalfCheetah's settotalmass warning is expected and would drop a MUJOCO_LOG.TXT in the working folder.
+    if ("mujoco" in entry_point or "robotics" in entry_point) and importlib.util.find_spec("mujoco"):
+        import mujoco
+
+        mujoco.set_mju_user_warning(lambda message: None)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,32 @@
+"""A look at the policy in the real environment while it learns. For the learning curve alone: nothing is chosen by it."""
+
+from dataclasses import dataclass
+
+from pipeline.agents import PolicyAgent
+from pipeline.bundle import BundleFacts
+from pipeline.evaluation.episodes import run_episodes
+from pipeline.interfaces import Filter, PolicyLearner
+from pipeline.types import Metrics
+
+
+@dataclass(frozen=True)
+class MonitorConfig:
+    every: int = 0  # policy updates between looks; 0: never
+    episodes: int = 10
+    seed: int = 20_000  # of the first episode; apart from those of the evaluation
+
+
+class Monitor:
+    """Called with the number of updates done; returns the mean return when a look is due."""
+
+    def __init__(self, config: MonitorConfig, policy: PolicyLearner, filter: Filter, facts: BundleFacts) -> None:
+        self.config, self.policy, self.filter, self.facts = config, policy, filter, facts
+
+    def __call__(self, updates: int) -> Metrics:
+        due = self.config.every > 0 and updates % self.config.every == 0
+        if not due or self.facts.env_id is None:
+            return {}
+        agent = PolicyAgent(self.policy, self.filter, self.facts)
+        config, facts = self.config, self.facts
+        results = run_episodes(agent, facts.env_id, facts.env_kwargs, config.episodes, config.seed)  # type: ignore[arg-type]
+        return {"return_mean": float(results.returns.mean())}

@@ -1,0 +1,17 @@
+"""Raw returns to normalised scores, episode by episode."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def normalise(returns: ArrayLike, ref_min: float | None, ref_max: float | None) -> NDArray[np.float64] | None:
+    """``100 (return - min) / (max - min)`` for every episode (Fu et al. 2020, D4RL); None without both references.
+
+    Only single returns may go through here: an affine map moves a standard deviation wrongly.
+    Raises ValueError when the references do not span a range.
+    """
+    if ref_min is None or ref_max is None:
+        return None
+    if not ref_max > ref_min:
+        raise ValueError(f"dataset.ref_max_score ({ref_max}) must be larger than dataset.ref_min_score ({ref_min})")
+    return 100.0 * (np.asarray(returns, np.float64) - ref_min) / (ref_max - ref_min)

@@ -1,0 +1,65 @@
+"""The one loop that imagines. Policies, planners and open-loop tests all use it; logged actions are an actor too."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from pipeline.interfaces import Actor, Penalty, WorldModel
+from pipeline.types import Rollout
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    length: int = 5  # imagined steps
+    starts: int = 10_000  # logged states imagined from at each refresh
+    refresh_every: int = 1000  # policy updates between refreshes
+    retain: int = 5  # refreshes whose imagined steps are kept
+    real_share: float = 0.05  # of logged transitions in a policy batch
+    fixed_member: bool = False  # one member for a whole rollout (TS-infinity), else one drawn at each step
+    halt_above: float | None = None  # penalty, in standard deviations of reward, that ends a rollout (MOReL)
+
+    def __post_init__(self) -> None:
+        if min(self.length, self.starts, self.refresh_every, self.retain) < 1:
+            raise ValueError("length, starts, refresh_every and retain must be at least 1")
+        if not 0 <= self.real_share <= 1:
+            raise ValueError(f"real_share {self.real_share} must lie between 0 and 1")
+
+
+class Imagination:
+    """A world model and the penalty its predictions carry."""
+
+    def __init__(self, model: WorldModel, penalty: Penalty) -> None:
+        self.model, self.penalty = model, penalty
+
+    def rollout(
+        self,
+        actor: Actor,
+        start: Tensor,
+        horizon: int,
+        generator: Generator | None,
+        fixed_member: bool = False,
+        halt_above: float | None = None,
+    ) -> Rollout:
+        """Imagine ``horizon`` steps from states "B Z". Without a generator both actor and model take their mean.
+
+        Gradients flow from the rollout to the actor unless the caller switches them off. A rollout that has ended stays
+        in the batch with ``alive`` 0. ``halt_above`` is in units of the penalty divided by ``model.reward_scale``.
+        """
+        model, member = self.model, None
+        if fixed_member and generator is not None:
+            member = model.draw_members(len(start), generator)
+        limit = float("inf") if halt_above is None else halt_above * model.reward_scale
+        state, alive, states, steps = start, torch.ones_like(start[:, 0]), [start], []
+        for t in range(horizon):
+            action = actor(state, t, generator)
+            prediction = model.predict(state, action)
+            penalty = self.penalty(model, prediction)
+            step = model.draw(state, action, prediction, generator, member)
+            terminal = (step.continue_prob < 0.5).to(alive.dtype)
+            halted = (penalty > limit).to(alive.dtype)
+            steps.append((action, step.reward, penalty, step.continue_prob, terminal, halted, alive))
+            state, alive = step.state, alive * (1 - terminal) * (1 - halted)
+            states.append(state)
+        action, reward, penalty, continue_prob, terminal, halted, alive = (torch.stack(x, 1) for x in zip(*steps))
+        return Rollout(action, torch.stack(states, 1), reward, penalty, continue_prob, terminal, halted, alive)

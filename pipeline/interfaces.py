@@ -1,0 +1,96 @@
+"""The Protocols by which world models, penalties, policies and planners meet. They walk in ``pipeline.stages``.
+
+Shapes use the alphabet of :mod:`pipeline.types`.
+"""
+
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Generator, Tensor
+
+from pipeline.types import Metrics, Observation, Prediction, Step, Transitions
+
+if TYPE_CHECKING:
+    from pipeline.imagination import Imagination
+
+
+@runtime_checkable
+class Filter(Protocol):
+    """Turns what was observed into the state a policy acts on. A Markov model encodes the observation; a recurrent one
+    carries its belief."""
+
+    state_dim: int
+
+    def initial(self, batch: int) -> Tensor:
+        """The state before the first observation, "B Z"."""
+
+    def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
+        """The state after ``action`` was taken in ``state`` and ``obs`` was seen; ``first`` "B" marks episode starts."""
+
+
+@runtime_checkable
+class WorldModel(Filter, Protocol):
+    """Latent or not, recurrent or not, Bayesian or not: policies, planners and penalties never ask which."""
+
+    action_dim: int
+    reward_scale: float  # standard deviation of the logged reward: the unit of every penalty
+
+    def predict(self, state: Tensor, action: Tensor) -> Prediction:
+        """What every member believes about the next step; nothing is drawn."""
+
+    def draw(
+        self, state: Tensor, action: Tensor, prediction: Prediction, generator: Generator | None, member: Tensor | None
+    ) -> Step:
+        """The only randomness, reparameterised. ``member`` "B" fixes the member (TS-infinity); None draws an elite for
+        each row; ``generator`` None takes the members' mean without noise."""
+
+    def draw_members(self, batch: int, generator: Generator) -> Tensor:
+        """One member for each row, "B", to be kept for a whole rollout."""
+
+    def members(self, generator: Generator, count: int) -> Self:
+        """This model with ``count`` weight samples fixed for one rollout; an ensemble is its own sample."""
+
+    def decode(self, state: Tensor) -> Observation:
+        """The observation a state stands for, in the environment's own unit."""
+
+    def actor_filter(self) -> Filter:
+        """The part an agent needs to act: the encoder of a Markov model, all of a recurrent one."""
+
+
+@runtime_checkable
+class Penalty(Protocol):
+    """Uncertainty of one imagined step, "B", in units of reward, never negative."""
+
+    def __call__(self, model: WorldModel, prediction: Prediction) -> Tensor: ...
+
+
+@runtime_checkable
+class Actor(Protocol):
+    """A policy, a plan, or the logged actions: the action at imagined step ``t``, "B A" in [-1, 1]."""
+
+    def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor: ...
+
+
+@runtime_checkable
+class PolicyLearner(Protocol):
+    """A policy and how it learns. A torch module: its weights are what the bundle holds."""
+
+    def update(self, batch: Transitions, imagination: "Imagination", generator: Generator) -> dict[str, Tensor]:
+        """One gradient update; metrics stay on the device. ``imagination`` is for learners that imagine as they learn."""
+
+    def act(self, state: Tensor, generator: Generator | None) -> Tensor:
+        """An action "B A" in [-1, 1]; the mode of the policy when ``generator`` is None."""
+
+    def optimizers(self) -> list[torch.optim.Optimizer]: ...
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """What an environment meets: raw observations in, raw actions out, filtering inside."""
+
+    def reset(self, episodes: int) -> None: ...
+
+    def act(self, obs: Observation) -> Tensor: ...
+
+
+__all__ = ["Actor", "Agent", "Filter", "Metrics", "Penalty", "PolicyLearner", "WorldModel"]

@@ -1,0 +1,39 @@
+"""Small networks that several families share."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class StackedLinear(nn.Module):
+    """``members`` linear layers of one shape as a single batched matrix product: "M B I" -> "M B O"."""
+
+    def __init__(self, members: int, inputs: int, outputs: int, weight_decay: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
+        self.weight_decay = weight_decay
+        # PETS (Chua et al. 2018): a normal of standard deviation 1/(2 sqrt(inputs)), cut at two deviations.
+        nn.init.trunc_normal_(self.weight, std=(std := 1 / (2 * math.sqrt(inputs))), a=-2 * std, b=2 * std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+def stacked_mlp(
+    members: int, sizes: list[int], decays: list[float] | None = None, activation: type[nn.Module] = nn.SiLU
+) -> nn.Sequential:
+    """``activation`` between :class:`StackedLinear` layers of the given sizes; ``decays`` is each layer's weight decay."""
+    layers: list[nn.Module] = []
+    for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers += [StackedLinear(members, inputs, outputs, decays[i] if decays else 0.0), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers of the given sizes with ``activation`` between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(inputs, outputs), activation()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,74 @@
+"""params.yaml -> frozen dataclasses. The only module that knows OmegaConf.
+
+A config class stands beside the class it configures. A block that chooses between several (``name: sac``) is looked up
+in that family's registry and the rest of the block is loaded against the chosen class's ``Config``.
+"""
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any, Mapping, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+C = TypeVar("C")
+
+
+def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
+    """The whole file as plain containers. Raises ValueError with the fix when it is missing or is not valid YAML."""
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: not found; run from the project's root, or `python -m pipeline preset pendulum`")
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except Exception as error:  # YAML and interpolation errors share no base class
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{path}: expected `section:` blocks, found {type(loaded).__name__}")
+    return {str(k): v for k, v in loaded.items()}
+
+
+def section(params: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """One block of params.yaml."""
+    block = params.get(name)
+    if not isinstance(block, dict):
+        raise ValueError(f"params.yaml: block `{name}` is missing{did_you_mean(name, params)}")
+    return block
+
+
+def build(config_class: type[C], block: Mapping[str, Any], where: str) -> C:
+    """``block`` as an instance of the frozen dataclass ``config_class``; unknown keys and wrong types are refused."""
+    known = {f.name for f in dataclasses.fields(config_class)}  # type: ignore[arg-type]
+    for key in block:
+        if key not in known:
+            raise ValueError(f"params.yaml: unknown key `{where}.{key}`{did_you_mean(str(key), known)}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(config_class), dict(block))
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "?"
+        raise ValueError(f"params.yaml: `{where}.{key}`: {str(error).splitlines()[0]}") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"params.yaml: `{where}`: {error}") from None
+
+
+def choose(registry: Mapping[str, Any], block: Mapping[str, Any], where: str, key: str = "name") -> tuple[Any, Any]:
+    """The registry's entry that ``block[key]`` names, and its ``Config`` built from the rest of the block."""
+    chosen = block.get(key)
+    if chosen not in registry:
+        raise ValueError(f"params.yaml: `{where}.{key}: {chosen}` is unknown{did_you_mean(str(chosen), registry)}")
+    rest = {k: v for k, v in block.items() if k != key}
+    return registry[chosen], build(registry[chosen].Config, rest, where)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config as plain containers, for JSON, MLflow and checkpoints."""
+    return dataclasses.asdict(config)
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """' (did you mean `x`?)' or the list of what is known."""
+    names = [str(k) for k in known]
+    close = difflib.get_close_matches(word, names, n=1)
+    return f" (did you mean `{close[0]}`?)" if close else f" (known: {', '.join(sorted(names))})"

@@ -1,0 +1,60 @@
+"""Behaviour cloning: the baseline every learned policy must beat."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pipeline.imagination import Imagination
+from pipeline.policies.networks import TanhGaussianActor
+from pipeline.types import Transitions
+
+
+@dataclass(frozen=True)
+class BCConfig:
+    updates: int = 10_000
+    batch_size: int = 256
+    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if min(self.updates, self.batch_size) < 1:
+            raise ValueError("updates and batch_size must be at least 1")
+
+
+class BehaviourCloning(nn.Module):
+    """Least squares on the logged action (Pomerleau 1988): the mode of the policy regresses the log's mean action."""
+
+    Config = BCConfig
+    imagines = False
+
+    def __init__(
+        self,
+        config: BCConfig,
+        state_dim: int,
+        action_dim: int,
+        reward_range: tuple[float, float] = (0.0, 0.0),
+        reward_scale: float = 1.0,
+        penalty_weight: float = 0.0,
+    ) -> None:
+        """``reward_range``, ``reward_scale`` and ``penalty_weight`` are what every learner is offered; imitation needs
+        none of them."""
+        super().__init__()
+        self.config = config
+        self.actor = TanhGaussianActor(state_dim, action_dim, config.hidden)
+        self.optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.learning_rate, fused=True)
+        self.updates_done = 0
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return [self.optimizer]
+
+    def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
+        loss = (self.actor.mode(batch.state) - batch.action).square().mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.updates_done += 1
+        return {"bc_loss": loss.detach()}
+
+    def act(self, state: Tensor, generator: Generator | None) -> Tensor:
+        return self.actor.mode(state)

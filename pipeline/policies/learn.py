@@ -1,0 +1,114 @@
+"""Learning a policy: a thin Lightning shell. The learner itself is plain torch.
+
+One Lightning epoch is the stretch between two refreshes of imagination; it draws from generators seeded by its number,
+so an epoch resumed is the epoch that would have been.
+"""
+
+import math
+import time
+from typing import Any, Callable
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from pipeline.imagination import Imagination
+from pipeline.policies.replay import LoggedReplay
+from pipeline.randomness import generator
+from pipeline.training import numbers
+from pipeline.types import Metrics
+
+CHUNK = 100  # updates in one Lightning step
+
+
+class PolicyTraining(LightningModule):
+    """Runs ``learner.config.updates`` updates on what ``replay`` offers. ``monitor`` looks at the policy in the real
+    environment now and then; nothing is ever chosen by what it sees."""
+
+    def __init__(
+        self,
+        learner: nn.Module,
+        replay: LoggedReplay,
+        imagination: Imagination | None,
+        updates_per_epoch: int,
+        seed: int,
+        place: str,
+        monitor: Callable[[int], Metrics] | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.learner, self.replay, self.imagination = learner, replay, imagination
+        self.seed, self.place, self.monitor = seed, place, monitor
+        self.updates: int = learner.config.updates  # type: ignore[union-attr, assignment]
+        self.batch_size: int = learner.config.batch_size  # type: ignore[union-attr, assignment]
+        self.updates_per_epoch = min(updates_per_epoch, self.updates)
+        self.epochs = math.ceil(self.updates / self.updates_per_epoch)
+        self.epochs_done = 0
+        self.history: list[dict[str, Any]] = []
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return self.learner.optimizers()  # type: ignore[operator, no-any-return]
+
+    def train_dataloader(self) -> DataLoader:
+        return numbers(math.ceil(self.updates_per_epoch / CHUNK))
+
+    def on_fit_start(self) -> None:
+        self.replay.to(self.device)
+        if self.imagination is not None:
+            self.imagination.model.to(self.device)  # type: ignore[attr-defined]
+        for optimizer, state in zip(self.trainer.optimizers, getattr(self, "_optimizer_states", []), strict=False):
+            optimizer.load_state_dict(state)
+
+    def on_train_epoch_start(self) -> None:
+        self.started = time.perf_counter()
+        self.metrics: Metrics = self.replay.refresh(self.learner, self._generator("refresh"))  # type: ignore[arg-type]
+        self.refresh_seconds = time.perf_counter() - self.started
+        self.sums: dict[str, Tensor] = {}
+
+    def training_step(self, chunk: int, batch_idx: int) -> None:
+        done = self.epochs_done * self.updates_per_epoch + int(chunk) * CHUNK
+        left = min(CHUNK, self.updates_per_epoch - int(chunk) * CHUNK, self.updates - done)
+        draws = self._generator("update", int(chunk))
+        for batch in self.replay.batches(max(left, 0), self.batch_size, draws) if left > 0 else []:
+            metrics = self.learner.update(batch, self.imagination, draws)  # type: ignore[operator]
+            for name, value in metrics.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def on_train_epoch_end(self) -> None:
+        first = self.epochs_done * self.updates_per_epoch
+        count = min(self.updates_per_epoch, self.updates - first)
+        self.epochs_done += 1
+        self.metrics |= {k: float(v) / count for k, v in self.sums.items()}
+        seconds = {"seconds": time.perf_counter() - self.started, "refresh_seconds": self.refresh_seconds}
+        if self.monitor is not None:
+            self.metrics |= self.monitor(first + count)
+        # Times go to the tracker only: what a stage writes must not change from run to run.
+        self.history.append({"update": first + count, **self.metrics})
+        for name in self.sums.keys() & {"critic_loss", "q_mean", "bc_loss"}:
+            self.log(name, self.metrics[name], prog_bar=True, logger=False)
+        if self.logger is not None:
+            tracked = {**self.metrics, **seconds}
+            self.logger.log_metrics({f"{self.place}/{k}": v for k, v in tracked.items()}, step=first + count)
+
+    def _generator(self, *place: str | int) -> torch.Generator:
+        return generator(self.seed, self.place, self.epochs_done, *place, device=self.device)
+
+    # --- resume ---
+
+    def resume_state(self) -> dict[str, Any]:
+        return {
+            "learner": self.learner.state_dict(),
+            "optimizers": [o.state_dict() for o in self.trainer.optimizers],
+            "updates_done": self.learner.updates_done,
+            "replay": self.replay.state(),
+            "epochs_done": self.epochs_done,
+            "history": self.history,
+        }
+
+    def load_resume_state(self, state: dict[str, Any]) -> None:
+        self.learner.load_state_dict(state["learner"])
+        self.learner.updates_done = state["updates_done"]
+        self._optimizer_states = state["optimizers"]
+        self.replay.load_state(state["replay"])
+        self.epochs_done, self.history = state["epochs_done"], state["history"]

@@ -1,0 +1,52 @@
+"""The networks policies are made of."""
+
+import math
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.networks import mlp, stacked_mlp
+
+LOG_STD_LOW, LOG_STD_HIGH = -5.0, 2.0
+
+
+class TanhGaussianActor(nn.Module):
+    """A Gaussian squashed by tanh: state "B Z" -> action "B A" in [-1, 1] (SAC, Haarnoja et al. 2018)."""
+
+    def __init__(self, state_dim: int, action_dim: int, hidden: list[int]) -> None:
+        super().__init__()
+        self.net = mlp([state_dim, *hidden, 2 * action_dim])
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation before the squashing, both "B A"."""
+        mean, log_std = self.net(state).chunk(2, dim=-1)
+        # tanh keeps a gradient at the bounds, where a clamp would have none.
+        span = 0.5 * (LOG_STD_HIGH - LOG_STD_LOW)
+        return mean, LOG_STD_LOW + span * (torch.tanh(log_std) + 1)
+
+    def sample(self, state: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """A reparameterised action "B A" and its log-density "B"."""
+        mean, log_std = self(state)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        raw = mean + log_std.exp() * noise
+        log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+        # log(1 - tanh(x)^2) in a form that does not lose digits for large |x|
+        correction = 2 * (math.log(2) - raw - F.softplus(-2 * raw))
+        return torch.tanh(raw), log_prob - correction.sum(-1)
+
+    def mode(self, state: Tensor) -> Tensor:
+        return torch.tanh(self(state)[0])
+
+
+class Critics(nn.Module):
+    """``count`` action-value functions in one batched product: "B Z", "B A" -> "N B"."""
+
+    def __init__(self, count: int, state_dim: int, action_dim: int, hidden: list[int]) -> None:
+        super().__init__()
+        self.count = count
+        self.net = stacked_mlp(count, [state_dim + action_dim, *hidden, 1], activation=nn.ReLU)
+
+    def forward(self, state: Tensor, action: Tensor) -> Tensor:
+        x = torch.cat([state, action], dim=-1)
+        return self.net(x.expand(self.count, *x.shape)).squeeze(-1)

@@ -1,0 +1,136 @@
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on logged and imagined transitions: with a penalised reward
+this is the policy learner of MOPO (Yu et al. 2020, arXiv:2005.13239)."""
+
+import copy
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pipeline.imagination import Imagination
+from pipeline.policies.losses import penalised, td_target
+from pipeline.policies.networks import Critics, TanhGaussianActor
+from pipeline.types import Transitions
+
+
+@dataclass(frozen=True)
+class SACConfig:
+    updates: int = 20_000
+    batch_size: int = 256
+    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    critics: int = 2  # the target is the least of them; truncated rollouts want more than 2 (edge of reach)
+    discount: float = 0.99
+    actor_learning_rate: float = 1e-4
+    critic_learning_rate: float = 3e-4
+    alpha_learning_rate: float = 1e-4
+    actor_decay: bool = True  # cosine decay of the actor's learning rate to zero
+    target_rate: float = 0.005  # Polyak averaging of the target critics
+    alpha: float | None = None  # a fixed temperature; null tunes it to `target_entropy`
+    target_entropy: float | None = None  # null: minus the number of actions
+    entropy_backup: bool = False  # the soft value in the target
+    penalty_clip: float = 10.0  # largest penalty that counts, in standard deviations of the logged reward
+    clamp_targets: bool = True  # keep targets within what the logged rewards allow
+
+    def __post_init__(self) -> None:
+        if min(self.updates, self.batch_size, self.critics) < 1:
+            raise ValueError("updates, batch_size and critics must be at least 1")
+        if not 0 < self.discount < 1:
+            raise ValueError(f"discount {self.discount} must lie between 0 and 1")
+
+
+class SAC(nn.Module):
+    """Actor, critics and temperature, and one update of all three."""
+
+    Config = SACConfig
+    imagines = True  # learns from imagined transitions
+
+    def __init__(
+        self,
+        config: SACConfig,
+        state_dim: int,
+        action_dim: int,
+        reward_range: tuple[float, float] = (-math.inf, math.inf),
+        reward_scale: float = 1.0,
+        penalty_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.config, self.penalty_weight = config, penalty_weight
+        self.actor = TanhGaussianActor(state_dim, action_dim, config.hidden)
+        self.critics = Critics(config.critics, state_dim, action_dim, config.hidden)
+        self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(1.0 if config.alpha is None else config.alpha)))
+        self.target_entropy = -float(action_dim) if config.target_entropy is None else config.target_entropy
+        self.penalty_limit = config.penalty_clip * reward_scale
+        self.value_range = self._value_range(reward_range)
+        self._make_optimizers()
+        self.updates_done = 0
+
+    def _value_range(self, reward_range: tuple[float, float]) -> tuple[float, float]:
+        """The discounted sums that rewards in the logged range and the largest penalty allow."""
+        horizon = 1 / (1 - self.config.discount)
+        low = min(reward_range[0], 0.0) - self.penalty_weight * self.penalty_limit
+        return low * horizon, max(reward_range[1], 0.0) * horizon
+
+    def _make_optimizers(self) -> None:
+        c = self.config
+        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=c.actor_learning_rate, fused=True)
+        self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=c.critic_learning_rate, fused=True)
+        self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=c.alpha_learning_rate, fused=True)
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        return [self.actor_optimizer, self.critic_optimizer, self.alpha_optimizer]
+
+    def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
+        self._decay_actor()
+        metrics = self._update_critics(batch, generator)
+        metrics |= self._update_actor(batch, generator)
+        with torch.no_grad():
+            targets, sources = list(self.target_critics.parameters()), list(self.critics.parameters())
+            torch._foreach_lerp_(targets, sources, self.config.target_rate)
+        self.updates_done += 1
+        return metrics
+
+    def act(self, state: Tensor, generator: Generator | None) -> Tensor:
+        return self.actor.mode(state) if generator is None else self.actor.sample(state, generator)[0]
+
+    def _update_critics(self, batch: Transitions, generator: Generator) -> dict[str, Tensor]:
+        with torch.no_grad():
+            next_action, log_prob = self.actor.sample(batch.next_state, generator)
+            next_value = self.target_critics(batch.next_state, next_action).amin(0)
+            if self.config.entropy_backup:
+                next_value = next_value - self.log_alpha.exp() * log_prob
+            reward = penalised(batch.reward, batch.penalty, self.penalty_weight, self.penalty_limit)
+            target = td_target(reward, batch.terminal, next_value, self.config.discount)
+            if self.config.clamp_targets:
+                target = target.clamp(*self.value_range)
+        value = self.critics(batch.state, batch.action)
+        loss = (value - target).square().mean(1).sum()
+        self.critic_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic_optimizer.step()
+        return {"critic_loss": loss.detach(), "q_mean": value.detach().mean()}
+
+    def _update_actor(self, batch: Transitions, generator: Generator) -> dict[str, Tensor]:
+        action, log_prob = self.actor.sample(batch.state, generator)
+        alpha = self.log_alpha.detach().exp()
+        loss = (alpha * log_prob - self.critics(batch.state, action).amin(0)).mean()
+        self.actor_optimizer.zero_grad(set_to_none=True)
+        # Only the actor's gradients: those of the critics' weights would be thrown away, at a third of the cost.
+        loss.backward(inputs=list(self.actor.parameters()))
+        self.actor_optimizer.step()
+        if self.config.alpha is None:
+            self._update_alpha(log_prob.detach())
+        return {"actor_loss": loss.detach(), "alpha": alpha, "entropy": -log_prob.detach().mean()}
+
+    def _update_alpha(self, log_prob: Tensor) -> None:
+        loss = -self.log_alpha.exp() * (log_prob + self.target_entropy).mean()
+        self.alpha_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.alpha_optimizer.step()
+
+    def _decay_actor(self) -> None:
+        if self.config.actor_decay:
+            share = min(self.updates_done / self.config.updates, 1.0)
+            rate = self.config.actor_learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+            self.actor_optimizer.param_groups[0]["lr"] = rate

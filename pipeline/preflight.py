@@ -1,0 +1,59 @@
+"""All of params.yaml is checked before any stage works, so a typing error in the last block does not cost the first."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pipeline.params import build, choose, did_you_mean, section
+
+
+def check(params: Mapping[str, Any]) -> None:
+    """Raises ValueError that names the block, the key and the fix."""
+    blocks = _blocks()
+    for name in params:
+        if name != "seeds" and name not in blocks:
+            raise ValueError(f"params.yaml: unknown block `{name}`{did_you_mean(name, [*blocks, 'seeds'])}")
+    check_seeds(params.get("seeds"))
+    for name, load in blocks.items():
+        load(section(params, name), name)
+
+
+def check_seeds(seeds: Any) -> None:
+    """``seeds`` is a list of distinct whole numbers from 0 on."""
+    whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not whole or not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"params.yaml: `seeds: {seeds}` must list distinct whole numbers from 0 on, such as [0, 1, 2]")
+
+
+def _blocks() -> dict[str, Callable[[Mapping[str, Any], str], Any]]:
+    """How each block is loaded; an entry here for every block of params.yaml."""
+    from pipeline.data.sources import SOURCES
+    from pipeline.evaluation import EvaluationConfig
+    from pipeline.evaluation.monitor import MonitorConfig
+    from pipeline.imagination import RolloutConfig
+    from pipeline.policies import POLICIES
+    from pipeline.policies.bc import BehaviourCloning
+    from pipeline.training import TrainerConfig
+    from pipeline.uncertainty import PenaltyConfig
+    from pipeline.world_models import WORLD_MODELS
+    from pipeline.world_models.fit import FitConfig
+
+    return {
+        "dataset": _family(SOURCES, key="source"),
+        "world_model": _family(WORLD_MODELS),
+        "fit": _config(FitConfig),
+        "penalty": _config(PenaltyConfig),
+        "rollout": _config(RolloutConfig),
+        "policy": _family(POLICIES),
+        "bc": _config(BehaviourCloning.Config),
+        "monitor": _config(MonitorConfig),
+        "evaluation": _config(EvaluationConfig),
+        "trainer": _config(TrainerConfig),
+    }
+
+
+def _family(registry: Mapping[str, Any], key: str = "name") -> Callable[[Mapping[str, Any], str], Any]:
+    return lambda block, where: choose(registry, block, where, key)
+
+
+def _config(config: type) -> Callable[[Mapping[str, Any], str], Any]:
+    return lambda block, where: build(config, block, where)

@@ -1,0 +1,73 @@
+"""The logs at a glance, and where the policy stands beside them."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.reporting.results import AGENTS, Results
+from pipeline.reporting.style import COLOURS, LABELS, panels
+from pipeline.reporting.verdict import number
+
+ROWS_SHOWN = 200_000
+LINES_SHOWN = 3  # more action dimensions than this are drawn as a heat map
+
+
+def dataset_figure(results: Results) -> Figure:
+    """Histograms of episode returns, episode lengths, rewards and actions."""
+    dataset = results.dataset
+    figure, (returns, lengths, rewards, actions) = panels(f"Logged data: {dataset.spec.name}", 4, height=2.5)
+    rows = dataset.steps("all")
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS_SHOWN)).astype(np.int64)]
+    _histogram(returns, dataset.episode_returns("all"), "episode return [sum of rewards]", "episodes")
+    _histogram(lengths, dataset.episode_lengths("all"), "episode length [steps]", "episodes")
+    _histogram(rewards, np.asarray(dataset.reward[rows]), "reward [per step]", "steps")
+    _actions(actions, np.asarray(dataset.action[rows]))
+    return figure
+
+
+def scores_figure(results: Results) -> Figure | None:
+    """Mean return and its interval for every agent that was run; None when only the logs are known."""
+    shown = [(name, s) for name in AGENTS if (s := results.summary(name))]
+    if len(shown) < 2:
+        return None
+    figure, (axes,) = panels(f"Mean return, 95 % intervals: {results.title}", 1, height=0.6 + 0.45 * len(shown))
+    for row, (name, summary) in enumerate(shown):
+        mean, (low, high) = summary["return_mean"], summary["return_ci95"]
+        axes.plot([low, high], [row, row], color=COLOURS[name], linewidth=3, solid_capstyle="butt")
+        axes.plot(mean, row, "o", color=COLOURS[name], markersize=7)
+        axes.annotate(number(mean), (mean, row), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_yticks(range(len(shown)), [LABELS[name] for name, _ in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.7)
+    axes.margins(x=0.08)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("episode return [sum of rewards]")
+    return figure
+
+
+def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None:
+    axes.set(xlabel=label, ylabel=counted)
+    mean = float(values.mean())
+    if values.min() == values.max():
+        axes.bar([f"always {number(mean)}"], [len(values)], width=0.2, color=COLOURS["logged"], alpha=0.75)
+        axes.set_xlim(-1, 1)
+        return
+    axes.hist(values, bins=40, color=COLOURS["logged"], alpha=0.75)
+    axes.axvline(mean, color=COLOURS["baseline"], linewidth=1.5, label=f"mean {number(mean)}")
+    axes.legend(loc="best")
+
+
+def _actions(axes: Axes, action: np.ndarray) -> None:
+    edges = np.linspace(-1, 1, 41)
+    share = np.stack([np.histogram(column, edges)[0] / len(column) for column in action.T])
+    if len(share) <= LINES_SHOWN:
+        for i, heights in enumerate(share):
+            axes.stairs(heights, edges, label=f"action[{i}]", linewidth=1.4)
+        axes.set(ylabel="share of steps", ylim=(0, None))
+        axes.legend(loc="best")
+    else:
+        axes.grid(visible=False)
+        extent = (-1.0, 1.0, len(share) - 0.5, -0.5)
+        image = axes.imshow(share, aspect="auto", extent=extent, cmap="cividis", vmin=0)
+        axes.set_ylabel("action dimension")
+        axes.figure.colorbar(image, ax=axes, label="share of steps")
+    axes.set_xlabel("action [mapped to −1 … 1]")

@@ -1,0 +1,29 @@
+"""What the reader should not conclude from the report, derived from the results."""
+
+from pipeline.reporting.results import Results
+
+FEW_SEEDS = 3
+SATURATED = 0.1  # share of variances at a bound from which they no longer rank
+
+
+def limits(results: Results) -> list[str]:
+    """Sentences, each true of these results."""
+    spec, evaluation = results.dataset.spec, results.evaluation
+    told = []
+    if len(results.seeds) < FEW_SEEDS:
+        told.append(
+            f"Trained with {len(results.seeds)} seed{'s'[: len(results.seeds) > 1]}: the intervals hardly cover how"
+            " much training itself varies."
+        )
+    if evaluation["environment"] is None:
+        told.append("No real environment: the imagined return is the world model's own opinion of the policy.")
+    if spec.ref_min_score is None or spec.ref_max_score is None:
+        told.append("No reference returns: results cannot be compared with those of other datasets.")
+    if spec.action_bounds == "inferred":
+        told.append("Action bounds were inferred from the logs: the true range may be wider.")
+    bounds = [share for history in results.world_model.values() for share in history["bounds"].values()]
+    if max(bounds) > SATURATED:
+        told.append(f"Up to {max(bounds):.0%} of the world model's variances sit at a bound: there they rank nothing.")
+    if not spec.terminals:
+        told.append("The logs hold no terminal: the world model never ends an episode.")
+    return told

@@ -1,0 +1,96 @@
+"""How well the world model learned, how far it can be trusted, and whether its penalty knows."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.reporting.results import Results
+from pipeline.reporting.style import COLOURS, CYCLE, log_scale, panels, seed_curves
+from pipeline.reporting.verdict import number
+
+QUANTILE_BINS = 12
+CUT = 4.0  # open-loop error is shown up to this multiple of the baseline's largest
+
+
+def learning_figure(results: Results) -> Figure:
+    """Held-out error of every member (band), the held-out likelihood, and the one that training maximises."""
+    figure, (error, likelihood, loss) = panels(f"World model learning: {results.title}", 3, columns=3)
+    for i, (seed, history) in enumerate(results.world_model.items()):
+        mse = np.array([e["held_out_mse"] for e in history["epochs"]])
+        x, colour = [e["epoch"] for e in history["epochs"]], CYCLE[i % len(CYCLE)]
+        error.plot(x, mse.mean(1), color=colour, label=f"seed {seed}")
+        error.fill_between(x, mse.min(1), mse.max(1), color=colour, alpha=0.2, linewidth=0)
+    seed_curves(likelihood, _per_epoch(results, "held_out_nll"), COLOURS["model"], "mean")
+    seed_curves(loss, _per_epoch(results, "train_nll"), COLOURS["model"], "mean")
+    log_scale(error, "y")
+    error.legend(loc="upper right")
+    error.set(xlabel="epoch", title="held-out squared error [standardised]")
+    likelihood.set(xlabel="epoch", title="held-out NLL [nats]")
+    loss.set(xlabel="epoch", title="training NLL [nats]")
+    return figure
+
+
+def _per_epoch(results: Results, key: str) -> list[tuple[Any, Any]]:
+    return [([e["epoch"] for e in h["epochs"]], [e[key] for e in h["epochs"]]) for h in results.world_model.values()]
+
+
+def open_loop_figure(results: Results) -> Figure:
+    """Error of h-step predictions under the logged actions on held-out episodes, beside simple baselines."""
+    figure, (state, reward) = panels(f"Open-loop error on held-out episodes: {results.title}", 2)
+    _horizons(state, results, "model_rmse", "persistence_rmse", "persistence: state stays as it was")
+    _horizons(reward, results, "reward_mae", "reward_baseline_mae", "baseline: mean logged reward")
+    state.set_ylabel("state RMSE [standardised]")
+    reward.set_ylabel("reward MAE [per step]")
+    return figure
+
+
+def _horizons(axes: Axes, results: Results, model: str, baseline: str, baseline_label: str) -> None:
+    def curves(key: str) -> list[tuple[Any, Any]]:
+        return [(e["horizons"], e[key]) for e in results.errors.values()]
+
+    seed_curves(axes, curves(baseline), COLOURS["baseline"], baseline_label, linestyle="--")
+    seed_curves(axes, curves(model), COLOURS["model"], "world model")
+    ticks = next(iter(results.errors.values()))["horizons"]
+    log_scale(axes, "x")
+    axes.set_xticks(ticks)
+    # A model that explodes must not flatten what it is compared with; the factor 1.3 leaves room for the legend.
+    top = min(axes.get_ylim()[1], CUT * max(max(e[baseline]) for e in results.errors.values()))
+    axes.set(xlabel="horizon [steps]", ylim=(0, 1.3 * top))
+    axes.legend(loc="upper left")
+
+
+def penalty_figure(results: Results) -> Figure:
+    """Every penalty against the model's true one-step error, pooled over seeds, with the median error in quantile bins
+    of the penalty."""
+    names = list(next(iter(results.errors.values()))["penalties"])
+    figure, grid = panels(f"Penalty against true one-step error: {results.title}", len(names), columns=3, height=3.0)
+    for axes, name in zip(grid, names, strict=True):
+        penalty = np.concatenate([s[f"penalty_{name}"] for s in results.samples.values()])
+        error = np.concatenate([s["true_error"] for s in results.samples.values()])
+        _penalty_panel(axes, penalty, error)
+        spearman, pearson = _correlation(results, name, "spearman"), _correlation(results, name, "pearson")
+        axes.set_title(f"{name}\nSpearman {spearman}, Pearson {pearson}")
+    return figure
+
+
+def _correlation(results: Results, penalty: str, kind: str) -> str:
+    values = [e["penalties"][penalty][kind] for e in results.errors.values()]
+    return "–" if None in values else number(round(float(np.mean(values)), 2))
+
+
+def _penalty_panel(axes: Axes, penalty: np.ndarray, error: np.ndarray) -> None:
+    shown = (penalty > 0) & (error > 0)  # both axes are logarithmic
+    penalty, error = penalty[shown], error[shown]
+    axes.set(xlabel="penalty [reward]", ylabel="true error [reward]")
+    if not len(penalty):
+        axes.text(0.5, 0.5, "no positive penalty", ha="center", transform=axes.transAxes)
+        return
+    axes.hexbin(penalty, error, gridsize=40, bins="log", mincnt=1, xscale="log", yscale="log", cmap="Blues", lw=0.1)
+    log_scale(axes, "x", "y")
+    bins = np.array_split(np.argsort(penalty), QUANTILE_BINS)
+    middle = [(np.median(penalty[b]), np.median(error[b])) for b in bins if len(b)]
+    x, y = zip(*middle, strict=True)
+    axes.plot(x, y, "o-", color=COLOURS["baseline"], markersize=4, label="binned median")
+    axes.legend(loc="upper left")

@@ -1,0 +1,90 @@
+"""``reports/index.html``: one self-contained page, equal bytes for equal results."""
+
+import base64
+import os
+from collections.abc import Callable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from ruamel.yaml import YAML
+
+from pipeline.reporting import data_figures, model_figures, policy_figures, tables
+from pipeline.reporting.limits import limits
+from pipeline.reporting.results import Results
+from pipeline.reporting.style import RC, save
+from pipeline.reporting.verdict import headline
+from pipeline.tracking.provenance import git_commit, versions
+
+FIGURES: dict[str, Callable[[Results], Figure | None]] = {
+    "scores": data_figures.scores_figure,
+    "dataset": data_figures.dataset_figure,
+    "world_model": model_figures.learning_figure,
+    "open_loop": model_figures.open_loop_figure,
+    "penalty": model_figures.penalty_figure,
+    "policy": policy_figures.policy_figure,
+    "behaviour_cloning": policy_figures.cloning_figure,
+    "exploitation": policy_figures.exploitation_figure,
+}
+
+
+def write_figures(results: Results, folder: Path) -> dict[str, Path]:
+    """Every figure that these results have, as PNG."""
+    written = {}
+    with matplotlib.rc_context(RC):
+        for name, draw in FIGURES.items():
+            figure = draw(results)
+            if figure is not None:
+                written[name] = folder / f"{name}.png"
+                save(figure, written[name])
+    return written
+
+
+def write_page(results: Results, params: Mapping[str, Any], figures: Mapping[str, Path], path: Path) -> None:
+    """Figures inlined, nothing fetched, no time of day."""
+    environment = Environment(
+        loader=PackageLoader("pipeline.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html.j2").render(
+        results=results,
+        spec=results.dataset.spec,
+        evaluation=results.evaluation,
+        headline=headline(results),
+        figures={name: base64.b64encode(file.read_bytes()).decode() for name, file in figures.items()},
+        scores=tables.score_table(results),
+        dataset=tables.dataset_table(results),
+        model=tables.model_table(results),
+        gap=tables.gap_table(results),
+        provenance=provenance(results),
+        params=as_yaml(params),
+        limits=limits(results),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def provenance(results: Results) -> tables.Table:
+    spec = results.dataset.spec
+    facts = {
+        "dataset": f"{spec.name} (source {spec.source}), digest {spec.digest}",
+        "seeds": ", ".join(map(str, results.seeds)),
+        "git commit": git_commit(),
+        "DVC experiment": os.environ.get("DVC_EXP_NAME", "none: the workspace"),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+    }
+    return tables.pairs(facts)
+
+
+def as_yaml(params: Mapping[str, Any]) -> str:
+    text = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
+    yaml.dump(dict(params), text)
+    return text.getvalue()

@@ -1,0 +1,83 @@
+"""Everything the report shows, read from the stages' outputs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.store import PreparedDataset, open_dataset
+
+Json = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+AGENTS = ("policy", "bc", "logged", "random")
+
+
+@dataclass(frozen=True)
+class Results:
+    """One entry per seed, in the order of ``seeds``, in every dict that is keyed by seed."""
+
+    seeds: list[int]
+    dataset: PreparedDataset
+    card: Json  # reports/metrics/dataset.json
+    world_model: dict[int, Json]  # history.json
+    errors: dict[int, Json]  # open-loop errors and penalty correlations
+    samples: dict[int, Arrays]  # one-step true error beside every penalty
+    policy: dict[int, Json]
+    bc: dict[int, Json]
+    returns: Arrays  # raw, "S E"
+    evaluation: Json
+
+    @property
+    def title(self) -> str:
+        """Dataset and seeds, for the head of every figure."""
+        noun = "seed" if len(self.seeds) == 1 else "seeds"
+        return f"{self.dataset.spec.name}, {noun} {', '.join(map(str, self.seeds))}"
+
+    def summary(self, agent: str) -> Json | None:
+        """The scores of one agent, None where it was not run."""
+        found: Json | None = self.evaluation["scores"].get(agent)
+        return found if found and found.get("return_mean") is not None else None
+
+
+def load(root: Path, seeds: list[int]) -> Results:
+    """Read a finished pipeline below ``root``. Raises ValueError that names the missing or damaged file."""
+    data = root / "data"
+
+    def per_seed(folder: str, file: str) -> dict[int, Json]:
+        return {seed: read_json(data / folder / f"seed-{seed}" / file) for seed in seeds}
+
+    return Results(
+        seeds=seeds,
+        dataset=open_dataset(data / "dataset"),
+        card=read_json(root / "reports" / "metrics" / "dataset.json"),
+        world_model=per_seed("world_model", "history.json"),
+        errors=per_seed("calibration", "errors.json"),
+        samples={seed: read_npz(data / "calibration" / f"seed-{seed}" / "samples.npz") for seed in seeds},
+        policy=per_seed("policy", "history.json"),
+        bc=per_seed("bc", "history.json"),
+        returns=read_npz(data / "returns" / "returns.npz"),
+        evaluation=read_json(root / "reports" / "metrics" / "evaluate.json"),
+    )
+
+
+def read_json(path: Path) -> Json:
+    try:
+        found: Json = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: not found; run `dvc repro`") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); delete it and run `dvc repro`") from None
+    return found
+
+
+def read_npz(path: Path) -> Arrays:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise ValueError(f"{path}: not found; run `dvc repro`") from None
+    except Exception as error:  # a damaged zip raises whatever its bytes happen to break
+        raise ValueError(f"{path}: cannot be read ({error}); delete it and run `dvc repro`") from None

@@ -1,0 +1,89 @@
+"""One look for every figure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+from numpy.typing import ArrayLike
+
+# Okabe and Ito (2008): told apart by colour-blind readers.
+COLOURS = {
+    "policy": "#0072B2",
+    "bc": "#E69F00",
+    "logged": "#555555",
+    "random": "#999999",
+    "model": "#0072B2",
+    "baseline": "#D55E00",
+    "imagined": "#CC79A7",
+    "real": "#009E73",
+}
+CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555"]
+LABELS = {"policy": "policy", "bc": "behaviour cloning", "logged": "logged behaviour", "random": "random actions"}
+
+RC: dict[Any, Any] = {
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 130,
+    "savefig.dpi": 130,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "figure.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "axes.prop_cycle": cycler(color=CYCLE),
+}
+
+
+def panels(title: str, count: int, columns: int = 2, height: float = 3.0) -> tuple[Figure, list[Axes]]:
+    """A titled figure with ``count`` axes on a grid; call inside ``matplotlib.rc_context(RC)``."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(8.0 if columns > 1 else 6.0, 0.4 + height * rows))
+    grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for unused in grid[count:]:
+        unused.remove()
+    figure.suptitle(title)
+    return figure, list(grid[:count])
+
+
+def log_scale(axes: Axes, *names: str) -> None:
+    """1, 2, 5, 10 … in plain figures: the default labels of a short range collide."""
+    for name in names:
+        axes.set(**{f"{name}scale": "log"})
+        axis: Axis = getattr(axes, f"{name}axis")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
+
+
+def seed_curves(
+    axes: Axes, curves: Sequence[tuple[ArrayLike, ArrayLike]], colour: str, label: str, **line: Any
+) -> None:
+    """Every seed thin, and their mean thick over the range that all of them cover."""
+    arrays = [(np.asarray(x, float), np.asarray(y, float)) for x, y in curves]
+    if len(arrays) > 1:
+        for x, y in arrays:
+            axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.45, **line)
+    low, high = max(x[0] for x, _ in arrays), min(x[-1] for x, _ in arrays)
+    grid = np.unique(np.concatenate([x for x, _ in arrays]))
+    grid = grid[(grid >= low) & (grid <= high)]
+    mean = np.mean([np.interp(grid, x, y) for x, y in arrays], axis=0)
+    marker = {"marker": "o", "markersize": 3.5} if len(grid) <= 12 else {}
+    axes.plot(grid, mean, color=colour, linewidth=1.8, label=label, **{**marker, **line})
+
+
+def save(figure: Figure, path: Path) -> None:
+    """PNG without the version of the software, so that equal figures are equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Software": None})

@@ -1,0 +1,91 @@
+"""The report's tables: a header and rows of text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.reporting.results import AGENTS, Json, Results
+from pipeline.reporting.style import LABELS
+from pipeline.reporting.verdict import interval, number, with_interval
+
+
+@dataclass(frozen=True)
+class Table:
+    header: list[str]
+    rows: list[list[str]]
+
+
+def score_table(results: Results) -> Table:
+    """Scores where references exist, raw returns always; agents that were not run say so."""
+    scored = results.dataset.spec.ref_min_score is not None and results.dataset.spec.ref_max_score is not None
+    header = ["agent", *(["score, IQM [95 %]", "score, mean"] if scored else []), "return, mean [95 %]"]
+    rows = []
+    for name in AGENTS:
+        summary = results.summary(name)
+        if summary is None:
+            rows.append([LABELS[name], *["not run"] * (len(header) - 1), "–", "–"])
+            continue
+        score = [f"{number(summary['iqm'])} {interval(summary['ci95'])}", number(summary["mean"])] if scored else []
+        rows.append([LABELS[name], *score, with_interval(summary), f"{summary['episodes']:,}", str(summary["seeds"])])
+    return Table([*header, "episodes", "seeds"], rows)
+
+
+def dataset_table(results: Results) -> Table:
+    spec, returns, saturation = results.dataset.spec, results.card["returns"], results.card["action_saturation"]
+    spread = interval([returns["q05"], returns["q95"]])
+    facts = {
+        "transitions": f"{spec.transitions:,}",
+        "episodes": f"{spec.episodes:,}, {spec.held_out_episodes:,} of them held out",
+        "true terminals": f"{spec.terminals:,} ({spec.terminals / spec.transitions:.2%} of steps)",
+        "dropped": f"{spec.dropped:,} steps without a next observation",
+        "episode return": f"median {number(returns['median'])}, 90 % of episodes in {spread}",
+        "observation size": spec.obs_dim,
+        "action size": f"{spec.action_dim} ({spec.action_kind}, bounds {spec.action_bounds})",
+        "actions at a bound": f"{sum(saturation) / len(saturation):.1%} of steps, mean over dimensions",
+        "environment": spec.env_id or "none",
+        "references": _references(spec),
+        "licence": spec.licence or "not stated",
+    }
+    return pairs(facts)
+
+
+def model_table(results: Results) -> Table:
+    """One row a seed: how training ended, what the elites reach, the share of outputs at a variance bound, and what
+    decides that an imagined episode ends, with its held-out precision and recall."""
+    header = ["seed", "epochs", "stopped", "elites' error", "at low bound", "at high bound"]
+    return Table(
+        [*header, "termination", "precision", "recall"],
+        [_model_row(seed, history) for seed, history in results.world_model.items()],
+    )
+
+
+def _model_row(seed: int, history: Json) -> list[str]:
+    best = [history["best_held_out_mse"][i] for i in history["elites"]]
+    bounds, ends = history["bounds"], history["termination"]
+    row = [str(seed), str(len(history["epochs"])), history["stopped"], number(sum(best) / len(best))]
+    row += [f"{bounds['low_share']:.1%}", f"{bounds['high_share']:.1%}", ends["used"], number(ends.get("precision"))]
+    recall = number(ends.get("recall"))
+    return [*row, f"{recall} of {ends['positives']:,}" if ends.get("positives") else recall]
+
+
+def gap_table(results: Results) -> Table:
+    evaluation = results.evaluation
+    return pairs(
+        {
+            "imagined return": number(evaluation["imagined_return"]),
+            "real return over the same horizon": number(evaluation["real_return"]),
+            "exploitation gap (imagined − real)": number(evaluation["exploitation_gap"]),
+            "basis": evaluation["imagination"]["basis"],
+        }
+    )
+
+
+def pairs(facts: Mapping[str, Any]) -> Table:
+    """A table of names and values without a header."""
+    return Table([], [[name, str(value)] for name, value in facts.items()])
+
+
+def _references(spec: Any) -> str:
+    if spec.ref_min_score is None or spec.ref_max_score is None:
+        return "none, so raw returns only"
+    return f"score 0 is {number(spec.ref_min_score)}, score 100 is {number(spec.ref_max_score)} ({spec.ref_source})"

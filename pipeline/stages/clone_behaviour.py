@@ -1,0 +1,54 @@
+"""data/dataset -> data/bc/seed-K: the baseline, a policy that imitates the logs."""
+
+import argparse
+from pathlib import Path
+
+from pipeline.bundle import save_bundle
+from pipeline.data.store import open_dataset
+from pipeline.data.tensors import encoded, facts_of
+from pipeline.params import build, section
+from pipeline.policies.bc import BehaviourCloning
+from pipeline.policies.learn import PolicyTraining
+from pipeline.policies.replay import LoggedReplay
+from pipeline.stages.bundling import bundle_facts, model_card
+from pipeline.standardise import StandardEncoder
+from pipeline.tracking.stage import stage
+from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch, single
+
+READS = ["data/dataset"]
+WRITES = ["data/bc/seed-{seed}"]
+BLOCKS = ["bc", "trainer"]
+EPOCH = 1000  # updates between resume points
+
+
+def main(seed: int) -> None:
+    with stage("clone_behaviour", seed) as run:
+        trainer_config = build(TrainerConfig, section(run.params, "trainer"), "trainer")
+        config = build(BehaviourCloning.Config, section(run.params, "bc"), "bc")
+        run.log_params({block: run.params[block] for block in BLOCKS})
+        set_up_torch(trainer_config)
+
+        dataset = open_dataset("data/dataset")
+        run.log_dataset(dataset.spec, "data/dataset")
+        facts = facts_of(dataset)
+        encoder = StandardEncoder(facts.obs_shapes, facts.statistics)
+        seed_torch(seed, "bc", "weights")
+        learner = BehaviourCloning(config, encoder.state_dim, facts.action_dim)
+
+        training = PolicyTraining(learner, LoggedReplay(encoded(dataset, "train", encoder)), None, EPOCH, seed, "bc")
+        resume = ResumePoint(run.work)
+        if resume.load_into(training):
+            run.print(f"going on after update {training.history[-1]['update']}")
+        trainer = make_trainer(
+            single(trainer_config), training.epochs - training.epochs_done, [resume], run.lightning_logger()
+        )
+        trainer.fit(training)
+
+        bundled = bundle_facts("bc", config, dataset, facts, seed, [])
+        save_bundle(Path(WRITES[0].format(seed=seed)), learner, bundled, {"rows": training.history}, model_card(bundled))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, required=True)
+    main(parser.parse_args().seed)

@@ -1,0 +1,60 @@
+"""Policies -> data/returns, reports/metrics/evaluate.json: real episodes where an environment exists, and what the world
+model promised."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.agents import RandomAgent, load_agent
+from pipeline.data.store import open_dataset
+from pipeline.evaluation import EvaluationConfig
+from pipeline.evaluation.compare import first_states, imagined_of, real_of, scores_of
+from pipeline.params import build, section
+from pipeline.tracking.stage import stage
+from pipeline.training import TrainerConfig, set_up_torch
+from pipeline.world_models.storage import load_world_model
+
+READS = ["data/dataset", "data/world_model", "data/policy", "data/bc"]
+WRITES = ["data/returns", "reports/metrics/evaluate.json"]
+
+
+def main() -> None:
+    with stage("evaluate") as run:
+        set_up_torch(build(TrainerConfig, section(run.params, "trainer"), "trainer"))
+        config = build(EvaluationConfig, section(run.params, "evaluation"), "evaluation")
+        run.log_params({"evaluation": run.params["evaluation"]})
+        dataset, seeds = open_dataset("data/dataset"), run.params["seeds"]
+        run.log_dataset(dataset.spec, "data/dataset")
+        spec = dataset.spec
+
+        agents = {k: [load_agent(f"data/{k}/seed-{s}") for s in seeds] for k in ("policy", "bc")}
+        returns = {"logged": dataset.episode_returns("all")[None]}
+        real_prefix = None
+        if spec.env_id is None:
+            run.print("no environment: real returns are left out; model error and imagined return stand in for them")
+        else:
+            contenders = {**agents, "random": [RandomAgent(spec.action_low, spec.action_high, config.seed)]}
+            returns |= {name: real_of(group, spec, config) for name, group in contenders.items()}
+            real_prefix = real_of(agents["policy"], spec, config, max_steps=config.imagined_horizon)
+        models = [load_world_model(Path(f"data/world_model/seed-{s}")) for s in seeds]
+        starts = first_states(dataset, models[0].encoder, config)
+        imagined = imagined_of(agents["policy"], models, starts, config)
+
+        result = scores_of(returns, imagined, real_prefix, spec, config, seeds)
+        result["privileged_knowledge"] = models[0].privileged_knowledge()
+        extra = {"imagined": imagined} | ({} if real_prefix is None else {"real_prefix": real_prefix})
+        Path("data/returns").mkdir(parents=True, exist_ok=True)
+        np.savez("data/returns/returns.npz", **returns, **extra)
+        Path("reports/metrics").mkdir(parents=True, exist_ok=True)
+        Path("reports/metrics/evaluate.json").write_text(json.dumps(result, indent=2) + "\n")
+        for name, score in result["scores"].items():
+            if score is not None:
+                numbers = {f"evaluate/{name}_{k}": v for k, v in score.items() if isinstance(v, float)}
+                run.log_metrics(numbers, step=0)
+                low, high = score["return_ci95"]
+                run.print(f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}], score {score['mean']}")
+
+
+if __name__ == "__main__":
+    main()

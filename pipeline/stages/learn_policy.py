@@ -1,0 +1,72 @@
+"""data/world_model/seed-K -> data/policy/seed-K: learn a policy in pessimistic imagination."""
+
+import argparse
+from pathlib import Path
+
+from pipeline.bundle import save_bundle
+from pipeline.data.store import open_dataset
+from pipeline.data.tensors import encoded
+from pipeline.evaluation.monitor import Monitor, MonitorConfig
+from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.params import build, choose, section
+from pipeline.policies import POLICIES
+from pipeline.policies.learn import PolicyTraining
+from pipeline.policies.replay import LoggedReplay, MixedReplay
+from pipeline.stages.bundling import bundle_facts, model_card
+from pipeline.tracking.stage import stage
+from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch, single
+from pipeline.uncertainty import Penalty, PenaltyConfig
+from pipeline.world_models.storage import load_world_model
+
+READS = ["data/dataset", "data/world_model/seed-{seed}"]
+WRITES = ["data/policy/seed-{seed}"]
+BLOCKS = ["policy", "penalty", "rollout", "monitor", "trainer"]
+
+
+def main(seed: int) -> None:
+    with stage("learn_policy", seed) as run:
+        trainer_config = build(TrainerConfig, section(run.params, "trainer"), "trainer")
+        chosen, config = choose(POLICIES, section(run.params, "policy"), "policy")
+        penalty = build(PenaltyConfig, section(run.params, "penalty"), "penalty")
+        rollout = build(RolloutConfig, section(run.params, "rollout"), "rollout")
+        monitor = build(MonitorConfig, section(run.params, "monitor"), "monitor")
+        run.log_params({block: run.params[block] for block in BLOCKS})
+        set_up_torch(trainer_config)
+
+        dataset = open_dataset("data/dataset")
+        run.log_dataset(dataset.spec, "data/dataset")
+        model = load_world_model(Path(READS[1].format(seed=seed)))
+        logged = encoded(dataset, "train", model.encoder)
+        statistics = model.facts.statistics
+        seed_torch(seed, "policy", "weights")
+        learner = chosen(
+            config,
+            model.state_dim,
+            model.action_dim,
+            reward_range=(statistics.reward_min, statistics.reward_max),
+            reward_scale=statistics.reward_std,
+            penalty_weight=penalty.weight,
+        )
+
+        imagination = Imagination(model, Penalty(penalty.name))
+        replay = MixedReplay(logged, imagination, rollout) if chosen.imagines else LoggedReplay(logged)
+        facts = bundle_facts(run.params["policy"]["name"], config, dataset, model.facts, seed, model.privileged_knowledge())
+        watch = Monitor(monitor, learner, model.actor_filter(), facts)
+        training = PolicyTraining(learner, replay, imagination, rollout.refresh_every, seed, "policy", watch)
+        resume = ResumePoint(run.work, every=10)
+        if resume.load_into(training):
+            run.print(f"going on after update {training.history[-1]['update']}")
+        trainer = make_trainer(
+            single(trainer_config), training.epochs - training.epochs_done, [resume], run.lightning_logger()
+        )
+        trainer.fit(training)
+
+        folder = Path(WRITES[0].format(seed=seed))
+        save_bundle(folder, learner, facts, {"rows": training.history}, model_card(facts))
+        run.log_policy(folder, dataset.flat_obs(dataset.steps("held_out")[:3]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, required=True)
+    main(parser.parse_args().seed)

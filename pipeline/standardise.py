@@ -1,0 +1,103 @@
+"""What the logs say about scale, and the encoder that makes vector observations comparable."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.types import Observation
+
+CONSTANT = 1e-6  # a feature whose spread is below this share of its magnitude does not vary
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Scales of the training transitions. Lists run over the flat observation; ``delta_*`` are of the one-step change of
+    the *standardised* observation; reward is in the log's own unit."""
+
+    obs_mean: list[float]
+    obs_std: list[float]  # 1 where the feature is constant
+    obs_min: list[float]
+    obs_max: list[float]
+    active: list[int]  # the features that vary; only these are predicted
+    delta_mean: list[float]
+    delta_std: list[float]
+    reward_mean: float
+    reward_std: float
+    reward_min: float
+    reward_max: float
+    terminals: int
+
+    @classmethod
+    def of(cls, obs: Tensor, next_obs: Tensor, reward: Tensor, terminal: Tensor) -> "Statistics":
+        """From raw training transitions: obs, next_obs "N O"; reward, terminal "N". Computed in float64."""
+        x, y, r = obs.double(), next_obs.double(), reward.double()
+        mean, std = x.mean(0), x.std(0, correction=0)
+        varies = std > CONSTANT * x.abs().amax(0).clamp(min=1.0)
+        std = torch.where(varies, std, torch.ones_like(std))
+        active = varies.nonzero().squeeze(1)
+        delta = ((y - x) / std)[:, active]
+        delta_std = delta.std(0, correction=0)
+        reward_std = float(r.std(correction=0))
+        return cls(
+            obs_mean=mean.tolist(),
+            obs_std=std.tolist(),
+            obs_min=torch.minimum(x.amin(0), y.amin(0)).tolist(),
+            obs_max=torch.maximum(x.amax(0), y.amax(0)).tolist(),
+            active=active.tolist(),
+            delta_mean=delta.mean(0).tolist(),
+            delta_std=torch.where(delta_std > CONSTANT, delta_std, torch.ones_like(delta_std)).tolist(),
+            reward_mean=float(r.mean()),
+            reward_std=reward_std if reward_std > CONSTANT else 1.0,
+            reward_min=float(r.min()),
+            reward_max=float(r.max()),
+            terminals=int(terminal.sum()),
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the training split tells a world model; saved as JSON beside its weights."""
+
+    statistics: Statistics
+    obs_shapes: dict[str, list[int]]
+    action_dim: int
+    transitions: int
+    task: str | None = None  # environment id, for the known termination rules
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> "Facts":
+        return cls(**{**facts, "statistics": Statistics(**facts["statistics"])})
+
+
+class StandardEncoder(nn.Module):
+    """A Markov filter: the state is the standardised flat observation. Keys are concatenated in sorted order."""
+
+    def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
+        super().__init__()
+        self.obs_shapes = dict(sorted(obs_shapes.items()))
+        self.state_dim = len(statistics.obs_mean)
+        # Not persistent: the statistics are saved as JSON beside the weights, readable by people.
+        self.register_buffer("mean", torch.tensor(statistics.obs_mean), persistent=False)
+        self.register_buffer("std", torch.tensor(statistics.obs_std), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def encode(self, flat_obs: Tensor) -> Tensor:
+        """Flat raw observation "B O" -> state "B Z"."""
+        return (flat_obs - self.mean) / self.std
+
+    def initial(self, batch: int) -> Tensor:
+        return torch.zeros(batch, self.state_dim, device=self.mean.device)
+
+    def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
+        """The state of a Markov model is what is seen now; ``state``, ``action`` and ``first`` do not matter."""
+        return self.encode(torch.cat([obs[k].flatten(1) for k in self.obs_shapes], dim=1))
+
+    def decode(self, state: Tensor) -> Observation:
+        flat = state * self.std + self.mean
+        sizes = [math.prod(shape) for shape in self.obs_shapes.values()]
+        parts = flat.split(sizes, dim=-1)
+        return {k: p.unflatten(-1, tuple(s)) for (k, s), p in zip(self.obs_shapes.items(), parts, strict=True)}

@@ -1,0 +1,58 @@
+"""The log file of a stage: what is printed, and what Python's logging says, on the console and in the file."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+
+class Tee:
+    """A text stream that also writes whole lines to ``log``; the redraws of progress bars stay on the console."""
+
+    def __init__(self, console: TextIO, log: IO[str]) -> None:
+        self.console, self.log = console, log
+        self._line = ""
+
+    def write(self, text: str) -> int:
+        self.console.write(text)
+        *lines, self._line = (self._line + text).split("\n")
+        self.log.writelines(line.rsplit("\r", 1)[-1] + "\n" for line in lines)
+        return len(text)
+
+    def flush(self) -> None:
+        self.console.flush()
+        self.log.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.console, name)
+
+
+@contextmanager
+def log_to_file(path: Path) -> Iterator[None]:
+    """Everything printed inside also goes to ``path``, which is printed first; the log before it is kept beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        path.replace(path.with_suffix(".previous.log"))
+    with path.open("w", buffering=1) as log:
+        before = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = Tee(sys.stdout, log), Tee(sys.stderr, log)  # type: ignore[assignment]
+        handler = _python_logging()
+        print(f"log: {path}")
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+            sys.stdout, sys.stderr = before
+
+
+def _python_logging() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")  # Lightning's own, at every fit
+    return handler

@@ -1,0 +1,107 @@
+"""The little of dvc.yaml that the keys need, read without importing DVC: its import takes longer than a short stage."""
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PLACEHOLDER = re.compile(r"\$\{\s*([^}]+?)\s*\}")
+
+
+@dataclass(frozen=True)
+class StageDefinition:
+    """Dependencies, and the parameters by file, of one stage after ``foreach`` and ``matrix`` are expanded."""
+
+    deps: list[str]
+    params: dict[str, list[str]]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as DVC reads it; {} when it is missing."""
+    if not path.exists():
+        return {}
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(path) or {}
+
+
+def stage_definitions(path: Path) -> dict[str, StageDefinition]:
+    """Every stage of a dvc.yaml by its address; placeholders are looked up in params.yaml beside it."""
+    pipeline, values = read_yaml(path), read_yaml(path.with_name("params.yaml"))
+    found = {}
+    for name, entry in pipeline.get("stages", {}).items():
+        for stage, body, context in _expand(name, entry, values):
+            found[stage] = _definition(_fill(body, context))
+    return found
+
+
+def dependency_md5(path: Path) -> str:
+    """The md5 that DVC gives a file (of its bytes) or a folder (of its sorted list of files); "" when missing."""
+    if path.is_dir():
+        files = [p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+        listed = [{"md5": _file_md5(p), "relpath": p.relative_to(path).as_posix()} for p in files]
+        text = json.dumps(sorted(listed, key=lambda row: row["relpath"]), sort_keys=True)
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    return _file_md5(path) if path.exists() else ""
+
+
+def _expand(
+    name: str, entry: Mapping[str, Any], values: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    if "matrix" in entry:
+        axes = {axis: _fill(options, values) for axis, options in entry["matrix"].items()}
+        for chosen in itertools.product(*axes.values()):
+            key = "-".join(str(value) for value in chosen)
+            yield f"{name}@{key}", entry, {**values, "item": dict(zip(axes, chosen, strict=True)), "key": key}
+    elif "foreach" in entry:
+        items = _fill(entry["foreach"], values)
+        pairs = items.items() if isinstance(items, Mapping) else ((_item_key(i, x), x) for i, x in enumerate(items))
+        for key, item in pairs:
+            yield f"{name}@{key}", entry["do"], {**values, "item": item, "key": key}
+    else:
+        yield name, entry, dict(values)
+
+
+def _item_key(index: int, item: Any) -> str:
+    return str(index) if isinstance(item, Mapping | list) else str(item)
+
+
+def _definition(body: Mapping[str, Any]) -> StageDefinition:
+    params: dict[str, list[str]] = {}
+    for entry in body.get("params", []):
+        for file, keys in entry.items() if isinstance(entry, Mapping) else [("params.yaml", [entry])]:
+            params.setdefault(file, []).extend(keys or [])
+    deps = [next(iter(dep)) if isinstance(dep, Mapping) else dep for dep in body.get("deps", [])]
+    return StageDefinition(deps=deps, params=params)
+
+
+def _fill(tree: Any, context: Mapping[str, Any]) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _fill(value, context) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_fill(value, context) for value in tree]
+    if not isinstance(tree, str):
+        return tree
+    whole = PLACEHOLDER.fullmatch(tree)
+    if whole:
+        return _value(context, whole[1])
+    return PLACEHOLDER.sub(lambda match: str(_value(context, match[1])), tree)
+
+
+def _value(context: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = context
+    for part in re.findall(r"[^.\[\]]+", dotted):
+        if isinstance(value, list):
+            value = value[int(part)]
+        else:
+            value = value.get(part, f"${{{dotted}}}") if isinstance(value, Mapping) else value
+    return value
+
+
+def _file_md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,0 +1,54 @@
+"""One execution of the pipeline is one process: the nearest DVC above this one, or this one itself."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+CLOCK_TOLERANCE = 2.0  # seconds: the boot time, which process start times build on, shifts when the clock is set
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A process (by id and start time, for ids are used again) and the command that started it."""
+
+    pid: int
+    started: float  # seconds since the epoch
+    command: str
+
+    @classmethod
+    def current(cls) -> Self:
+        own = psutil.Process()
+        process = next((p for p in own.parents() if _is_dvc(p)), own)
+        return cls(process.pid, process.create_time(), _command(process))
+
+    def same_process(self, other: "Execution") -> bool:
+        return self.pid == other.pid and abs(self.started - other.started) < CLOCK_TOLERANCE
+
+    def alive(self) -> bool:
+        try:
+            process = psutil.Process(self.pid)
+            running = process.status() != psutil.STATUS_ZOMBIE
+            return running and abs(process.create_time() - self.started) < CLOCK_TOLERANCE
+        except psutil.Error:
+            return False
+
+    def plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    try:
+        paths = [Path(part) for part in process.cmdline()[:3]]
+    except psutil.Error:
+        return False
+    return any(p.name == "dvc" or (p.name == "__main__.py" and p.parent.name == "dvc") for p in paths)
+
+
+def _command(process: psutil.Process) -> str:
+    """The command as the user typed it: `dvc repro`, `python -m pipeline.stages.ingest`."""
+    parts = process.cmdline()
+    if len(parts) > 1 and Path(parts[1]).name == "dvc":
+        parts = parts[1:]
+    return " ".join([Path(parts[0]).name, *parts[1:]]) if parts else process.name()

@@ -1,0 +1,26 @@
+"""Lightning's MLflow logger on a stage's own run."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+if TYPE_CHECKING:
+    from pipeline.tracking.run import StageRun
+
+
+class StageLogger(MLFlowLogger):
+    """Metrics go through the stage's batches; the stage, not the trainer, ends the run."""
+
+    def __init__(self, run: "StageRun", prefix: str = "") -> None:
+        super().__init__(tracking_uri=run.tracking_uri, run_id=run.run_id, prefix=prefix)
+        self._stage_run = run
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self._stage_run.log_metrics({f"{self._prefix}{k}": v for k, v in metrics.items()}, step or 0)
+
+    @rank_zero_only
+    def finalize(self, status: str = "success") -> None:
+        self._stage_run.flush()

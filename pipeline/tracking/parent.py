@@ -1,0 +1,113 @@
+"""One MLflow parent run for each execution of the pipeline. It is RUNNING while one of its stages runs."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.tracking.execution import Execution
+from pipeline.tracking.locks import file_lock
+from pipeline.tracking.paths import work_dir
+from pipeline.tracking.provenance import git_commit, git_dirty, locked_keys
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FROM_DVC = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
+WORST_FIRST = ("FAILED", "KILLED")
+
+
+def enter(client: "MlflowClient", uri: str, experiment: str) -> str:
+    """The run id of this execution's parent, opened at its first stage. Parents whose process is gone are closed."""
+    state, execution = work_dir() / "parents.json", Execution.current()
+    with file_lock(state.with_suffix(".lock")):
+        known = _close_dead(client, uri, _read(state))
+        run_id = next((e["run_id"] for e in known if _is_mine(client, uri, execution, e)), None)
+        if run_id is None:
+            run_id = _open(client, experiment, execution)
+            known.append({**execution.plain(), "uri": uri, "run_id": run_id})
+        state.write_text(json.dumps(known, indent=1))
+    client.update_run(run_id, status="RUNNING")
+    return run_id
+
+
+def leave(client: "MlflowClient", run_id: str, status: str) -> None:
+    """A stage has ended with ``status``; the parent takes it, or the worst status of the stages before it."""
+    seen = {status, *(run.info.status for run in _children(client, run_id))}
+    client.set_terminated(run_id, next((s for s in WORST_FIRST if s in seen), "FINISHED"))
+
+
+def link(client: "MlflowClient", run_id: str, stage: str, made_by: str | None, key: str) -> None:
+    """Tag the parent with the run that made a stage's present outputs, and with their key."""
+    name = stage.replace("@", "-")  # MLflow refuses @ in a tag's name
+    client.set_tag(run_id, f"stage.{name}.key", key)
+    if made_by is not None:
+        client.set_tag(run_id, f"stage.{name}.run_id", made_by)
+
+
+def _open(client: "MlflowClient", experiment: str, execution: Execution) -> str:
+    tags = {
+        "pipeline.command": execution.command,
+        "mlflow.source.name": execution.command,
+        "mlflow.source.git.commit": git_commit(),
+        "git.dirty": str(git_dirty()).lower(),
+        **{name: os.environ[name] for name in FROM_DVC if os.environ.get(name)},
+    }
+    name = os.environ.get("DVC_EXP_NAME") or "pipeline"
+    run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+    for stage, key in locked_keys().items():
+        link(client, run_id, stage, _finished_run(client, experiment, key), key)
+    return run_id
+
+
+def _finished_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
+    query = f"tags.`pipeline.key` = '{key}' and attributes.status = 'FINISHED'"
+    found = client.search_runs([experiment], query, max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def _children(client: "MlflowClient", run_id: str) -> list[Any]:
+    experiment = client.get_run(run_id).info.experiment_id
+    return list(client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'"))
+
+
+def _is_mine(client: "MlflowClient", uri: str, execution: Execution, entry: dict[str, Any]) -> bool:
+    return entry["uri"] == uri and execution.same_process(_execution(entry)) and _exists(client, entry["run_id"])
+
+
+def _close_dead(client: "MlflowClient", uri: str, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Close what a dead execution left open in this store; what stands in another store waits until it is used."""
+    dead = [entry for entry in known if entry["uri"] == uri and not _execution(entry).alive()]
+    for entry in dead:
+        if _exists(client, entry["run_id"]):
+            _settle(client, entry["run_id"])
+    return [entry for entry in known if entry not in dead]
+
+
+def _settle(client: "MlflowClient", run_id: str) -> None:
+    if client.get_run(run_id).info.status != "RUNNING":
+        return
+    for child in _children(client, run_id):
+        if child.info.status == "RUNNING":
+            client.set_terminated(child.info.run_id, "KILLED")
+    leave(client, run_id, "KILLED")
+
+
+def _exists(client: "MlflowClient", run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException:
+        return False
+
+
+def _execution(entry: dict[str, Any]) -> Execution:
+    return Execution(entry["pid"], entry["started"], entry["command"])
+
+
+def _read(state: Path) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(state.read_text()))
+    except (OSError, ValueError):
+        return []

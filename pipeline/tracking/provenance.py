@@ -1,0 +1,97 @@
+"""What a result was made from: stage keys, the git commit, versions.
+
+A stage's key is the md5 of its dependencies' md5s and its parameters. The key worked out while a stage runs equals the
+key worked out later from dvc.lock, so a cached stage leads back to the MLflow run that made it.
+"""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.tracking.dvc_files import dependency_md5, read_yaml, stage_definitions
+
+PACKAGES = (
+    *("torch", "lightning", "mlflow", "minari", "gymnasium", "mujoco", "dvc", "omegaconf", "einops", "numpy", "scipy"),
+    *("h5py", "matplotlib", "safetensors"),
+)
+
+
+def address(name: str, seed: int | None) -> str:
+    """The stage's name in DVC: ``learn_policy@0``."""
+    return name if seed is None else f"{name}@{seed}"
+
+
+def stage_key(stage: str, params: Mapping[str, Any]) -> str:
+    """The key of a stage that is about to run here. Without an entry in dvc.yaml: from its name and all parameters."""
+    definition = stage_definitions(Path("dvc.yaml")).get(stage)
+    if definition is None:
+        return _digest(stage, {}, dict(params))
+    outs = _locked_outs(_lock())
+    deps = {path: outs.get(path) or dependency_md5(Path(path)) for path in definition.deps}
+    used = {
+        file: {key: _lookup(read_yaml(Path(file)), key) for key in keys} for file, keys in definition.params.items()
+    }
+    return _digest(stage, deps, used)
+
+
+def locked_keys() -> dict[str, str]:
+    """The key of every stage that dvc.lock holds and dvc.yaml still defines."""
+    defined = stage_definitions(Path("dvc.yaml"))
+    return {name: locked_key(name, entry) for name, entry in _lock().items() if name in defined}
+
+
+def locked_key(stage: str, entry: Mapping[str, Any]) -> str:
+    deps = {dep["path"]: dep.get("md5", "") for dep in entry.get("deps", [])}
+    return _digest(stage, deps, entry.get("params", {}))
+
+
+def git_commit() -> str:
+    """The commit that is checked out, or "unknown" outside git."""
+    return _git("rev-parse", "--verify", "-q", "HEAD") or "unknown"
+
+
+def git_dirty() -> bool:
+    """Whether tracked files differ from that commit."""
+    return bool(_git("status", "--porcelain", "--untracked-files=no"))
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that shape a result; one that is absent is left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _digest(stage: str, deps: Mapping[str, str], params: Mapping[str, Any]) -> str:
+    text = json.dumps([stage, deps, params], sort_keys=True, default=str)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _lock() -> dict[str, Any]:
+    return read_yaml(Path("dvc.lock")).get("stages", {})
+
+
+def _locked_outs(lock: Mapping[str, Any]) -> dict[str, str]:
+    return {out["path"]: out["md5"] for entry in lock.values() for out in entry.get("outs", []) if "md5" in out}
+
+
+def _lookup(tree: Any, dotted: str) -> Any:
+    for part in dotted.split("."):
+        tree = tree.get(part) if isinstance(tree, Mapping) else None
+    return tree
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

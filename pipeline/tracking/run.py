@@ -1,0 +1,152 @@
+"""One stage's MLflow run. In the helper processes of DDP every method is silent."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.tracking import assets, parent, store
+from pipeline.tracking.paths import work_dir
+from pipeline.tracking.provenance import address, git_commit
+from pipeline.tracking.resume import ResumedRun
+
+if TYPE_CHECKING:
+    import numpy as np
+    from lightning.pytorch.loggers import Logger
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    from pipeline.data.store import DatasetSpec
+
+PARAMS_PER_CALL, METRICS_PER_CALL = 100, 1000  # MLflow's limits for one batch
+FLUSH_METRICS, FLUSH_SECONDS = 500, 10.0
+
+
+class StageRun:
+    """The handle a stage works with: ``params`` is all of params.yaml, ``work`` the folder for its resume points."""
+
+    def __init__(self, name: str, seed: int | None, params: dict[str, Any], key: str) -> None:
+        self.name, self.seed, self.params, self.key = name, seed, params, key
+        self.tracking_uri = store.tracking_uri()
+        self.run_id: str | None = None
+        label = name if seed is None else f"{name}-seed-{seed}"
+        self.work = work_dir() / "resume" / label / key
+        self._resume = ResumedRun(self.work)
+        self._waiting: list[Metric] = []
+        self._flushed = time.monotonic()
+        self._parent_id = ""
+
+    @property
+    def is_main(self) -> bool:
+        """True in the one process that tracks, and that writes outputs."""
+        return self.run_id is not None
+
+    @property
+    def client(self) -> "MlflowClient":
+        return store.client(self.tracking_uri)
+
+    def start(self) -> None:
+        """Open the run below this execution's parent, or the interrupted run of the same key."""
+        experiment = store.open_experiment(self.tracking_uri)
+        self._parent_id = parent.enter(self.client, self.tracking_uri, experiment)
+        self.run_id = self._resume.run_id(self.client) or self._create(experiment)
+        self.client.update_run(self.run_id, status="RUNNING")
+        self._resume.remember(self.run_id)
+        parent.link(self.client, self._parent_id, address(self.name, self.seed), self.run_id, self.key)
+        store.start_fluent_run(self.run_id)
+        self.print(f"MLflow run {self.run_id} in {self.tracking_uri}")
+
+    def _create(self, experiment: str) -> str:
+        tags = {
+            "mlflow.parentRunId": self._parent_id,
+            "mlflow.source.git.commit": git_commit(),
+            "mlflow.source.name": f"pipeline.stages.{self.name}",
+            "pipeline.stage": self.name,
+            "pipeline.key": self.key,
+            **({} if self.seed is None else {"pipeline.seed": str(self.seed)}),
+        }
+        run = self.client.create_run(experiment, tags=tags, run_name=address(self.name, self.seed))
+        return str(run.info.run_id)
+
+    def end(self, status: str) -> None:
+        """Close the run with an MLflow status, and the parent with the worst status below it."""
+        self.flush()
+        store.end_fluent_run(status)
+        self._resume.forget(finished=status == "FINISHED")
+        parent.leave(self.client, self._parent_id, status)
+
+    def print(self, text: str) -> None:
+        if self.is_main:
+            print(text, flush=True)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Nested params as ``block.key``, in batches. A resumed run already holds the same values."""
+        if self.run_id is None:
+            return
+        from mlflow.entities import Param
+
+        flat = [Param(k, str(v)[:6000]) for k, v in flatten(params).items()]
+        for i in range(0, len(flat), PARAMS_PER_CALL):
+            self.client.log_batch(self.run_id, params=flat[i : i + PARAMS_PER_CALL])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Keep the values, and send them in batches: one write to the store costs milliseconds, a step must not."""
+        if not self.is_main:
+            return
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(k, float(v), now, int(step)) for k, v in metrics.items()]
+        if len(self._waiting) >= FLUSH_METRICS or time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def log_series(self, rows: Sequence[Mapping[str, Any]], step_key: str, prefix: str = "") -> None:
+        """The numbers of ``rows`` as metrics ``prefix + key`` at step ``row[step_key]``, sent at once."""
+        for row in rows:
+            numbers = {f"{prefix}{k}": v for k, v in row.items() if k != step_key and isinstance(v, int | float)}
+            self.log_metrics(numbers, int(row[step_key]))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send the metrics that wait."""
+        waiting, self._waiting, self._flushed = self._waiting, [], time.monotonic()
+        for i in range(0, len(waiting), METRICS_PER_CALL):
+            assert self.run_id is not None
+            self.client.log_batch(self.run_id, metrics=waiting[i : i + METRICS_PER_CALL])
+
+    def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
+        """A file, or a folder with all in it."""
+        if self.run_id is not None:
+            log = self.client.log_artifacts if Path(path).is_dir() else self.client.log_artifact
+            log(self.run_id, str(path), folder)
+
+    def log_dataset(self, spec: "DatasetSpec", folder: Path | str) -> None:
+        """The prepared dataset as this run's MLflow input, under its name and digest (at most 36 characters)."""
+        if self.is_main:
+            assets.log_dataset(spec.name, spec.digest, Path(folder))
+
+    def log_policy(self, bundle: Path | str, example_obs: "np.ndarray") -> None:
+        """The bundle as an MLflow model from code, observations "B O" to actions "B A", both in the environment's own
+        units; ``example_obs`` is a small batch of real observations."""
+        if self.is_main:
+            assets.log_policy(Path(bundle), example_obs)
+
+    def lightning_logger(self, prefix: str = "") -> "Logger | bool":
+        """A Lightning logger on this very run, whose metrics are batched too; False (no logger) where not tracked."""
+        if not self.is_main:
+            return False
+        from pipeline.tracking.lightning_logger import StageLogger
+
+        return StageLogger(self, prefix)
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys; lists become JSON."""
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else value
+    return flat

@@ -1,0 +1,57 @@
+"""Penalties on what the members of a world model believe. Pure functions "M B D" -> "B".
+
+Each is a root mean square over the standardised dimensions, so it does not grow with their number and has no unit; the
+caller multiplies it by the standard deviation of the logged reward (:class:`Penalty`).
+"""
+
+from dataclasses import dataclass
+from typing import Callable
+
+from torch import Tensor
+
+from pipeline.interfaces import WorldModel
+from pipeline.types import Prediction
+
+
+def max_aleatoric(prediction: Prediction) -> Tensor:
+    """The largest noise any member expects (MOPO, Yu et al. 2020, arXiv:2005.13239)."""
+    return prediction.std.square().mean(-1).sqrt().amax(0)
+
+
+def disagreement(prediction: Prediction) -> Tensor:
+    """The spread of the members' means: epistemic alone."""
+    return prediction.mean.var(0, correction=0).mean(-1).sqrt()
+
+
+def ensemble_std(prediction: Prediction) -> Tensor:
+    """The standard deviation of the members' mixture, by the law of total variance: aleatoric and epistemic together
+    (Lu et al. 2022, arXiv:2110.04135)."""
+    total = prediction.std.square().mean(0) + prediction.mean.var(0, correction=0)
+    return total.mean(-1).sqrt()
+
+
+PENALTIES: dict[str, Callable[[Prediction], Tensor]] = {
+    "max_aleatoric": max_aleatoric,
+    "disagreement": disagreement,
+    "ensemble_std": ensemble_std,
+}
+
+
+@dataclass(frozen=True)
+class PenaltyConfig:
+    name: str = "ensemble_std"
+    weight: float = 1.0  # of the penalty in the learner's reward; has no unit
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"weight {self.weight} is negative; a bonus for uncertainty is not pessimism")
+
+
+class Penalty:
+    """A named penalty in units of reward."""
+
+    def __init__(self, name: str) -> None:
+        self.measure = PENALTIES[name]
+
+    def __call__(self, model: WorldModel, prediction: Prediction) -> Tensor:
+        return self.measure(prediction) * model.reward_scale

@@ -1,0 +1,89 @@
+"""When does an episode end? Learned from the logs by default; the known rules of some tasks are privileged knowledge
+and stand in this one table."""
+
+import math
+from typing import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.networks import mlp
+from pipeline.types import Observation
+
+
+def _hopper(obs: Tensor) -> Tensor:
+    """Gymnasium Hopper: healthy while height > 0.7, |angle| < 0.2 and every other entry within 100."""
+    return ~((obs[..., 0] > 0.7) & (obs[..., 1].abs() < 0.2) & (obs[..., 1:].abs() < 100).all(-1))
+
+
+def _walker2d(obs: Tensor) -> Tensor:
+    """Gymnasium Walker2d: healthy while height is in (0.8, 2) and |angle| < 1."""
+    return ~((obs[..., 0] > 0.8) & (obs[..., 0] < 2.0) & (obs[..., 1].abs() < 1.0))
+
+
+def _never(obs: Tensor) -> Tensor:
+    return torch.zeros_like(obs[..., 0], dtype=torch.bool)
+
+
+KNOWN_RULES: dict[str, Callable[[Tensor], Tensor]] = {
+    "hopper": _hopper,
+    "walker2d": _walker2d,
+    "halfcheetah": _never,
+    "pendulum": _never,
+}
+
+
+class KnownTermination(nn.Module):
+    """The rule of a named task, applied to the decoded next observation."""
+
+    def __init__(self, task: str, decode: Callable[[Tensor], Observation]) -> None:
+        super().__init__()
+        if task not in KNOWN_RULES:
+            raise ValueError(f"params.yaml: `world_model.termination: known` has no rule for `{task}` "
+                             f"(known: {', '.join(KNOWN_RULES)}); use `learned`")  # fmt: skip
+        self.task, self.decode = task, decode
+
+    def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        flat = torch.cat([v.flatten(1) for v in self.decode(next_state).values()], dim=1)
+        return 1.0 - KNOWN_RULES[self.task](flat).to(flat.dtype)
+
+
+class NoTermination(nn.Module):
+    """For logs without a single terminal: the model never ends an episode."""
+
+    def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        return torch.ones_like(next_state[:, 0])
+
+
+class LearnedTermination(nn.Module):
+    """Binary classifier on (state, action, next state). Terminals are rare, so they are weighted up in the loss; the
+    weight is taken off the logit again, and ``calibrate`` moves the decision point to where F1 is best."""
+
+    def __init__(self, state_dim: int, action_dim: int, terminal_share: float, width: int = 64) -> None:
+        super().__init__()
+        self.net = mlp([2 * state_dim + action_dim, width, width, 1], nn.SiLU)
+        self.positive_weight = math.sqrt((1 - terminal_share) / terminal_share)
+        self.register_buffer("offset", torch.tensor(-math.log(self.positive_weight)))
+        self.offset: Tensor
+
+    def forward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """The weighted logit of "this step was terminal", "B"."""
+        return self.net(torch.cat([state, action, next_state], dim=-1)).squeeze(-1)
+
+    def loss(self, state: Tensor, action: Tensor, next_state: Tensor, terminal: Tensor) -> Tensor:
+        weight = torch.tensor(self.positive_weight, device=terminal.device)
+        return F.binary_cross_entropy_with_logits(self(state, action, next_state), terminal, pos_weight=weight)
+
+    def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        return torch.sigmoid(-(self(state, action, next_state) + self.offset))
+
+    @torch.no_grad()
+    def calibrate(self, state: Tensor, action: Tensor, next_state: Tensor, terminal: Tensor) -> None:
+        """Put the decision point (probability one half) at the logit of best F1 on these transitions."""
+        logit, order = self(state, action, next_state).sort(descending=True)
+        hits = terminal[order].cumsum(0)
+        f1 = 2 * hits / (torch.arange(1, len(hits) + 1, device=hits.device) + terminal.sum())
+        best = int(f1.argmax())
+        after = logit[min(best + 1, len(logit) - 1)]
+        self.offset.copy_(-(logit[best] + after) / 2)

@@ -1,0 +1,50 @@
+"""Logs whose every number says where it stands, so that a wrong boundary shows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.logged import Episode, LoggedData
+
+LENGTHS = (4, 1, 6, 3, 5)
+
+
+def counting_episode(e: int, steps: int, terminated: bool = False) -> Episode:
+    """Observation t of episode e is (100 e + t, e), its action (100 e + t) / 1000, its reward 100 e + t."""
+    clock = 100.0 * e + np.arange(steps + 1)
+    obs = np.stack([clock, np.full(steps + 1, e)], axis=1).astype(np.float32)
+    return Episode(
+        {"state": obs}, (clock[:-1, None] / 1000).astype(np.float32), clock[:-1].astype(np.float32), terminated
+    )
+
+
+def counting_log(lengths: tuple[int, ...] = LENGTHS, **facts: Any) -> LoggedData:
+    """Even episodes end in a terminal, odd ones at a time limit."""
+    episodes = [counting_episode(e, steps, terminated=e % 2 == 0) for e, steps in enumerate(lengths)]
+    bounds = {"action_low": [-1.0], "action_high": [1.0]}
+    return LoggedData(**{"place": "counting", "source": "npz", "episodes": episodes, **bounds, **facts})
+
+
+def counting_columns(lengths: tuple[int, ...] = LENGTHS) -> dict[str, np.ndarray]:
+    """The counting log as flat columns under the npz source's names."""
+    episodes = [counting_episode(e, steps) for e, steps in enumerate(lengths)]
+    ends = np.cumsum(lengths) - 1
+    even = np.arange(len(lengths)) % 2 == 0
+    done, truncated = np.zeros(sum(lengths), np.float32), np.zeros(sum(lengths), np.float32)
+    done[ends[even]], truncated[ends[~even]] = 1, 1
+    return {
+        "obs": np.concatenate([e.obs["state"][:-1] for e in episodes]),
+        "next_obs": np.concatenate([e.obs["state"][1:] for e in episodes]),
+        "action": np.concatenate([e.action for e in episodes]),
+        "reward": np.concatenate([e.reward for e in episodes]),
+        "done": done,
+        "truncated": truncated,
+    }
+
+
+def npz_block(file: Path, columns: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
+    """Writes the columns and returns the block of params.yaml that reads them."""
+    np.savez(file, **columns)  # type: ignore[arg-type]
+    bounds = {"action_low": [-1.0], "action_high": [1.0]}
+    return {"source": "npz", "path": str(file), "held_out_path": str(file), **bounds, **options}

@@ -1,0 +1,158 @@
+"""What the stages before the report write, with made-up but realistic numbers: the report's tests render it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.logged import Episode, LoggedData
+from pipeline.data.writer import write_dataset
+from pipeline.evaluation.statistics import summary
+
+HORIZONS = [1, 2, 5, 10, 20, 50]
+PENALTIES = {"max_aleatoric": 0.45, "ensemble_std": 0.75}  # name -> strength of its link with the true error
+IMAGINED_HORIZON = 50
+
+
+def write_outputs(
+    root: Path, seeds: list[int], with_environment: bool = True, references: bool = True, action_dim: int = 1
+) -> None:
+    """A finished pipeline below ``root``."""
+    rng = np.random.default_rng(7)
+    refs = (-1200.0, -150.0) if references else (None, None)
+    logged = _dataset(root, rng, refs, with_environment, action_dim)
+    for seed in seeds:
+        _world_model(root / f"data/world_model/seed-{seed}", rng)
+        _calibration(root / f"data/calibration/seed-{seed}", rng)
+        _policies(root, seed, rng, with_environment)
+    _evaluation(root, seeds, rng, logged, refs, with_environment)
+
+
+def _json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def _dataset(root: Path, rng: np.random.Generator, refs: Any, with_environment: bool, action_dim: int) -> np.ndarray:
+    def episode(quality: float) -> Episode:
+        steps = int(rng.integers(80, 121))
+        obs = {"state": np.cumsum(rng.normal(size=(steps + 1, 3)), 0).astype(np.float32)}
+        action = np.clip(rng.normal(0, 1.2, size=(steps, action_dim)), -2, 2).astype(np.float32)
+        reward = (-9 + 6 * quality + rng.normal(size=steps)).astype(np.float32)
+        return Episode(obs, action, reward, terminated=bool(rng.random() < 0.2))
+
+    log = LoggedData(
+        place="made-up log",
+        source="npz",
+        episodes=[episode(q) for q in rng.random(60)],
+        action_low=[-2.0] * action_dim,
+        action_high=[2.0] * action_dim,
+        env_id="Pendulum-v1" if with_environment else None,
+        ref_min_score=refs[0],
+        ref_max_score=refs[1],
+        ref_source="params" if refs[0] else None,
+        warnings=["rewards <are> made up: nothing was done"],
+    )
+    returns = write_dataset(root / "data/dataset", log, "pendulum-mixed", 0.1, 0).episode_returns("all")
+    quantiles = {f"q{q:02}": float(np.quantile(returns, q / 100)) for q in (5, 95)}
+    card = {"returns": {"median": float(np.median(returns)), **quantiles}, "action_saturation": [0.1] * action_dim}
+    _json(root / "reports/metrics/dataset.json", card)
+    return returns
+
+
+def _world_model(folder: Path, rng: np.random.Generator) -> None:
+    def epoch(i: int) -> dict[str, Any]:
+        mse = 0.02 + 0.5 * np.exp(-i / 6) * rng.uniform(0.8, 1.3, 7)
+        nll = -2 + 3 * np.exp(-i / 8)
+        row = {
+            "epoch": i,
+            "train_nll": nll - 0.2,
+            "train_mse": float(mse.mean()),
+            "held_out_mse": mse.tolist(),
+            "held_out_nll": nll + 0.1,
+        }
+        return row | {"updates": 100 * (i + 1), "seconds": 1.0 + i}
+
+    epochs = [epoch(i) for i in range(30)]
+    termination = {"used": "learned", "precision": 0.91, "recall": 0.84, "positives": 12}
+    history = {
+        "epochs": epochs,
+        "elites": [0, 1, 2, 4, 6],
+        "best_held_out_mse": epochs[-1]["held_out_mse"],
+        "bounds": {"low_share": 0.012, "high_share": 0.0},
+        "termination": termination,
+        "stopped": "early",
+        "seconds": 31.0,
+    }
+    _json(folder / "history.json", history)
+
+
+def _calibration(folder: Path, rng: np.random.Generator) -> None:
+    error = np.exp(rng.normal(-3, 0.8, 4000))
+    samples, correlations = {"true_error": error}, {}
+    for name, link in PENALTIES.items():
+        noise = rng.normal(0, 0.8, len(error))
+        penalty = np.exp(link * np.log(error) + (1 - link) * noise)
+        samples[f"penalty_{name}"] = penalty
+        pearson = float(np.corrcoef(error, penalty)[0, 1])
+        correlations[name] = {"spearman": link + 0.1, "pearson": pearson}
+    h = np.array(HORIZONS, float)
+    errors = {
+        "horizons": HORIZONS,
+        "model_rmse": (0.03 * h**0.7 * rng.uniform(0.9, 1.1)).tolist(),
+        "persistence_rmse": np.minimum(1.3, 0.2 * h**0.6).tolist(),
+        "reward_mae": (0.1 * h**0.5).tolist(),
+        "reward_baseline_mae": np.full(6, 1.9).tolist(),
+        "windows": 500,
+        "penalties": correlations,
+    }
+    _json(folder / "errors.json", errors)
+    np.savez(folder / "samples.npz", **samples)
+
+
+def _policies(root: Path, seed: int, rng: np.random.Generator, with_environment: bool) -> None:
+    rows = []
+    for update in range(500, 20_001, 500):
+        done = 1 - np.exp(-update / 5000)
+        row: dict[str, Any] = {"update": update, "critic_loss": 20 * (1.1 - done) * rng.uniform(0.7, 1.3)}
+        row |= {"actor_loss": 90 * done + rng.normal(), "alpha": 0.3 * (1.05 - done), "q_mean": -90 * done}
+        row |= {"imagined_reward": -8 + 6 * done + rng.normal(0, 0.2), "imagined_penalty": 0.2 + 0.1 * rng.random()}
+        row |= {"imagined_terminal_rate": 0.002 * rng.random()}
+        if with_environment and update % 5000 == 0:
+            row["return_mean"] = -1100 + 900 * done + rng.normal(0, 20)
+        rows.append(row)
+    _json(root / f"data/policy/seed-{seed}/history.json", {"rows": rows, "seconds": 90.0})
+    cloned = [
+        {"update": u, "loss": 0.3 + np.exp(-u / 900), "held_out_loss": 0.35 + np.exp(-u / 900)}
+        for u in range(100, 3001, 100)
+    ]
+    _json(root / f"data/bc/seed-{seed}/history.json", {"rows": cloned, "seconds": 9.0})
+
+
+def _evaluation(
+    root: Path, seeds: list[int], rng: np.random.Generator, logged: np.ndarray, refs: Any, with_environment: bool
+) -> None:
+    shape = (len(seeds), 40)
+    returns = {"logged": logged[None], "imagined": rng.normal(-80, 20, (len(seeds), 256))}
+    if with_environment:
+        returns |= {"policy": rng.normal(-180, 70, shape), "bc": rng.normal(-560, 120, shape)}
+        returns |= {"random": rng.normal(-1200, 200, (1, 40)), "real_prefix": rng.normal(-95, 25, shape)}
+    (root / "data/returns").mkdir(parents=True)
+    np.savez(root / "data/returns/returns.npz", **returns)
+    agents = [name for name in ("policy", "bc", "logged", "random") if name in returns]
+    imagined = float(returns["imagined"].mean())
+    real = float(returns["real_prefix"].mean()) if with_environment else None
+    evaluation = {
+        "schema_version": 1,
+        "environment": "Pendulum-v1" if with_environment else None,
+        "note": None if with_environment else "no environment is known for this dataset",
+        "scores": {name: summary(returns[name], *refs, resamples=200) for name in agents},
+        "imagined_return": imagined,
+        "real_return": real,
+        "exploitation_gap": None if real is None else imagined - real,
+        "imagination": {"horizon": IMAGINED_HORIZON, "starts": 256, "basis": "first 50 steps of an episode"},
+        "privileged_knowledge": ["Action bounds come from the environment."] if with_environment else [],
+        "seeds": seeds,
+    }
+    _json(root / "reports/metrics/evaluate.json", evaluation)

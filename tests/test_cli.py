@@ -1,0 +1,128 @@
+"""``python -m pipeline``."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import preflight
+from pipeline.cli import preset
+from pipeline.cli.doctor import Finding, examine
+from pipeline.cli.preset import apply_preset
+from pipeline.params import read_params
+
+ROOT = Path(preset.__file__).parents[2]
+PARAMS = """\
+# the top comment
+seeds: [0]  # each seed its own
+
+dataset:
+  source: collect  # an old source
+  episodes: 5
+
+# about the policy
+policy:
+  name: sac
+  lr: 3.0e-4  # tuned once
+"""
+OVERLAY = """\
+dataset:
+  source: npz
+  path: ${DATA}/logs.npz
+policy:
+  lr: 0.001
+penalty:
+  weight: 2.0
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets/hopper.yaml").write_text(OVERLAY)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(preset, "PRESETS", tmp_path / "presets")
+    monkeypatch.setenv("OFFLINE_RL_DATA", "../logs folder")
+    return tmp_path
+
+
+def test_preset_keeps_comments_and_replaces_the_dataset(project: Path) -> None:
+    changes = apply_preset("hopper", project / "params.yaml")
+    text = (project / "params.yaml").read_text()
+    for comment in ("# the top comment", "# each seed its own", "# about the policy", "# tuned once"):
+        assert comment in text
+    assert yaml.safe_load(text) == {
+        "seeds": [0],
+        "dataset": {"source": "npz", "path": str(project.parent / "logs folder/logs.npz")},
+        "policy": {"name": "sac", "lr": 0.001},
+        "penalty": {"weight": 2.0},
+    }
+    assert "policy.lr: 0.0003 -> 0.001" in changes
+
+
+def test_preset_twice_changes_nothing(project: Path) -> None:
+    apply_preset("hopper", project / "params.yaml")
+    before = (project / "params.yaml").read_text()
+    assert apply_preset("hopper", project / "params.yaml") == [f"{project}/params.yaml already is preset `hopper`"]
+    assert (project / "params.yaml").read_text() == before
+
+
+def test_unknown_preset_and_broken_params_leave_the_file_alone(project: Path) -> None:
+    with pytest.raises(ValueError, match=r"preset `hoper` is unknown \(did you mean `hopper`\?\); presets: hopper"):
+        apply_preset("hoper", project / "params.yaml")
+    (project / "params.yaml").write_text("seeds: [0")
+    with pytest.raises(ValueError, match="not valid YAML"):
+        apply_preset("hopper", project / "params.yaml")
+    assert (project / "params.yaml").read_text() == "seeds: [0"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "pipeline/presets").glob("*.yaml")))
+def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    apply_preset(name, params)
+    preflight.check(read_params(params))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"polcy": {}}, r"unknown block `polcy` \(did you mean `policy`\?\)"),
+        ({"seeds": [0, 0]}, "distinct whole numbers"),
+        ({"seeds": []}, "distinct whole numbers"),
+        ({"seeds": [-1]}, "distinct whole numbers"),
+        ({"seeds": [True]}, "distinct whole numbers"),
+        ({"policy": {"name": "sacc"}}, r"`policy.name: sacc` is unknown \(did you mean `sac`\?\)"),
+        ({"policy": {"name": "sac", "updatess": 1}}, r"unknown key `policy.updatess` \(did you mean `updates`\?\)"),
+        ({"penalty": None}, "block `penalty` is missing"),
+        ({"trainer": {"devices": "two"}}, "trainer.devices"),
+    ],
+)
+def test_preflight_names_the_mistake(change: dict, message: str) -> None:
+    params = {**read_params(ROOT / "params.yaml"), **change}
+    with pytest.raises(ValueError, match=message):
+        preflight.check(params)
+
+
+def test_doctor_reports_good_and_bad(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    found = {finding.name: finding for finding in examine()}
+    assert found["torch"].good
+    assert "cpu with" in found["devices"].text
+    assert not found["mlflow store"].good
+    assert "not reachable" in found["mlflow store"].text
+    assert "dvc init" in found["dvc cache"].text
+    assert Finding("disk", "little", good=False).line().startswith("BAD disk")
+
+
+def test_user_errors_are_one_line(project: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "preset", "pendulumm"]
+    done = subprocess.run(command, cwd=project, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert done.returncode == 1
+    error = done.stderr.decode()
+    assert error.startswith("error: preset `pendulumm` is unknown")
+    assert error.count("\n") == 1

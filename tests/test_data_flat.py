@@ -1,0 +1,106 @@
+"""Flat logs (npz and HDF5): episode boundaries and the final observation."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from data_examples import LENGTHS, counting_columns, npz_block
+
+from pipeline.data.sources import SOURCES
+from pipeline.data.store import PreparedDataset
+from pipeline.data.writer import write_dataset
+from pipeline.params import choose
+
+WITHOUT_NEXT = {"next_obs_key": None}
+
+
+def ingest(block: dict[str, Any], folder: Path) -> PreparedDataset:
+    source, config = choose(SOURCES, block, "dataset", key="source")
+    return write_dataset(folder, source(config).read(), "log", config.held_out_fraction, config.split_seed)
+
+
+def clocks(dataset: PreparedDataset) -> list[float]:
+    return dataset.flat_obs(dataset.steps("all"))[:, 0].tolist()
+
+
+def test_next_observations_give_the_final_observation(tmp_path: Path) -> None:
+    dataset = ingest(npz_block(tmp_path / "log.npz", counting_columns()), tmp_path / "d")
+    assert dataset.episode_lengths("all").tolist() == list(LENGTHS)
+    batch = dataset.transitions("all")
+    assert (batch["next_obs"][:, 0] - batch["obs"][:, 0]).tolist() == [1.0] * sum(LENGTHS)
+    assert dataset.spec.dropped == 0
+    assert dataset.spec.terminals == 3
+
+
+def test_without_next_observations_the_last_step_is_dropped_and_counted(tmp_path: Path) -> None:
+    dataset = ingest(npz_block(tmp_path / "log.npz", counting_columns(), **WITHOUT_NEXT), tmp_path / "d")
+    assert clocks(dataset) == [100.0 * e + t for e, n in enumerate(LENGTHS) for t in range(n - 1)]
+    assert dataset.episode_lengths("all").tolist() == [n - 1 for n in LENGTHS if n > 1]
+    assert dataset.spec.dropped == len(LENGTHS)
+    assert dataset.spec.terminals == 0
+    assert any("last step of each of 5 episodes is dropped, 3 true ends" in w for w in dataset.spec.warnings)
+
+
+def test_terminal_column_that_includes_time_limits(tmp_path: Path) -> None:
+    columns = counting_columns()
+    columns["done"] = np.maximum(columns["done"], columns["truncated"])
+    kept = ingest(npz_block(tmp_path / "log.npz", columns), tmp_path / "kept")
+    assert kept.spec.terminals == 5
+    assert any("set `dataset.terminal_includes_timeouts: true`" in w for w in kept.spec.warnings)
+    told = ingest(npz_block(tmp_path / "log.npz", columns, terminal_includes_timeouts=True), tmp_path / "told")
+    assert told.spec.terminals == 3
+    assert told.episode_lengths("all").tolist() == list(LENGTHS)
+
+
+def test_unmarked_break_splits_the_episode(tmp_path: Path) -> None:
+    columns = counting_columns()
+    columns["truncated"][:] = 0
+    dataset = ingest(npz_block(tmp_path / "log.npz", columns), tmp_path / "d")
+    assert dataset.episode_lengths("all").tolist() == list(LENGTHS)
+    assert any("2 steps lead to a state other than the next row's" in w for w in dataset.spec.warnings)
+
+
+def test_cut_tail_is_an_episode_without_a_terminal(tmp_path: Path) -> None:
+    columns = {name: column[:-2] for name, column in counting_columns().items()}
+    dataset = ingest(npz_block(tmp_path / "log.npz", columns), tmp_path / "d")
+    assert dataset.episode_lengths("all").tolist() == [4, 1, 6, 3, 3]
+    assert dataset.spec.terminals == 2
+    assert any("the last 3 steps have no end mark" in w for w in dataset.spec.warnings)
+
+
+def test_other_file_is_the_held_out_split(tmp_path: Path) -> None:
+    held_out = npz_block(tmp_path / "val.npz", counting_columns((2, 2)))["path"]
+    block = npz_block(tmp_path / "train.npz", counting_columns())
+    dataset = ingest({**block, "held_out_path": held_out}, tmp_path / "d")
+    assert dataset.episode_lengths("train").tolist() == list(LENGTHS)
+    assert dataset.episode_lengths("held_out").tolist() == [2, 2]
+
+
+def test_hdf5_with_mapped_names_equals_npz(tmp_path: Path) -> None:
+    columns, file = counting_columns(), tmp_path / "log.hdf5"
+    names = {"next_observations": "next_obs", "observations": "obs", "actions": "action", "rew": "reward"}
+    names |= {"terminals": "done", "timeouts": "truncated"}
+    with h5py.File(file, "w") as stored:
+        for name, column in names.items():
+            stored[name] = columns[column]
+    block = {"source": "d4rl_hdf5", "path": str(file), "held_out_path": str(file), "reward_key": "rew"}
+    bounds = {"action_low": [-1.0], "action_high": [1.0]}
+    from_hdf5 = ingest({**block, **bounds}, tmp_path / "hdf5")
+    from_npz = ingest(npz_block(tmp_path / "log.npz", columns), tmp_path / "npz")
+    assert from_hdf5.spec.digest == from_npz.spec.digest
+
+
+def test_reference_scores_prefer_params_then_the_table(tmp_path: Path) -> None:
+    pytest.importorskip("mujoco")
+    columns = counting_columns()
+    columns["obs"], columns["next_obs"] = (np.tile(columns[k][:, :1], 11) for k in ("obs", "next_obs"))
+    columns["action"] = np.tile(columns["action"], 3)
+    bounds = {"action_low": None, "action_high": None, "env_id": "Hopper-v5"}
+    block = npz_block(tmp_path / "log.npz", columns, **bounds)
+    table = ingest(block, tmp_path / "table").spec
+    assert (table.ref_min_score, table.ref_source) == (-20.272305, "D4RL table")
+    assert (table.action_bounds, table.max_episode_steps) == ("declared", 1000)
+    own = ingest({**block, "ref_min_score": 1.0, "ref_max_score": 2.0}, tmp_path / "own").spec
+    assert (own.ref_min_score, own.ref_max_score, own.ref_source) == (1.0, 2.0, "params.yaml")

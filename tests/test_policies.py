@@ -1,0 +1,149 @@
+"""Learners against problems with known answers."""
+
+import math
+
+import pytest
+import torch
+from toys import linear_world, small_ensemble, transitions_of
+
+from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.interfaces import PolicyLearner
+from pipeline.policies import POLICIES
+from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.policies.losses import penalised, td_target
+from pipeline.policies.networks import TanhGaussianActor
+from pipeline.policies.replay import LoggedReplay, MixedReplay
+from pipeline.policies.sac import SAC, SACConfig
+from pipeline.types import Transitions
+from pipeline.uncertainty import Penalty
+
+GENERATOR = torch.Generator
+
+
+def draws(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def bandit(rows: int, penalty_slope: float = 0.0) -> Transitions:
+    """One-step episodes: the reward is -(a - 0.5)^2, the penalty grows with the action."""
+    action = torch.rand(rows, 1, generator=draws(1)) * 2 - 1
+    zero = torch.zeros(rows)
+    reward = -(action[:, 0] - 0.5).square()
+    penalty = penalty_slope * (action[:, 0] + 1)
+    return Transitions(torch.zeros(rows, 2), action, reward, torch.zeros(rows, 2), zero + 1, penalty, zero + 1)
+
+
+def learned(learner: torch.nn.Module, data: Transitions, updates: int) -> float:
+    generator = draws()
+    for _ in range(updates):
+        rows = torch.randint(len(data), (128,), generator=generator)
+        learner.update(data[rows], None, generator)
+    return learner.act(torch.zeros(1, 2), None).item()
+
+
+def sac(**settings: object) -> SAC:
+    torch.manual_seed(0)
+    weight = settings.pop("penalty_weight", 0.0)
+    config = SACConfig(
+        hidden=[32, 32], actor_learning_rate=3e-3, critic_learning_rate=3e-3, alpha=1e-3, actor_decay=False, **settings
+    )
+    return SAC(config, 2, 1, penalty_weight=weight)
+
+
+def test_every_learner_keeps_the_interface():
+    for chosen in POLICIES.values():
+        assert isinstance(chosen(chosen.Config(), 3, 2), PolicyLearner)
+
+
+def test_td_target_by_hand():
+    target = td_target(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 1.0]), torch.tensor([10.0, 10.0]), 0.9)
+    assert target.tolist() == [10.0, 1.0]
+
+
+def test_penalised_by_hand():
+    assert penalised(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 50.0]), 0.5, 10.0).tolist() == [0.0, -4.0]
+
+
+def test_log_density_of_the_squashed_gaussian():
+    torch.manual_seed(0)
+    actor = TanhGaussianActor(3, 2, [16])
+    state = torch.randn(5, 3)
+    action, log_prob = actor.sample(state, draws())
+    mean, log_std = actor(state)
+    normal = torch.distributions.Normal(mean, log_std.exp())
+    squashed = torch.distributions.TransformedDistribution(normal, torch.distributions.TanhTransform(cache_size=0))
+    torch.testing.assert_close(log_prob, squashed.log_prob(action).sum(-1), rtol=1e-3, atol=1e-3)
+
+
+def test_sac_finds_the_best_action():
+    assert learned(sac(), bandit(2000), 600) == pytest.approx(0.5, abs=0.12)
+
+
+def test_penalty_weight_moves_the_policy_away_from_what_is_penalised():
+    # reward - 0.5 * (a + 1) is best at a = 0.25, and nothing else of the data changes
+    assert learned(sac(penalty_weight=0.5), bandit(2000, penalty_slope=1.0), 600) == pytest.approx(0.25, abs=0.12)
+
+
+def test_value_bootstraps_through_time_limits_and_not_through_terminals():
+    rows = 256
+    zero, one = torch.zeros(rows), torch.ones(rows)
+    values = {}
+    for name, terminal in (("endless", zero), ("ending", one)):
+        data = Transitions(torch.zeros(rows, 2), torch.zeros(rows, 1), one, torch.zeros(rows, 2), terminal, zero, one)
+        learner = sac(discount=0.8, target_rate=0.05)
+        learned(learner, data, 800)
+        values[name] = learner.critics(torch.zeros(1, 2), torch.zeros(1, 1)).mean().item()
+    assert values["endless"] == pytest.approx(1 / (1 - 0.8), rel=0.1)
+    assert values["ending"] == pytest.approx(1.0, rel=0.1)
+
+
+def test_targets_are_clamped_to_what_rewards_allow():
+    learner = SAC(SACConfig(discount=0.9), 2, 1, reward_range=(-1.0, 2.0), reward_scale=0.5, penalty_weight=1.0)
+    assert learner.value_range == pytest.approx((-(1.0 + 10 * 0.5) * 10, 20.0))
+
+
+def test_actor_learning_rate_decays_to_zero():
+    learner = SAC(SACConfig(updates=10, hidden=[8]), 2, 1)
+    data = bandit(32)
+    for _ in range(10):
+        learner.update(data, None, draws())
+    expected = 1e-4 * 0.5 * (1 + math.cos(math.pi * 0.9))
+    assert learner.actor_optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+
+
+def test_actor_update_leaves_no_gradient_on_the_critics():
+    learner = sac()
+    learner._update_critics(bandit(64), draws())
+    before = [p.grad.clone() for p in learner.critics.parameters()]
+    learner._update_actor(bandit(64), draws())
+    assert all(torch.equal(a, p.grad) for a, p in zip(before, learner.critics.parameters(), strict=True))
+
+
+def test_bc_regresses_the_logged_action():
+    torch.manual_seed(0)
+    data = bandit(500)
+    shifted = Transitions(**{**vars(data), "action": 0.3 + 0.05 * data.action})
+    learner = BehaviourCloning(BCConfig(hidden=[16]), 2, 1)
+    assert learned(learner, shifted, 300) == pytest.approx(float(shifted.action.mean()), abs=0.02)
+
+
+def test_mixed_batches_hold_the_real_share_and_forget_old_refreshes():
+    raw = linear_world(500)
+    model = small_ensemble(raw)
+    config = RolloutConfig(length=2, starts=50, retain=2, real_share=0.25)
+    replay = MixedReplay(transitions_of(raw, model.encoder), Imagination(model, Penalty("ensemble_std")), config)
+    learner = BehaviourCloning(BCConfig(hidden=[8]), 3, 2)
+    for seed in range(4):
+        metrics = replay.refresh(learner, draws(seed))
+    assert metrics["imagined_transitions"] <= 100
+    assert len(replay.refreshes) == 2 and len(replay.imagined) <= 200
+    batches = replay.batches(3, 40, draws())
+    assert [float(b.logged.sum()) for b in batches] == [10.0] * 3 and all(len(b) == 40 for b in batches)
+    imagined = batches[0][torch.nonzero(batches[0].logged == 0).squeeze(1)]
+    assert (imagined.penalty > 0).all()
+
+
+def test_logged_batches_are_logged_rows():
+    data = bandit(100)
+    batch = LoggedReplay(data).batches(2, 10, draws())[1]
+    assert all(any(torch.equal(a, b) for b in data.action) for a in batch.action)

@@ -1,0 +1,191 @@
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from reporting_outputs import write_outputs
+
+from pipeline.reporting.limits import limits
+from pipeline.reporting.page import as_yaml, write_figures, write_page
+from pipeline.reporting.results import Results, load
+from pipeline.reporting.tables import dataset_table, gap_table, model_table, score_table
+from pipeline.reporting.verdict import compare, headline, number
+
+PARAMS = {"seeds": [0, 1], "policy": {"name": "sac", "hidden": [256, 256]}, "note": "a < b"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finished")
+    write_outputs(root, [0, 1])
+    return root
+
+
+@pytest.fixture(scope="module")
+def envless(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    root = tmp_path_factory.mktemp("envless")
+    write_outputs(root, [0], with_environment=False, references=False, action_dim=5)
+    return load(root, [0])
+
+
+def render(results: Results, folder: Path) -> str:
+    write_page(results, PARAMS, write_figures(results, folder / "figures"), folder / "index.html")
+    return (folder / "index.html").read_text()
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"base64,[^\"]+", "", page)
+
+
+def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.stages import report
+
+    logged: list[str] = []
+
+    @contextmanager
+    def tracked(name: str) -> Iterator[SimpleNamespace]:
+        assert name == "report"
+        yield SimpleNamespace(params=PARAMS, print=logged.append, log_artifact=logged.append)
+
+    monkeypatch.setattr(report, "stage", tracked)
+    monkeypatch.chdir(finished)
+    report.main()
+    assert {*report.WRITES} <= {*logged}
+    assert all(Path(path).exists() for path in report.READS + report.WRITES)
+    page = Path("reports/index.html").read_text()
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    figures = sorted(path.read_bytes() for path in Path("reports/figures").iterdir())
+    assert sorted(base64.b64decode(image) for image in images) == figures
+    assert len(figures) == 8
+    assert "http" not in text_of(page)
+    assert "<script" not in page
+    assert "made up: nothing was done" in page
+    assert "&lt;are&gt;" in page
+    assert "With a mean return of" in page
+    assert "dvc repro" in page
+    assert "name: sac" in page
+
+
+def test_sections_stand_in_order(finished: Path, tmp_path: Path) -> None:
+    page = text_of(render(load(finished, [0, 1]), tmp_path))
+    heads = re.findall(r"<h2>(.*?)</h2>", page)
+    assert heads == [
+        "Scores",
+        "Data at a glance",
+        "World model",
+        "Penalty against true error",
+        "Policy learning",
+        "Exploitation gap",
+        "Privileged knowledge and limits",
+        "Provenance",
+    ]
+
+
+def test_equal_results_make_equal_bytes(finished: Path, tmp_path: Path) -> None:
+    results = load(finished, [0, 1])
+    assert render(results, tmp_path / "a") == render(results, tmp_path / "b")
+
+
+def test_without_environment_the_page_says_so(envless: Results, tmp_path: Path) -> None:
+    page = text_of(render(envless, tmp_path))
+    assert not (tmp_path / "figures/scores.png").exists()
+    for sentence in (
+        "The policy was not run in a real environment",
+        "Note: no environment is known for this dataset.",
+        "nothing to compare",
+        "There are no reference returns",
+        "so the gap is not known",
+        "Trained with 1 seed:",
+    ):
+        assert sentence in page
+    assert ["policy", "not run", "–", "–"] in score_table(envless).rows
+    assert "score, mean" not in score_table(envless).header
+
+
+def test_tables_hold_the_numbers(finished: Path) -> None:
+    results = load(finished, [0, 1])
+    policy = next(row for row in score_table(results).rows if row[0] == "policy")
+    summary = results.evaluation["scores"]["policy"]
+    assert policy[1].startswith(f"{summary['iqm']:.1f} [")
+    assert policy[-2:] == ["80", "2"]
+    history = results.world_model[1]
+    elites = np.mean([history["best_held_out_mse"][i] for i in history["elites"]])
+    assert model_table(results).rows[1] == [
+        *("1", "30", "early", f"{elites:.3g}", "1.2%", "0.0%", "learned", "0.91", "0.84 of 12"),
+    ]
+    facts = dict(dataset_table(results).rows)
+    assert facts["episodes"].startswith("60, ")
+    assert facts["environment"] == "Pendulum-v1"
+    gap = dict(gap_table(results).rows)
+    assert gap["exploitation gap (imagined − real)"] == number(results.evaluation["exploitation_gap"])
+
+
+def test_only_the_asked_seeds_are_read(finished: Path) -> None:
+    assert list(load(finished, [1]).policy) == [1]
+    with pytest.raises(ValueError, match=r"seed-7.history.json: not found; run `dvc repro`"):
+        load(finished, [7])
+
+
+def test_damaged_inputs_are_named(finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "copy")
+    archive = tmp_path / "copy/data/returns/returns.npz"
+    archive.write_bytes(archive.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"returns\.npz: cannot be read"):
+        load(tmp_path / "copy", [0])
+    (tmp_path / "copy/data/bc/seed-0/history.json").write_text("{")
+    with pytest.raises(ValueError, match=r"history\.json: not valid JSON"):
+        load(tmp_path / "copy", [0])
+
+
+def summary_of(mean: float, half: float) -> dict[str, object]:
+    return {"return_mean": mean, "return_ci95": [mean - half, mean + half]}
+
+
+def test_verdict_follows_the_intervals() -> None:
+    policy = summary_of(-100.0, 10.0)
+    assert compare(policy, summary_of(-500, 50), "x").startswith("beats x, −500.0 [−550.0, −450.0], by 400.0")
+    assert compare(policy, summary_of(-50, 10), "x").startswith("falls short of x, −50.0 [−60.0, −40.0], by 50.0")
+    assert "cannot be told" in compare(policy, summary_of(-115, 10), "x")
+    assert "cannot be told" in compare(policy, summary_of(-85, 10), "x")
+
+
+def test_headline_names_both_rivals(finished: Path) -> None:
+    sentence = headline(load(finished, [0, 1]))
+    assert "beats logged behaviour" in sentence
+    assert "beats behaviour cloning" in sentence
+
+
+def test_limits_only_say_what_is_true(finished: Path, envless: Results) -> None:
+    assert limits(load(finished, [0, 1])) == [
+        "Trained with 2 seeds: the intervals hardly cover how much training itself varies."
+    ]
+    saturated = {0: {**envless.world_model[0], "bounds": {"low_share": 0.82, "high_share": 0.0}}}
+    assert any("Up to 82%" in sentence for sentence in limits(replace(envless, world_model=saturated)))
+    assert any("model's own opinion" in sentence for sentence in limits(envless))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (-1234.6, "−1,235"),
+        (12.345, "12.3"),
+        (3.374, "3.37"),
+        (0.01234, "0.0123"),
+        (0, "0.00"),
+    ],
+)
+def test_numbers_keep_three_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_params_are_plain_yaml_in_their_order() -> None:
+    assert as_yaml(PARAMS) == "seeds:\n- 0\n- 1\npolicy:\n  name: sac\n  hidden:\n  - 256\n  - 256\nnote: a < b\n"

@@ -1,0 +1,79 @@
+"""A bundle as an MLflow model, and run by the CLI."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from pipeline import preflight
+from pipeline.agents import load_agent
+from pipeline.bundle import BundleFacts, save_bundle
+from pipeline.cli.evaluate import evaluate_bundle
+from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.standardise import Statistics
+from pipeline.tracking.stage import stage
+
+ROOT = Path(preflight.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = BCConfig(updates=1, hidden=[4])
+    obs = torch.randn(20, 3)
+    statistics = Statistics.of(obs, obs + 0.1 * torch.randn(20, 3), torch.randn(20), torch.zeros(20))
+    facts = BundleFacts(
+        policy="bc",
+        config=dataclasses.asdict(config),
+        obs_shapes={"state": [3]},
+        statistics=dataclasses.asdict(statistics),
+        action_low=[-2.0],
+        action_high=[2.0],
+        env_id="Pendulum-v1",
+        env_kwargs={},
+        dataset={"name": "pendulum", "digest": "0" * 32},
+        seed=0,
+        privileged_knowledge=[],
+    )
+    folder = tmp_path_factory.mktemp("policy") / "seed-0"
+    save_bundle(folder, BehaviourCloning(config, 3, 1), facts, {"rows": []}, "card")
+    return folder
+
+
+def test_logged_model_serves_the_actions_of_the_agent(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(preflight, "check", lambda params: None)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
+    obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    with stage("learn_policy", seed=0) as run:
+        run.log_policy(bundle, obs[:2])
+    agent = load_agent(bundle)
+    agent.reset(5)
+    model = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/policy")
+    np.testing.assert_allclose(model.predict(obs), agent.act(obs), atol=1e-6)
+    assert (tmp_path / ".work/mlflow.db").exists()
+    assert list((tmp_path / ".work/mlartifacts").rglob("weights.safetensors"))
+
+
+def test_bundle_runs_in_its_environment(bundle: Path) -> None:
+    lines = evaluate_bundle(bundle, episodes=2, env_id=None, seed=0)
+    assert lines[0] == "Pendulum-v1, 2 episodes from seed 0"
+    assert lines[2] == "length: mean 200.0 steps"
+
+
+def test_evaluate_without_a_bundle_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "evaluate", str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1

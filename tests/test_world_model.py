@@ -1,0 +1,111 @@
+"""The ensemble against a world whose equations are known."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from toys import NOISE, linear_world, small_ensemble, transitions_of
+
+from pipeline.interfaces import WorldModel
+from pipeline.training import TrainerConfig, make_trainer
+from pipeline.world_models.fit import FitConfig, WorldModelTraining
+from pipeline.world_models.gaussian_ensemble import GaussianEnsemble
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[GaussianEnsemble, WorldModelTraining]:
+    raw, unseen = linear_world(6000), linear_world(3000, seed=1)
+    model = small_ensemble(raw)
+    data = (transitions_of(raw, model.encoder), transitions_of(unseen, model.encoder))
+    training = WorldModelTraining(model, *data, FitConfig(max_epochs=25, patience=25), seed=0)
+    pl.seed_everything(0)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 25, [], progress=False).fit(training)
+    return training.finish(), training
+
+
+def test_is_a_world_model(fitted):
+    assert isinstance(fitted[0], WorldModel)
+
+
+def test_learns_the_mean_and_the_noise(fitted):
+    model, _ = fitted
+    data = transitions_of(linear_world(2000, seed=2), model.encoder)
+    prediction = model.predict(data.state, data.action)
+    scale = model.target_std[:2] * model.encoder.std[:2]
+    mean = (prediction.mean[model.elites].mean(0)[:, :2] * model.target_std[:2] + model.target_mean[:2]) * model.encoder.std[:2]
+    truth = -0.1 * (data.state * model.encoder.std + model.encoder.mean)[:, :2] + 0.5 * data.action
+    assert (mean - truth).square().mean().sqrt() < 0.5 * NOISE
+    noise = (prediction.std[model.elites].mean(0)[:, :2] * scale).mean(0)
+    torch.testing.assert_close(noise, torch.full((2,), NOISE), rtol=0.25, atol=0.0)
+
+
+def test_constant_feature_is_copied_and_not_predicted(fitted):
+    model, _ = fitted
+    data = transitions_of(linear_world(50, seed=3), model.encoder)
+    prediction = model.predict(data.state, data.action)
+    assert prediction.mean.shape[-1] == 2 + 1  # two that vary, and the reward
+    step = model.draw(data.state, data.action, prediction, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(step.state[:, 2], data.state[:, 2])
+    torch.testing.assert_close(model.decode(step.state)["state"][:, 2], torch.full((50,), 7.0))
+
+
+def test_termination_head_fires_where_it_should(fitted):
+    from pipeline.evaluation.model_error import termination_quality
+
+    quality = termination_quality(fitted[0], transitions_of(linear_world(4000, seed=4), fitted[0].encoder))
+    assert quality["positives"] > 50
+    assert quality["precision"] > 0.8 and quality["recall"] > 0.8
+
+
+def test_elites_are_those_of_least_held_out_error(fitted):
+    model, training = fitted
+    best = training.best_mse
+    assert set(model.elites.tolist()) == set(best.argsort()[:2].tolist())
+    again = training._held_out()["mse"]  # the weights put back are the ones that reached those errors
+    torch.testing.assert_close(again, best)
+
+
+def test_draw_is_reparameterised_and_stays_in_the_logged_range(fitted):
+    model, _ = fitted
+    state = torch.full((4, 3), 50.0)
+    action = torch.zeros(4, 2, requires_grad=True)
+    step = model.draw(state, action, model.predict(state, action), torch.Generator().manual_seed(0))
+    assert (step.state <= model.state_high + 1e-6).all()
+    inside = torch.zeros(4, 3)
+    model.draw(inside, action, model.predict(inside, action), torch.Generator().manual_seed(0)).state.sum().backward()
+    assert action.grad is not None and action.grad.abs().min() > 0
+
+
+def test_members_disagree_away_from_the_logs(fitted):
+    from pipeline.uncertainty.penalties import disagreement
+
+    model, _ = fitted
+    near, far, action = torch.zeros(64, 3), torch.full((64, 3), 12.0), torch.zeros(64, 2)
+    assert disagreement(model.predict(far, action)).mean() > 5 * disagreement(model.predict(near, action)).mean()
+
+
+def test_members_can_be_given_batches_of_their_own():
+    raw = linear_world(100)
+    model = small_ensemble(raw)
+    data = transitions_of(raw, model.encoder)
+    rows = torch.arange(30).reshape(3, 10)
+    own = model.predict(data.state[rows], data.action[rows]).mean
+    shared = model.predict(data.state[:30], data.action[:30]).mean
+    for member in range(3):
+        torch.testing.assert_close(own[member], shared[member, rows[member]])
+
+
+def test_loss_is_the_gaussian_likelihood():
+    raw = linear_world(64)
+    model = small_ensemble(raw, termination="off", bound_weight=0.0)
+    data = transitions_of(raw, model.encoder)
+    rows = torch.arange(64).expand(3, 64)
+    prediction = model.predict(data.state, data.action)
+    likelihood = torch.distributions.Normal(prediction.mean, prediction.std).log_prob(model.targets(data))
+    expected = (-2 * likelihood - torch.log(torch.tensor(2 * torch.pi))).mean((1, 2)).sum()
+    torch.testing.assert_close(model.loss(data[rows])[0], expected)
+
+
+def test_logs_without_terminals_have_no_head():
+    raw = linear_world(100)
+    raw["terminal"] = torch.zeros(100)
+    assert small_ensemble(raw).termination_used() == "off: logs hold no terminal"

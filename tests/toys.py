@@ -1,0 +1,40 @@
+"""Small worlds with known answers."""
+
+import torch
+from torch import Tensor
+
+from pipeline.standardise import Facts, StandardEncoder, Statistics
+from pipeline.types import Transitions
+from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
+
+NOISE = 0.1
+
+
+def linear_world(rows: int, seed: int = 0) -> dict[str, Tensor]:
+    """next = 0.9 x + 0.5 a + 0.1 noise in two dimensions beside a feature that never varies; reward -|x|^2 + a_0; an
+    episode ends where the first dimension of the next observation exceeds 2."""
+    draws = torch.Generator().manual_seed(seed)
+    obs = torch.cat([1.2 * torch.randn(rows, 2, generator=draws), torch.full((rows, 1), 7.0)], dim=1)
+    action = torch.rand(rows, 2, generator=draws) * 2 - 1
+    next_obs = obs.clone()
+    next_obs[:, :2] = 0.9 * obs[:, :2] + 0.5 * action + NOISE * torch.randn(rows, 2, generator=draws)
+    reward = -obs[:, :2].square().sum(1) + action[:, 0]
+    return {"obs": obs, "action": action, "reward": reward, "next_obs": next_obs,
+            "terminal": (next_obs[:, 0] > 2).float()}  # fmt: skip
+
+
+def facts_of(raw: dict[str, Tensor]) -> Facts:
+    statistics = Statistics.of(raw["obs"], raw["next_obs"], raw["reward"], raw["terminal"])
+    return Facts(statistics, {"state": [raw["obs"].shape[1]]}, raw["action"].shape[1], len(raw["obs"]))
+
+
+def transitions_of(raw: dict[str, Tensor], encoder: StandardEncoder) -> Transitions:
+    nothing = torch.zeros_like(raw["reward"])
+    return Transitions(encoder.encode(raw["obs"]), raw["action"], raw["reward"], encoder.encode(raw["next_obs"]),
+                       raw["terminal"], nothing, nothing + 1)  # fmt: skip
+
+
+def small_ensemble(raw: dict[str, Tensor], **config: object) -> GaussianEnsemble:
+    torch.manual_seed(0)
+    settings = {"members": 3, "elites": 2, "width": 32, "depth": 2, **config}
+    return GaussianEnsemble(EnsembleConfig(**settings), facts_of(raw))  # type: ignore[arg-type]
