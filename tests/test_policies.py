@@ -89,7 +89,8 @@ def test_value_bootstraps_through_time_limits_and_not_through_terminals():
     zero, one = torch.zeros(rows), torch.ones(rows)
     values = {}
     for name, terminal in (("endless", zero), ("ending", one)):
-        data = Transitions(torch.zeros(rows, 2), torch.zeros(rows, 1), one, torch.zeros(rows, 2), terminal, zero, one)
+        action = torch.rand(rows, 1, generator=draws(1)) * 2 - 1
+        data = Transitions(torch.zeros(rows, 2), action, one, torch.zeros(rows, 2), terminal, zero, one)
         learner = sac(discount=0.8, target_rate=0.05)
         learned(learner, data, 800)
         values[name] = learner.critics(torch.zeros(1, 2), torch.zeros(1, 1)).mean().item()
