@@ -1,8 +1,9 @@
 """What an environment meets: raw observations in, raw actions out, both numpy and in the environment's own units."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 import torch

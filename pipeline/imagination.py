@@ -61,5 +61,7 @@ class Imagination:
             steps.append((action, step.reward, penalty, step.continue_prob, terminal, halted, alive))
             state, alive = step.state, alive * (1 - terminal) * (1 - halted)
             states.append(state)
-        action, reward, penalty, continue_prob, terminal, halted, alive = (torch.stack(x, 1) for x in zip(*steps))
+        action, reward, penalty, continue_prob, terminal, halted, alive = (
+            torch.stack(x, 1) for x in zip(*steps, strict=False)
+        )
         return Rollout(action, torch.stack(states, 1), reward, penalty, continue_prob, terminal, halted, alive)

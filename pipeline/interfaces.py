@@ -25,7 +25,7 @@ class Filter(Protocol):
         """The state before the first observation, "B Z"."""
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
-        """The state after ``action`` was taken in ``state`` and ``obs`` was seen; ``first`` "B" marks episode starts."""
+        """The state once ``action`` was taken in ``state`` and ``obs`` was seen; ``first`` "B" marks episode starts."""
 
 
 @runtime_checkable
@@ -76,7 +76,7 @@ class PolicyLearner(Protocol):
     """A policy and how it learns. A torch module: its weights are what the bundle holds."""
 
     def update(self, batch: Transitions, imagination: "Imagination", generator: Generator) -> dict[str, Tensor]:
-        """One gradient update; metrics stay on the device. ``imagination`` is for learners that imagine as they learn."""
+        """One gradient update; metrics stay on the device. ``imagination`` is for those that imagine as they learn."""
 
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
         """An action "B A" in [-1, 1]; the mode of the policy when ``generator`` is None."""

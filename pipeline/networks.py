@@ -1,5 +1,6 @@
 """Small networks that several families share."""
 
+import itertools
 import math
 
 import torch
@@ -24,9 +25,9 @@ class StackedLinear(nn.Module):
 def stacked_mlp(
     members: int, sizes: list[int], decays: list[float] | None = None, activation: type[nn.Module] = nn.SiLU
 ) -> nn.Sequential:
-    """``activation`` between :class:`StackedLinear` layers of the given sizes; ``decays`` is each layer's weight decay."""
+    """``activation`` between :class:`StackedLinear` layers of these sizes; ``decays`` is each layer's weight decay."""
     layers: list[nn.Module] = []
-    for i, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         layers += [StackedLinear(members, inputs, outputs, decays[i] if decays else 0.0), activation()]
     return nn.Sequential(*layers[:-1])
 
@@ -34,6 +35,6 @@ def stacked_mlp(
 def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
     """Linear layers of the given sizes with ``activation`` between them."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*layers[:-1])

@@ -6,8 +6,9 @@ in that family's registry and the rest of the block is loaded against the chosen
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping, TypeVar
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -55,9 +56,9 @@ def build(config_class: type[C], block: Mapping[str, Any], where: str) -> C:
 
 def choose(registry: Mapping[str, Any], block: Mapping[str, Any], where: str, key: str = "name") -> tuple[Any, Any]:
     """The registry's entry that ``block[key]`` names, and its ``Config`` built from the rest of the block."""
-    chosen = block.get(key)
+    chosen = str(block.get(key))
     if chosen not in registry:
-        raise ValueError(f"params.yaml: `{where}.{key}: {chosen}` is unknown{did_you_mean(str(chosen), registry)}")
+        raise ValueError(f"params.yaml: `{where}.{key}: {chosen}` is unknown{did_you_mean(chosen, registry)}")
     rest = {k: v for k, v in block.items() if k != key}
     return registry[chosen], build(registry[chosen].Config, rest, where)
 

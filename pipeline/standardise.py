@@ -14,8 +14,8 @@ CONSTANT = 1e-6  # a feature whose spread is below this share of its magnitude d
 
 @dataclass(frozen=True)
 class Statistics:
-    """Scales of the training transitions. Lists run over the flat observation; ``delta_*`` are of the one-step change of
-    the *standardised* observation; reward is in the log's own unit."""
+    """Scales of the training transitions. Lists run over the flat observation; ``delta_*`` are of the one-step change
+    of the *standardised* observation; reward is in the log's own unit."""
 
     obs_mean: list[float]
     obs_std: list[float]  # 1 where the feature is constant

@@ -5,7 +5,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -31,6 +31,7 @@ class TrainerConfig:
             raise ValueError("devices, num_nodes and threads must be at least 1")
 
 
+@runtime_checkable
 class Resumable(Protocol):
     """A training shell that counts its own epochs and can be put back to the end of one."""
 
@@ -51,12 +52,16 @@ class ResumePoint(Callback):
         self.path, self.every = folder / self.FILE, every
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        done = module.epochs_done  # type: ignore[attr-defined]
-        if trainer.is_global_zero and int(done) % self.every == 0:
+        assert isinstance(module, Resumable)
+        if trainer.is_global_zero and module.epochs_done % self.every == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial = self.path.with_suffix(".partial")
-            torch.save(module.resume_state(), partial)  # type: ignore[attr-defined]
+            torch.save(module.resume_state(), partial)
             os.replace(partial, self.path)
+
+    def forget(self) -> None:
+        """The stage is done: what it wrote takes this point's place."""
+        self.path.unlink(missing_ok=True)
 
     def load_into(self, module: Resumable) -> bool:
         """Put ``module`` back to the saved point, if there is one; True when it was."""

@@ -6,8 +6,9 @@ Shapes stand in the annotations (``Annotated[Tensor, "B Z"]``). Under pytest the
 classes is built (``tests/conftest.py``); in production they cost nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Callable, Self
+from typing import Annotated, Self
 
 import torch
 from torch import Tensor
@@ -40,8 +41,8 @@ class TensorFields:
 
 @dataclass(frozen=True)
 class Transitions(TensorFields):
-    """Single steps. ``penalty`` is in units of reward and zero for logged steps; ``terminal`` is a true end (1.0), never
-    a time limit; ``logged`` tells logged (1.0) from imagined (0.0)."""
+    """Single steps. ``penalty`` is in units of reward and zero for logged steps; ``terminal`` is a true end (1.0),
+    never a time limit; ``logged`` tells logged (1.0) from imagined (0.0)."""
 
     state: Annotated[Tensor, "B Z"]
     action: Annotated[Tensor, "B A"]  # in [-1, 1]

@@ -16,7 +16,7 @@ from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.standardise import StandardEncoder
 
 
-@pytest.fixture()
+@pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     facts = facts_of(linear_world(200))
     torch.manual_seed(0)

@@ -41,8 +41,14 @@ def test_counts_stops_at_terminals_and_flattens_what_was_taken():
     assert rollout.reward[0].tolist() == [0, 1, 2, 3, 4]
     assert rollout.penalty[0, :3].tolist() == [0, 2, 4]
     steps = rollout.transitions()
-    assert sorted(zip(steps.state[:, 0].tolist(), steps.next_state[:, 0].tolist())) == [(0, 1), (1, 2), (2, 3), (2, 3)]
-    assert steps.terminal.sum() == 2 and steps.logged.sum() == 0
+    assert sorted(zip(steps.state[:, 0].tolist(), steps.next_state[:, 0].tolist(), strict=False)) == [
+        (0, 1),
+        (1, 2),
+        (2, 3),
+        (2, 3),
+    ]
+    assert steps.terminal.sum() == 2
+    assert steps.logged.sum() == 0
 
 
 def test_halt_is_not_a_termination():
@@ -50,7 +56,8 @@ def test_halt_is_not_a_termination():
         actor, torch.tensor([[0.0]]), 3, torch.Generator().manual_seed(0), halt_above=0.5
     )
     assert rollout.alive.tolist() == [[1, 1, 0]]
-    assert rollout.halted.tolist()[0][:2] == [0, 1] and rollout.terminal[0, :2].sum() == 0
+    assert rollout.halted.tolist()[0][:2] == [0, 1]
+    assert rollout.terminal[0, :2].sum() == 0
 
 
 def test_fixed_member_is_kept_for_the_whole_rollout():

@@ -137,9 +137,11 @@ def test_mixed_batches_hold_the_real_share_and_forget_old_refreshes():
     for seed in range(4):
         metrics = replay.refresh(learner, draws(seed))
     assert metrics["imagined_transitions"] <= 100
-    assert len(replay.refreshes) == 2 and len(replay.imagined) <= 200
+    assert len(replay.refreshes) == 2
+    assert len(replay.imagined) <= 200
     batches = replay.batches(3, 40, draws())
-    assert [float(b.logged.sum()) for b in batches] == [10.0] * 3 and all(len(b) == 40 for b in batches)
+    assert [float(b.logged.sum()) for b in batches] == [10.0] * 3
+    assert all(len(b) == 40 for b in batches)
     imagined = batches[0][torch.nonzero(batches[0].logged == 0).squeeze(1)]
     assert (imagined.penalty > 0).all()
 

@@ -31,7 +31,9 @@ def test_learns_the_mean_and_the_noise(fitted):
     data = transitions_of(linear_world(2000, seed=2), model.encoder)
     prediction = model.predict(data.state, data.action)
     scale = model.target_std[:2] * model.encoder.std[:2]
-    mean = (prediction.mean[model.elites].mean(0)[:, :2] * model.target_std[:2] + model.target_mean[:2]) * model.encoder.std[:2]
+    mean = (
+        prediction.mean[model.elites].mean(0)[:, :2] * model.target_std[:2] + model.target_mean[:2]
+    ) * model.encoder.std[:2]
     truth = -0.1 * (data.state * model.encoder.std + model.encoder.mean)[:, :2] + 0.5 * data.action
     assert (mean - truth).square().mean().sqrt() < 0.5 * NOISE
     noise = (prediction.std[model.elites].mean(0)[:, :2] * scale).mean(0)
@@ -53,7 +55,8 @@ def test_termination_head_fires_where_it_should(fitted):
 
     quality = termination_quality(fitted[0], transitions_of(linear_world(4000, seed=4), fitted[0].encoder))
     assert quality["positives"] > 50
-    assert quality["precision"] > 0.8 and quality["recall"] > 0.8
+    assert quality["precision"] > 0.8
+    assert quality["recall"] > 0.8
 
 
 def test_elites_are_those_of_least_held_out_error(fitted):
@@ -72,7 +75,8 @@ def test_draw_is_reparameterised_and_stays_in_the_logged_range(fitted):
     assert (step.state <= model.state_high + 1e-6).all()
     inside = torch.zeros(4, 3)
     model.draw(inside, action, model.predict(inside, action), torch.Generator().manual_seed(0)).state.sum().backward()
-    assert action.grad is not None and action.grad.abs().min() > 0
+    assert action.grad is not None
+    assert action.grad.abs().min() > 0
 
 
 def test_members_disagree_away_from_the_logs(fitted):

@@ -1,6 +1,7 @@
 """Learned policy, baseline, logs and chance side by side; and the world model's promise beside what came of it."""
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,7 +44,9 @@ def first_states(dataset: PreparedDataset, encoder: StandardEncoder, config: Eva
     return encoder.encode(torch.from_numpy(dataset.flat_obs(rows.numpy())))
 
 
-def imagined_of(agents: Sequence[PolicyAgent], models: Sequence[Any], starts: Tensor, config: EvaluationConfig) -> Array:
+def imagined_of(
+    agents: Sequence[PolicyAgent], models: Sequence[Any], starts: Tensor, config: EvaluationConfig
+) -> Array:
     """Imagined returns "S N" of each seed's policy in that seed's own model."""
     rows = []
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):

@@ -19,8 +19,8 @@ def open_loop(imagination: Imagination, states: Tensor, actions: Tensor, rewards
     """Errors of replaying logged actions from logged states: states "N H+1 Z", actions "N H A", rewards "N H".
 
     Root mean square of the state error in standardised units, beside persistence ("nothing changes"); mean absolute
-    error of the reward, beside always saying the mean. The members' mean is rolled forward, without noise. A window that
-    the model believes to have ended goes on, so that every horizon averages over the same windows.
+    error of the reward, beside always saying the mean. The members' mean is rolled forward, without noise. A window
+    that the model believes to have ended goes on, so that every horizon averages over the same windows.
     """
     predicted_state, predicted_reward = _replay(imagination.model, states[:, 0], actions)
     horizons = [h for h in HORIZONS if h <= actions.shape[1]]

@@ -1,4 +1,4 @@
-"""A look at the policy in the real environment while it learns. For the learning curve alone: nothing is chosen by it."""
+"""A look at the policy in the real environment while it learns: for the learning curve, nothing is chosen by it."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,8 @@
 """Policy learners. ``POLICIES`` is what ``policy.name`` in params.yaml chooses from."""
 
+from typing import Any
+
 from pipeline.policies.bc import BehaviourCloning
 from pipeline.policies.sac import SAC
 
-POLICIES = {"sac": SAC, "bc": BehaviourCloning}
+POLICIES: dict[str, Any] = {"sac": SAC, "bc": BehaviourCloning}

@@ -6,7 +6,8 @@ so an epoch resumed is the epoch that would have been.
 
 import math
 import time
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule

@@ -1,5 +1,5 @@
-"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on logged and imagined transitions: with a penalised reward
-this is the policy learner of MOPO (Yu et al. 2020, arXiv:2005.13239)."""
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on logged and imagined transitions: with a penalised
+reward this is the policy learner of MOPO (Yu et al. 2020, arXiv:2005.13239)."""
 
 import copy
 import math
@@ -86,7 +86,8 @@ class SAC(nn.Module):
         metrics = self._update_critics(batch, generator)
         metrics |= self._update_actor(batch, generator)
         with torch.no_grad():
-            targets, sources = list(self.target_critics.parameters()), list(self.critics.parameters())
+            targets: list[Tensor] = list(self.target_critics.parameters())
+            sources: list[Tensor] = list(self.critics.parameters())
             torch._foreach_lerp_(targets, sources, self.config.target_rate)
         self.updates_done += 1
         return metrics

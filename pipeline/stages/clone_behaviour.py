@@ -45,7 +45,10 @@ def main(seed: int) -> None:
         trainer.fit(training)
 
         bundled = bundle_facts("bc", config, dataset, facts, seed, [])
-        save_bundle(Path(WRITES[0].format(seed=seed)), learner, bundled, {"rows": training.history}, model_card(bundled))
+        save_bundle(
+            Path(WRITES[0].format(seed=seed)), learner, bundled, {"rows": training.history}, model_card(bundled)
+        )
+        resume.forget()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Policies -> data/returns, reports/metrics/evaluate.json: real episodes where an environment exists, and what the world
-model promised."""
+"""Policies -> data/returns, reports/metrics/evaluate.json: real episodes where there is an environment, and what the
+world model promised."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from pipeline.agents import RandomAgent, load_agent
 from pipeline.data.store import open_dataset
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.compare import first_states, imagined_of, real_of, scores_of
+from pipeline.evaluation.episodes import ArrayAgent
 from pipeline.params import build, section
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, set_up_torch
@@ -34,7 +36,10 @@ def main() -> None:
         if spec.env_id is None:
             run.print("no environment: real returns are left out; model error and imagined return stand in for them")
         else:
-            contenders = {**agents, "random": [RandomAgent(spec.action_low, spec.action_high, config.seed)]}
+            contenders: dict[str, Sequence[ArrayAgent]] = {
+                **agents,
+                "random": [RandomAgent(spec.action_low, spec.action_high, config.seed)],
+            }
             returns |= {name: real_of(group, spec, config) for name, group in contenders.items()}
             real_prefix = real_of(agents["policy"], spec, config, max_steps=config.imagined_horizon)
         models = [load_world_model(Path(f"data/world_model/seed-{s}")) for s in seeds]
@@ -45,7 +50,7 @@ def main() -> None:
         result["privileged_knowledge"] = models[0].privileged_knowledge()
         extra = {"imagined": imagined} | ({} if real_prefix is None else {"real_prefix": real_prefix})
         Path("data/returns").mkdir(parents=True, exist_ok=True)
-        np.savez("data/returns/returns.npz", **returns, **extra)
+        np.savez("data/returns/returns.npz", **returns, **extra)  # type: ignore[arg-type]
         Path("reports/metrics").mkdir(parents=True, exist_ok=True)
         Path("reports/metrics/evaluate.json").write_text(json.dumps(result, indent=2) + "\n")
         for name, score in result["scores"].items():
@@ -53,7 +58,9 @@ def main() -> None:
                 numbers = {f"evaluate/{name}_{k}": v for k, v in score.items() if isinstance(v, float)}
                 run.log_metrics(numbers, step=0)
                 low, high = score["return_ci95"]
-                run.print(f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}], score {score['mean']}")
+                run.print(
+                    f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}], score {score['mean']}"
+                )
 
 
 if __name__ == "__main__":

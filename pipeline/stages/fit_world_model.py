@@ -47,6 +47,7 @@ def main(seed: int) -> None:
             quality = termination_quality(model, training.held_out_data.to("cpu"))
             history = training.summary() | {"termination": {"used": model.termination_used(), **quality}}
             save_world_model(Path(WRITES[0].format(seed=seed)), run.params["world_model"]["name"], model, history)
+            resume.forget()
             run.print(f"best held-out error of each member: {[round(x, 4) for x in training.best_mse.tolist()]}")
             run.print(f"termination: {history['termination']}")
 

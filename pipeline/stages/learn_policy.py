@@ -50,7 +50,9 @@ def main(seed: int) -> None:
 
         imagination = Imagination(model, Penalty(penalty.name))
         replay = MixedReplay(logged, imagination, rollout) if chosen.imagines else LoggedReplay(logged)
-        facts = bundle_facts(run.params["policy"]["name"], config, dataset, model.facts, seed, model.privileged_knowledge())
+        facts = bundle_facts(
+            run.params["policy"]["name"], config, dataset, model.facts, seed, model.privileged_knowledge()
+        )
         watch = Monitor(monitor, learner, model.actor_filter(), facts)
         training = PolicyTraining(learner, replay, imagination, rollout.refresh_every, seed, "policy", watch)
         resume = ResumePoint(run.work, every=10)
@@ -63,6 +65,7 @@ def main(seed: int) -> None:
 
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, facts, {"rows": training.history}, model_card(facts))
+        resume.forget()
         run.log_policy(folder, dataset.flat_obs(dataset.steps("held_out")[:3]))
 
 

@@ -4,8 +4,8 @@ Each is a root mean square over the standardised dimensions, so it does not grow
 caller multiplies it by the standard deviation of the logged reward (:class:`Penalty`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from torch import Tensor
 

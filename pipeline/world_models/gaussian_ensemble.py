@@ -52,7 +52,7 @@ class GaussianEnsemble(nn.Module):
         self.reward_scale = facts.statistics.reward_std
         self._build_networks(config)
         self._register_scales(facts.statistics)
-        self.termination = self._build_termination()
+        self.termination: KnownTermination | LearnedTermination | NoTermination = self._build_termination()
 
     def _build_networks(self, config: EnsembleConfig) -> None:
         outputs = len(self.statistics.active) + 1
@@ -85,7 +85,7 @@ class GaussianEnsemble(nn.Module):
         logged_range = torch.tensor(s.obs_max) - torch.tensor(s.obs_min)
         return self.encoder.encode(torch.tensor(edge) + margin * logged_range)
 
-    def _build_termination(self) -> nn.Module:
+    def _build_termination(self) -> KnownTermination | LearnedTermination | NoTermination:
         terminals = self.statistics.terminals
         if self.config.termination == "known":
             return KnownTermination((self.facts.task or "").split("-")[0].lower(), self.decode)

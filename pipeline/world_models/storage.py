@@ -6,29 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from pipeline.standardise import Facts
 from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.gaussian_ensemble import GaussianEnsemble
 
 SCHEMA_VERSION = 1
 
 
-def save_world_model(folder: Path, name: str, model: nn.Module, history: dict[str, Any]) -> None:
+def save_world_model(folder: Path, name: str, model: GaussianEnsemble, history: dict[str, Any]) -> None:
     """Write ``model.json``, ``weights.safetensors`` and ``history.json`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     described = {
         "schema_version": SCHEMA_VERSION,
         "name": name,
-        "config": dataclasses.asdict(model.config),  # type: ignore[arg-type]
-        "facts": dataclasses.asdict(model.facts),  # type: ignore[arg-type]
+        "config": dataclasses.asdict(model.config),
+        "facts": dataclasses.asdict(model.facts),
     }
     (folder / "model.json").write_text(json.dumps(described, indent=2) + "\n")
     (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n")
     save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
 
 
-def load_world_model(folder: Path) -> nn.Module:
+def load_world_model(folder: Path) -> GaussianEnsemble:
     """The model in ``folder``, in evaluation mode on the CPU. Raises ValueError when it is missing or newer."""
     if not (folder / "model.json").exists():
         raise ValueError(f"{folder}: no world model; run `dvc repro`")

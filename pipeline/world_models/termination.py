@@ -2,7 +2,7 @@
 and stand in this one table."""
 
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
