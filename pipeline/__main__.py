@@ -1,4 +1,4 @@
-"""``python -m pipeline``: preset, doctor, evaluate, bench."""
+"""``python -m pipeline``: preset, doctor, evaluate, export, bench."""
 
 import sys
 from pathlib import Path
@@ -44,6 +44,18 @@ def evaluate(
     from pipeline.cli.evaluate import evaluate_bundle
 
     for line in evaluate_bundle(bundle, episodes, env_id, seed):
+        typer.echo(line)
+
+
+@app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="A policy bundle, such as data/policy/seed-0")],
+    file: Annotated[Path, typer.Argument(help="Where to write, such as policy.onnx")],
+) -> None:
+    """Write a feed-forward policy as ONNX: raw observations in, raw actions out."""
+    from pipeline.cli.export import export_onnx
+
+    for line in export_onnx(bundle, file):
         typer.echo(line)
 
 

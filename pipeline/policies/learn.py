@@ -21,6 +21,7 @@ from pipeline.training import numbers
 from pipeline.types import Metrics
 
 CHUNK = 100  # updates in one Lightning step
+WATCHED = {"critic_loss", "q_mean", "bc_loss"}  # shown in the progress bar, and stopped at when not finite
 
 
 class PolicyTraining(LightningModule):
@@ -70,11 +71,15 @@ class PolicyTraining(LightningModule):
     def training_step(self, chunk: int, batch_idx: int) -> None:
         done = self.epochs_done * self.updates_per_epoch + int(chunk) * CHUNK
         left = min(CHUNK, self.updates_per_epoch - int(chunk) * CHUNK, self.updates - done)
+        if left <= 0:  # the last epoch may be shorter
+            return
         draws = self._generator("update", int(chunk))
-        for batch in self.replay.batches(max(left, 0), self.batch_size, draws) if left > 0 else []:
+        for batch in self.replay.batches(left, self.batch_size, draws):
             metrics = self.learner.update(batch, self.imagination, draws)  # type: ignore[operator]
             for name, value in metrics.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
+        for name in self.sums.keys() & WATCHED:
+            self.log(name, metrics[name], prog_bar=True, logger=False)
 
     def on_train_epoch_end(self) -> None:
         first = self.epochs_done * self.updates_per_epoch
@@ -86,8 +91,6 @@ class PolicyTraining(LightningModule):
             self.metrics |= self.monitor(first + count)
         # Times go to the tracker only: what a stage writes must not change from run to run.
         self.history.append({"update": first + count, **self.metrics})
-        for name in self.sums.keys() & {"critic_loss", "q_mean", "bc_loss"}:
-            self.log(name, self.metrics[name], prog_bar=True, logger=False)
         if self.logger is not None:
             tracked = {**self.metrics, **seconds}
             self.logger.log_metrics({f"{self.place}/{k}": v for k, v in tracked.items()}, step=first + count)

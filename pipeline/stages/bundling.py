@@ -28,8 +28,11 @@ def bundle_facts(
     )
 
 
-def model_card(facts: BundleFacts) -> str:
-    """The bundle's README.md. Scores are measured later and stand in the report."""
+SCORES_ELSEWHERE = "`reports/model_card.md` and `reports/metrics/evaluate.json` of the run that made this bundle."
+
+
+def model_card(facts: BundleFacts, scores: str = SCORES_ELSEWHERE) -> str:
+    """The bundle's README.md; scores are measured after the bundle was made, so there it says where they stand."""
     data = facts.dataset
     privileged = "; ".join(facts.privileged_knowledge) or "none: everything was learned from the logs"
     return f"""---
@@ -52,6 +55,18 @@ Learned offline from logs alone; the environment was not used for learning.
 | actions | {len(facts.action_low)}, from {facts.action_low} to {facts.action_high} |
 
 **Use**: `from pipeline.agents import load_agent; agent = load_agent(folder); agent.reset(n); agent.act(obs)`.
-**Scores**: `reports/metrics/evaluate.json` of the run that made this bundle, with intervals, beside logged behaviour.
+**Scores**: {scores}
 **Limits**: trust it only where the logs went; the report shows where its world model errs.
 """
+
+
+def score_lines(result: dict[str, Any]) -> str:
+    """The scores of ``evaluate.json`` as Markdown."""
+    lines = [f"real episodes in {result['environment'] or 'no environment'}, seeds {result['seeds']}", ""]
+    for name, score in result["scores"].items():
+        if score is not None:
+            low, high = score["return_ci95"]
+            normalised = "" if score["mean"] is None else f"; normalised {score['mean']:.1f}"
+            lines.append(f"- {name}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}]{normalised}")
+    lines.append(f"- imagined return over {result['imagination']['horizon']} steps: {result['imagined_return']:.1f}")
+    return "\n".join(lines) + "\n"

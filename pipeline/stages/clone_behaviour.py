@@ -13,6 +13,7 @@ from pipeline.policies.replay import LoggedReplay
 from pipeline.stages.bundling import bundle_facts, model_card
 from pipeline.standardise import StandardEncoder
 from pipeline.tracking.stage import stage
+from pipeline.tracking.watchdog import Watchdog
 from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch, single
 
 READS = ["data/dataset"]
@@ -40,7 +41,7 @@ def main(seed: int) -> None:
         if resume.load_into(training):
             run.print(f"going on after update {training.history[-1]['update']}")
         trainer = make_trainer(
-            single(trainer_config), training.epochs - training.epochs_done, [resume], run.lightning_logger()
+            single(trainer_config), training.epochs - training.epochs_done, [Watchdog(), resume], run.lightning_logger()
         )
         trainer.fit(training)
 

@@ -13,12 +13,13 @@ from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.compare import first_states, imagined_of, real_of, scores_of
 from pipeline.evaluation.episodes import ArrayAgent
 from pipeline.params import build, section
+from pipeline.stages.bundling import model_card, score_lines
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, set_up_torch
 from pipeline.world_models.storage import load_world_model
 
 READS = ["data/dataset", "data/world_model", "data/policy", "data/bc"]
-WRITES = ["data/returns", "reports/metrics/evaluate.json"]
+WRITES = ["data/returns", "reports/metrics/evaluate.json", "reports/model_card.md"]
 
 
 def main() -> None:
@@ -49,10 +50,11 @@ def main() -> None:
         result = scores_of(returns, imagined, real_prefix, spec, config, seeds)
         result["privileged_knowledge"] = models[0].privileged_knowledge()
         extra = {"imagined": imagined} | ({} if real_prefix is None else {"real_prefix": real_prefix})
-        Path("data/returns").mkdir(parents=True, exist_ok=True)
+        Path(WRITES[0]).mkdir(parents=True, exist_ok=True)
         np.savez("data/returns/returns.npz", **returns, **extra)  # type: ignore[arg-type]
         Path("reports/metrics").mkdir(parents=True, exist_ok=True)
-        Path("reports/metrics/evaluate.json").write_text(json.dumps(result, indent=2) + "\n")
+        Path(WRITES[1]).write_text(json.dumps(result, indent=2) + "\n")
+        Path(WRITES[2]).write_text(model_card(agents["policy"][0].facts, score_lines(result)))
         for name, score in result["scores"].items():
             if score is not None:
                 numbers = {f"evaluate/{name}_{k}": v for k, v in score.items() if isinstance(v, float)}

@@ -8,6 +8,7 @@ from pipeline.data.tensors import encoded, facts_of
 from pipeline.evaluation.model_error import termination_quality
 from pipeline.params import build, choose, section
 from pipeline.tracking.stage import stage
+from pipeline.tracking.watchdog import Watchdog
 from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.fit import FitConfig, WorldModelTraining
@@ -38,7 +39,10 @@ def main(seed: int) -> None:
             run.print(f"going on after epoch {training.epochs_done}")
         if not training.finished:
             trainer = make_trainer(
-                trainer_config, fit_config.max_epochs - training.epochs_done, [resume], run.lightning_logger()
+                trainer_config,
+                fit_config.max_epochs - training.epochs_done,
+                [Watchdog(), resume],
+                run.lightning_logger(),
             )
             trainer.fit(training)
         model = training.finish().cpu()

@@ -14,6 +14,7 @@ from pipeline.policies.learn import PolicyTraining
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.stages.bundling import bundle_facts, model_card
 from pipeline.tracking.stage import stage
+from pipeline.tracking.watchdog import Watchdog
 from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch, single
 from pipeline.uncertainty import Penalty, PenaltyConfig
 from pipeline.world_models.storage import load_world_model
@@ -59,7 +60,7 @@ def main(seed: int) -> None:
         if resume.load_into(training):
             run.print(f"going on after update {training.history[-1]['update']}")
         trainer = make_trainer(
-            single(trainer_config), training.epochs - training.epochs_done, [resume], run.lightning_logger()
+            single(trainer_config), training.epochs - training.epochs_done, [Watchdog(), resume], run.lightning_logger()
         )
         trainer.fit(training)
 

@@ -1,0 +1,52 @@
+"""``export BUNDLE FILE``: a feed-forward policy as ONNX, raw observations in, raw actions out."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.agents import PolicyAgent, load_agent
+from pipeline.standardise import StandardEncoder
+
+
+class RawPolicy(nn.Module):
+    """The agent's arithmetic as one module: flat raw observations "B O" -> actions "B A" in the environment's units."""
+
+    def __init__(self, agent: PolicyAgent) -> None:
+        super().__init__()
+        assert isinstance(agent.filter, StandardEncoder)
+        self.encoder, self.policy = agent.filter, agent.policy
+        self.register_buffer("low", torch.tensor(agent.facts.action_low))
+        self.register_buffer("half_range", (torch.tensor(agent.facts.action_high) - self.low) / 2)
+        self.low: Tensor
+        self.half_range: Tensor
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.low + (self.policy.act(self.encoder.encode(obs), None) + 1) * self.half_range
+
+
+def export_onnx(bundle: Path, file: Path) -> list[str]:
+    """Write ``file`` and compare it with the bundle. Raises ValueError where a package is missing or the policy keeps
+    a state between steps, which ONNX's single call cannot."""
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"{error.name} is missing; pip install -e '.[onnx]'") from None
+    agent = load_agent(bundle)
+    if not isinstance(agent.filter, StandardEncoder):
+        raise ValueError(
+            f"{bundle}: its policy carries a state from step to step; ONNX export is for feed-forward ones"
+        )
+    example = agent.filter.mean.expand(2, -1) + agent.filter.std
+    axes = {"obs": {0: torch.export.Dim("batch")}}
+    raw = RawPolicy(agent).eval()
+    program = torch.onnx.export(raw, (example,), input_names=["obs"], output_names=["action"], dynamic_shapes=axes)
+    assert program is not None
+    program.save(str(file))
+    checked = torch.cat([example, agent.filter.mean[None]])
+    (found,) = onnxruntime.InferenceSession(str(file)).run(None, {"obs": checked.numpy()})
+    difference = float((torch.from_numpy(found) - raw(checked)).abs().max())
+    if difference > 1e-4:
+        raise ValueError(f"{file}: differs from the bundle by {difference}; do not use it, and report this")
+    return [f"{file}: written; differs from the bundle by at most {difference:.1e}"]
