@@ -10,7 +10,7 @@ from pipeline.imagination import Imagination, RolloutConfig
 from pipeline.interfaces import PolicyLearner
 from pipeline.policies import POLICIES
 from pipeline.policies.bc import BCConfig, BehaviourCloning
-from pipeline.policies.losses import penalised, td_target
+from pipeline.policies.losses import absorbing_value, penalised, td_target
 from pipeline.policies.networks import TanhGaussianActor
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.sac import SAC, SACConfig
@@ -56,8 +56,16 @@ def test_every_learner_keeps_the_interface():
 
 
 def test_td_target_by_hand():
-    target = td_target(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 1.0]), torch.tensor([10.0, 10.0]), 0.9)
-    assert target.tolist() == [10.0, 1.0]
+    rewards, ends, values = torch.tensor([1.0, 1.0]), torch.tensor([0.0, 1.0]), torch.tensor([10.0, 10.0])
+    assert td_target(rewards, ends, values, torch.tensor([-7.0, -2.0]), 0.5).tolist() == [6.0, 0.0]
+
+
+def test_death_does_not_pay():
+    # a step of reward 0 and penalty 1: going on for ever under that penalty is worth as much as ending there
+    penalty = torch.tensor([1.0])
+    for weight in (0.0, 1.0, 5.0):
+        ending = penalised(torch.zeros(1), penalty, weight, 10.0) + 0.9 * absorbing_value(penalty, weight, 10.0, 0.9)
+        assert ending.item() == pytest.approx(-weight / (1 - 0.9))
 
 
 def test_penalised_by_hand():
@@ -81,7 +89,7 @@ def test_sac_finds_the_best_action():
 
 def test_penalty_weight_moves_the_policy_away_from_what_is_penalised():
     # reward - 0.5 * (a + 1) is best at a = 0.25, and nothing else of the data changes
-    assert learned(sac(penalty_weight=0.5), bandit(2000, penalty_slope=1.0), 600) == pytest.approx(0.25, abs=0.12)
+    assert learned(sac(penalty_weight=0.5, discount=0.01), bandit(2000, penalty_slope=1.0), 600) == pytest.approx(0.25, abs=0.12)
 
 
 def test_value_bootstraps_through_time_limits_and_not_through_terminals():

@@ -1,5 +1,6 @@
 """The mathematics of policy learning: pure functions, with time in their names."""
 
+import torch
 from torch import Tensor
 
 
@@ -8,6 +9,16 @@ def penalised(reward_t: Tensor, penalty_t: Tensor, weight: float, limit: float) 
     return reward_t - weight * penalty_t.clamp(max=limit)
 
 
-def td_target(reward_t: Tensor, terminal_t: Tensor, next_value_t: Tensor, discount: float) -> Tensor:
-    """One-step bootstrap. Only a true terminal stops it: a time limit or the end of a rollout does not."""
-    return reward_t + discount * (1 - terminal_t) * next_value_t
+def absorbing_value(penalty_t: Tensor, weight: float, limit: float, discount: float) -> Tensor:
+    """The value after a terminal step: its penalty, paid for ever; zero for a logged step, whose penalty is zero.
+
+    With value zero a predicted death would end all further penalties, so a policy under heavy pessimism would seek it.
+    """
+    return -weight * penalty_t.clamp(max=limit) / (1 - discount)
+
+
+def td_target(
+    reward_t: Tensor, terminal_t: Tensor, next_value_t: Tensor, terminal_value_t: Tensor, discount: float
+) -> Tensor:
+    """One-step bootstrap, from ``terminal_value_t`` after a true terminal; time limits and ends of rollouts are none."""
+    return reward_t + discount * torch.where(terminal_t.bool(), terminal_value_t, next_value_t)

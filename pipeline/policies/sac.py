@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
-from pipeline.policies.losses import penalised, td_target
+from pipeline.policies.losses import absorbing_value, penalised, td_target
 from pipeline.policies.networks import Critics, TanhGaussianActor
 from pipeline.types import Transitions
 
@@ -101,8 +101,10 @@ class SAC(nn.Module):
             next_value = self.target_critics(batch.next_state, next_action).amin(0)
             if self.config.entropy_backup:
                 next_value = next_value - self.log_alpha.exp() * log_prob
-            reward = penalised(batch.reward, batch.penalty, self.penalty_weight, self.penalty_limit)
-            target = td_target(reward, batch.terminal, next_value, self.config.discount)
+            pessimism = (batch.penalty, self.penalty_weight, self.penalty_limit)
+            reward = penalised(batch.reward, *pessimism)
+            after_end = absorbing_value(*pessimism, self.config.discount)
+            target = td_target(reward, batch.terminal, next_value, after_end, self.config.discount)
             if self.config.clamp_targets:
                 target = target.clamp(*self.value_range)
         value = self.critics(batch.state, batch.action)
