@@ -89,7 +89,8 @@ def test_sac_finds_the_best_action():
 
 def test_penalty_weight_moves_the_policy_away_from_what_is_penalised():
     # reward - 0.5 * (a + 1) is best at a = 0.25, and nothing else of the data changes
-    assert learned(sac(penalty_weight=0.5, discount=0.01), bandit(2000, penalty_slope=1.0), 600) == pytest.approx(0.25, abs=0.12)
+    learner = sac(penalty_weight=0.5, discount=0.01)
+    assert learned(learner, bandit(2000, penalty_slope=1.0), 600) == pytest.approx(0.25, abs=0.12)
 
 
 def test_value_bootstraps_through_time_limits_and_not_through_terminals():

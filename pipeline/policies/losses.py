@@ -20,5 +20,5 @@ def absorbing_value(penalty_t: Tensor, weight: float, limit: float, discount: fl
 def td_target(
     reward_t: Tensor, terminal_t: Tensor, next_value_t: Tensor, terminal_value_t: Tensor, discount: float
 ) -> Tensor:
-    """One-step bootstrap, from ``terminal_value_t`` after a true terminal; time limits and ends of rollouts are none."""
+    """One-step bootstrap, from ``terminal_value_t`` after a true terminal; a time limit or a rollout's end is none."""
     return reward_t + discount * torch.where(terminal_t.bool(), terminal_value_t, next_value_t)
