@@ -1,4 +1,4 @@
-"""``python -m pipeline``: preset, doctor, evaluate, export, bench."""
+"""``python -m pipeline``: preset, doctor, evaluate, export, plot, bench."""
 
 import sys
 from pathlib import Path
@@ -56,6 +56,18 @@ def export(
     from pipeline.cli.export import export_onnx
 
     for line in export_onnx(bundle, file):
+        typer.echo(line)
+
+
+@app.command()
+def plot(
+    metric: Annotated[str, typer.Argument(help="A tracked metric, such as policy/imagined_terminal_rate")],
+    file: Annotated[Path, typer.Argument(help="Where to write the PNG")],
+) -> None:
+    """Draw one metric of all runs that logged it, each curve named by what sets its run apart."""
+    from pipeline.cli.plot import plot_metric
+
+    for line in plot_metric(metric, file):
         typer.echo(line)
 
 

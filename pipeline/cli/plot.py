@@ -1,0 +1,66 @@
+"""``plot METRIC``: one tracked metric of several runs in one picture, each curve named by what sets its run apart."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.tracking.store import client, experiment_name, tracking_uri
+
+
+def plot_metric(metric: str, file: Path) -> list[str]:
+    """Draw ``metric`` of every run of the MLflow experiment that logged it, the newest for each set of params, into
+    ``file`` (PNG), and write the numbers beside it as JSON. Raises ValueError when no run has it."""
+    store = client(tracking_uri())
+    runs = _newest(_runs_with(store, metric))
+    if not runs:
+        raise ValueError(f"no run in {tracking_uri()} has the metric `{metric}`; the MLflow UI (make ui) lists them")
+    curves = {label: _curve(store, run, metric) for label, run in _labelled(runs).items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".json").write_text(json.dumps({"metric": metric, "curves": curves}, indent=2) + "\n")
+    _draw(curves, metric, file)
+    return [f"{label}: last {curve['value'][-1]:.4g}" for label, curve in curves.items()] + [f"{file}: written"]
+
+
+def _runs_with(store: Any, metric: str) -> list[Any]:
+    experiment = store.get_experiment_by_name(experiment_name())
+    runs = store.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
+    return [r for r in runs if metric in r.data.metrics]
+
+
+def _newest(runs: list[Any]) -> list[Any]:
+    """Runs come newest first; a repetition of the same params adds nothing."""
+    seen: dict[str, Any] = {}
+    for run in runs:
+        seen.setdefault(json.dumps(run.data.params, sort_keys=True) + run.data.tags.get("pipeline.seed", ""), run)
+    return list(seen.values())
+
+
+def _labelled(runs: list[Any]) -> dict[str, Any]:
+    """Each run named by the params in which the runs differ, sorted by them."""
+    keys = sorted({k for run in runs for k in run.data.params})
+    differing = [k for k in keys if len({run.data.params.get(k) for run in runs}) > 1]
+    named = []
+    for run in runs:
+        parts = [f"{k} {run.data.params.get(k)}" for k in differing] or [run.info.run_name]
+        named.append((", ".join([*parts, f"seed {run.data.tags.get('pipeline.seed', '-')}"]), run))
+    return dict(sorted(named, key=lambda pair: pair[0]))
+
+
+def _curve(store: Any, run: Any, metric: str) -> dict[str, list[float]]:
+    history = sorted(store.get_metric_history(run.info.run_id, metric), key=lambda m: (m.step, m.timestamp))
+    points = {m.step: m.value for m in history}  # a resumed run logs its last steps twice
+    return {"step": list(points), "value": list(points.values())}
+
+
+def _draw(curves: dict[str, dict[str, list[float]]], metric: str, file: Path) -> None:
+    import matplotlib
+
+    from pipeline.reporting.style import RC, panels, save
+
+    with matplotlib.rc_context(RC):
+        figure, (axes,) = panels(metric, 1, height=4.0)
+        for label, curve in curves.items():
+            axes.plot(curve["step"], curve["value"], label=label, marker="o", markersize=3)
+        axes.set(xlabel="gradient updates", ylabel=metric.split("/")[-1].replace("_", " "))
+        axes.legend()
+        save(figure, file)
