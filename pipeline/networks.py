@@ -23,13 +23,19 @@ class StackedLinear(nn.Module):
 
 
 def stacked_mlp(
-    members: int, sizes: list[int], decays: list[float] | None = None, activation: type[nn.Module] = nn.SiLU
+    members: int,
+    sizes: list[int],
+    decays: list[float] | None = None,
+    activation: type[nn.Module] = nn.SiLU,
+    layer_norm: bool = False,
 ) -> nn.Sequential:
     """``activation`` between :class:`StackedLinear` layers of these sizes; ``decays`` is each layer's weight decay."""
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-        layers += [StackedLinear(members, inputs, outputs, decays[i] if decays else 0.0), activation()]
-    return nn.Sequential(*layers[:-1])
+        layers.append(StackedLinear(members, inputs, outputs, decays[i] if decays else 0.0))
+        # Without a scale and shift of its own: the next layer's weights can be both.
+        layers += [nn.LayerNorm(outputs, elementwise_affine=False), activation()] if layer_norm else [activation()]
+    return nn.Sequential(*layers[: -2 if layer_norm else -1])
 
 
 def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:

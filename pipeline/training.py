@@ -9,9 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from torch.utils.data import DataLoader
 
 from pipeline.randomness import seed_of
+
+LAUNCHER = "PIPELINE_LAUNCHER_PID"  # rank 0, for the ranks that Lightning starts from it
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,12 @@ class Resumable(Protocol):
     def load_resume_state(self, state: dict[str, Any]) -> None: ...
 
 
-class ResumePoint(Callback):
+class ResumePoint(Checkpoint):
     """Writes the whole training state at epoch ends, replacing the last one in a single step, so that a kill at any
-    moment leaves a complete file. Lightning's own loop state is not needed: an epoch draws by its number alone."""
+    moment leaves a complete file. Lightning's own loop state is not needed: an epoch draws by its number alone.
+
+    It is a ``Checkpoint`` because Lightning calls those after the module's own epoch end, and others before it.
+    """
 
     FILE = "last.pt"
 
@@ -75,9 +81,13 @@ class ResumePoint(Callback):
 def set_up_torch(config: TrainerConfig) -> None:
     """Fix what results depend on, before any tensor is made."""
     torch.set_num_threads(config.threads)
+    # Lightning divides the cores among the ranks unless this is set.
+    os.environ["OMP_NUM_THREADS"] = str(config.threads)
     torch.set_float32_matmul_precision(config.matmul_precision)
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         _die_with_parent()
+    else:
+        os.environ[LAUNCHER] = str(os.getpid())
 
 
 def single(config: TrainerConfig) -> TrainerConfig:
@@ -104,7 +114,7 @@ def make_trainer(
         max_epochs=max(epochs, 0),
         callbacks=callbacks,
         logger=logger,
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_model_summary=False,
         enable_progress_bar=progress,
         use_distributed_sampler=False,
@@ -119,7 +129,8 @@ def numbers(count: int) -> DataLoader:
 
 def _die_with_parent() -> None:
     """A rank whose launcher was killed would wait in a collective for ever: end it instead."""
-    parent = os.getppid()
+    # The launcher's own word: it may have been killed while this rank was still importing.
+    parent = int(os.environ.get(LAUNCHER, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -42,10 +42,11 @@ class TanhGaussianActor(nn.Module):
 class Critics(nn.Module):
     """``count`` action-value functions in one batched product: "B Z", "B A" -> "N B"."""
 
-    def __init__(self, count: int, state_dim: int, action_dim: int, hidden: list[int]) -> None:
+    def __init__(self, count: int, state_dim: int, action_dim: int, hidden: list[int], layer_norm: bool) -> None:
         super().__init__()
         self.count = count
-        self.net = stacked_mlp(count, [state_dim + action_dim, *hidden, 1], activation=nn.ReLU)
+        sizes = [state_dim + action_dim, *hidden, 1]
+        self.net = stacked_mlp(count, sizes, activation=nn.ReLU, layer_norm=layer_norm)
 
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
         x = torch.cat([state, action], dim=-1)

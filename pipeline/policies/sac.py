@@ -20,6 +20,7 @@ class SACConfig:
     batch_size: int = 256
     hidden: list[int] = field(default_factory=lambda: [256, 256])
     critics: int = 2  # the target is the least of them; truncated rollouts want more than 2 (edge of reach)
+    layer_norm: bool = True  # in the critics: bounds what they extrapolate (RLPD, Ball et al. 2023, arXiv:2302.02948)
     discount: float = 0.99
     actor_learning_rate: float = 1e-4
     critic_learning_rate: float = 3e-4
@@ -57,7 +58,7 @@ class SAC(nn.Module):
         super().__init__()
         self.config, self.penalty_weight = config, penalty_weight
         self.actor = TanhGaussianActor(state_dim, action_dim, config.hidden)
-        self.critics = Critics(config.critics, state_dim, action_dim, config.hidden)
+        self.critics = Critics(config.critics, state_dim, action_dim, config.hidden, config.layer_norm)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(1.0 if config.alpha is None else config.alpha)))
         self.target_entropy = -float(action_dim) if config.target_entropy is None else config.target_entropy

@@ -45,7 +45,7 @@ class WorldModelTraining(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.config, self.seed = model, config, seed
-        self.train_data, self.held_out_data = train, held_out
+        self.train_data, self.held_out_data = train, held_out[: config.held_out_rows]
         self.members = model.config.members
         self.steps_per_epoch = math.ceil(len(train) / config.batch_size)
         self.epochs_done, self.stale_epochs = 0, 0
@@ -63,7 +63,7 @@ class WorldModelTraining(LightningModule):
     def on_fit_start(self) -> None:
         """Move the data to the device once; draw the bootstrap samples, the same on every rank."""
         self.train_data = self.train_data.to(self.device)
-        self.held_out_data = self.held_out_data[: self.config.held_out_rows].to(self.device)
+        self.held_out_data = self.held_out_data.to(self.device)
         rows, draws = len(self.train_data), generator(self.seed, "world_model", "bootstrap")
         self.bootstrap = torch.randint(rows, (self.members, rows), generator=draws).to(self.device)
         if (state := getattr(self, "_optimizer_state", None)) is not None:
