@@ -18,7 +18,7 @@ ui: .venv/installed
 	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(WORK)/mlflow.db" --default-artifact-root "$(WORK)/mlartifacts"
 
 bench: .venv/installed
-	$(BIN)/python -m pipeline bench
+	$(BIN)/python -m pipeline bench $(if $(MBRL),--mbrl $(MBRL))
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'

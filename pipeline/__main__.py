@@ -72,11 +72,14 @@ def plot(
 
 
 @app.command()
-def bench() -> None:
+def bench(
+    threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 2,
+    mbrl: Annotated[str | None, typer.Option(help="An interpreter that has mbrl-lib 0.2.0, to compare with")] = None,
+) -> None:
     """Measure the speed of models, learners and ingest."""
     from pipeline.bench import main as run_bench
 
-    run_bench()
+    run_bench(threads, mbrl)
 
 
 def main() -> None:

@@ -56,7 +56,9 @@ def test_logged_model_serves_the_actions_of_the_agent(
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
     obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     with stage("learn_policy", seed=0) as run:
-        run.log_policy(bundle, obs[:2])
+        agent = load_agent(bundle)
+        agent.reset(2)
+        run.log_policy(bundle, obs[:2], agent.act(obs[:2]))
     agent = load_agent(bundle)
     agent.reset(5)
     model = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/policy")

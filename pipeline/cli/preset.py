@@ -11,6 +11,7 @@ from pipeline.params import did_you_mean
 from pipeline.tracking.paths import main_project
 
 PRESETS = Path(__file__).parents[1] / "presets"
+BASE = "pendulum"
 REPLACED = ("dataset",)  # sources have different keys, so an old block must not shine through
 
 
@@ -23,15 +24,21 @@ def apply_preset(name: str, params_file: Path) -> list[str]:
     if name not in known:
         hint = did_you_mean(name, known)
         raise ValueError(f"preset `{name}` is unknown{hint}; presets: {', '.join(known)}")
-    text = (PRESETS / f"{name}.yaml").read_text().replace("${DATA}", str(data_folder()))
     yaml = _round_trip()
     params = _load(yaml, params_file)
-    changes = _merge(params, yaml.load(text) or {}, "")
+    # The complete base first, so that nothing of an earlier preset stays behind.
+    overlay = _read_preset(yaml, BASE)
+    _merge(overlay, _read_preset(yaml, name), "")
+    changes = _merge(params, overlay, "")
     temporary = params_file.with_suffix(".yaml.new")
     with temporary.open("w") as file:
         yaml.dump(params, file)
     temporary.replace(params_file)
     return changes or [f"{params_file} already is preset `{name}`"]
+
+
+def _read_preset(yaml: YAML, name: str) -> Any:
+    return yaml.load((PRESETS / f"{name}.yaml").read_text().replace("${DATA}", str(data_folder())))
 
 
 def data_folder() -> Path:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pipeline.agents import load_agent
 from pipeline.bundle import save_bundle
 from pipeline.data.store import open_dataset
 from pipeline.data.tensors import encoded
@@ -67,7 +68,9 @@ def main(seed: int) -> None:
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, facts, {"rows": training.history}, model_card(facts))
         resume.forget()
-        run.log_policy(folder, dataset.flat_obs(dataset.steps("held_out")[:3]))
+        agent, obs = load_agent(folder), dataset.flat_obs(dataset.steps("held_out")[:3])
+        agent.reset(len(obs))
+        run.log_policy(folder, obs, agent.act(obs))
 
 
 if __name__ == "__main__":

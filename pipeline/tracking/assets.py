@@ -26,15 +26,12 @@ def log_dataset(name: str, digest: str, folder: Path) -> None:
     mlflow.log_input(dataset, context="training")
 
 
-def log_policy(bundle: Path, example: "np.ndarray") -> None:
-    """The bundle with this package's code, so that ``mlflow models predict`` needs no checkout."""
+def log_policy(bundle: Path, obs: "np.ndarray", action: "np.ndarray") -> None:
+    """The bundle with this package's code, so that ``mlflow models predict`` needs no checkout. ``obs`` "B O" and the
+    ``action`` "B A" it leads to are the example and the signature."""
     import mlflow
     from mlflow.models import infer_signature
 
-    from pipeline.agents import load_agent
-
-    agent = load_agent(bundle)
-    agent.reset(len(example))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow asks for type hints in its own dialect; the signature says the same
         mlflow.pyfunc.log_model(
@@ -42,7 +39,7 @@ def log_policy(bundle: Path, example: "np.ndarray") -> None:
             python_model=str(SERVED_POLICY),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PACKAGE)],
-            signature=infer_signature(example, agent.act(example)),
-            input_example=example,
+            signature=infer_signature(obs, action),
+            input_example=obs,
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in SERVING_PACKAGES],
         )

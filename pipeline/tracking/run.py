@@ -126,11 +126,11 @@ class StageRun:
         if self.is_main:
             assets.log_dataset(spec.name, spec.digest, Path(folder))
 
-    def log_policy(self, bundle: Path | str, example_obs: "np.ndarray") -> None:
+    def log_policy(self, bundle: Path | str, obs: "np.ndarray", action: "np.ndarray") -> None:
         """The bundle as an MLflow model from code, observations "B O" to actions "B A", both in the environment's own
-        units; ``example_obs`` is a small batch of real observations."""
+        units; ``obs`` is a small batch of real observations, ``action`` what the policy does there."""
         if self.is_main:
-            assets.log_policy(Path(bundle), example_obs)
+            assets.log_policy(Path(bundle), obs, action)
 
     def lightning_logger(self, prefix: str = "") -> "Logger | bool":
         """A Lightning logger on this very run, whose metrics are batched too; False (no logger) where not tracked."""

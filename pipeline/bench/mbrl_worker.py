@@ -1,0 +1,118 @@
+"""Run by an interpreter that has mbrl-lib 0.2.0 (https://github.com/facebookresearch/mbrl-lib): its own ensemble,
+training loop and model rollouts at our shapes. Imports nothing of this project; reads a JSON argument, prints JSON.
+
+    python mbrl_worker.py '{"threads": 2, "device": "cpu", ...}'
+"""
+
+import json
+import statistics
+import sys
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from mbrl.models import GaussianMLP, ModelEnv, ModelTrainer, OneDTransitionRewardModel
+from mbrl.types import TransitionBatch
+from mbrl.util.replay_buffer import BootstrapIterator
+
+REPEATS = 3
+EPOCH = 50  # gradient steps between looks at the clock
+
+
+def main(c: SimpleNamespace) -> dict[str, Any]:
+    torch.set_num_threads(c.threads)
+    torch.manual_seed(0)
+    mlp = GaussianMLP(c.obs + c.action, c.obs + 1, c.device, num_layers=c.depth, ensemble_size=c.members,
+                      hid_size=c.width, propagation_method="random_model", learn_logvar_bounds=True,
+                      activation_fn_cfg={"_target_": "torch.nn.SiLU"})  # fmt: skip
+    model = OneDTransitionRewardModel(mlp, target_is_delta=True, normalize=True, learned_rewards=True)
+    starts = c.starts // c.members * c.members  # mbrl wants a multiple of its members
+    return {
+        "ensemble": _rates(lambda: _train(c, model), c),
+        "imagination, one member a row, no penalty": _rates(lambda: _rollout(c, model, starts), c),
+        "imagination, all members": _rates(lambda: _rollout_all(c, model, mlp, starts), c),
+    }
+
+
+def _rates(work: Any, c: SimpleNamespace) -> list[float]:
+    run = work()
+    run()
+    return [_rate(run, c) for _ in range(REPEATS)]
+
+
+def _rate(run: Any, c: SimpleNamespace) -> float:
+    _wait(c)
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < c.seconds / REPEATS:
+        done += run()
+    _wait(c)
+    return done / (time.perf_counter() - start)
+
+
+def _wait(c: SimpleNamespace) -> None:
+    if c.device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _train(c: SimpleNamespace, model: OneDTransitionRewardModel) -> Any:
+    """Its trainer on its bootstrap iterator, without its evaluation."""
+    rng, rows = np.random.default_rng(0), EPOCH * c.batch
+    obs = rng.normal(size=(rows, c.obs)).astype(np.float32)
+    action = rng.uniform(-1, 1, (rows, c.action)).astype(np.float32)
+    change = 0.1 * np.tanh(obs + action.mean(1, keepdims=True))
+    ends = np.zeros(rows, bool)
+    batch = TransitionBatch(obs, action, obs + change, change[:, 0].copy(), ends, ends)
+    model.update_normalizer(batch)
+    data = BootstrapIterator(batch, c.batch, c.members, shuffle_each_epoch=True, permute_indices=False, rng=rng)
+    trainer = ModelTrainer(model, optim_lr=1e-3, weight_decay=5e-5)
+
+    def run() -> int:
+        trainer.train(data, num_epochs=1, evaluate=False, silent=True)
+        return EPOCH
+
+    return run
+
+
+def _rollout(c: SimpleNamespace, model: OneDTransitionRewardModel, starts: int) -> Any:
+    """Its ModelEnv with random actions, tensors kept on the device."""
+    spaces = SimpleNamespace(observation_space=None, action_space=None)
+    never = lambda action, obs: torch.zeros(len(obs), 1, dtype=torch.bool, device=obs.device)  # noqa: E731
+    env = ModelEnv(spaces, model, never, generator=torch.Generator(c.device).manual_seed(0))
+    obs = np.random.default_rng(0).normal(size=(starts, c.obs)).astype(np.float32)
+
+    def run() -> int:
+        state = env.reset(obs, return_as_np=False)
+        for _ in range(c.horizon):
+            action = torch.rand(starts, c.action, device=c.device) * 2 - 1
+            _, _, _, state = env.step(action, state, sample=True)
+        return starts * c.horizon
+
+    return run
+
+
+def _rollout_all(c: SimpleNamespace, model: OneDTransitionRewardModel, mlp: GaussianMLP, starts: int) -> Any:
+    """Every member predicts and one is drawn, with the penalty of ensemble standard deviation, as a user of mbrl would
+    add it. The actions are random."""
+    first = torch.randn(starts, c.obs, device=c.device)
+
+    @torch.no_grad()
+    def run() -> int:
+        obs, rows = first, torch.arange(starts, device=c.device)
+        for _ in range(c.horizon):
+            action = torch.rand(starts, c.action, device=c.device) * 2 - 1
+            x = model.input_normalizer.normalize(torch.cat([obs, action], 1)).float()
+            mean, log_variance = mlp(x, use_propagation=False)
+            (log_variance.exp().mean(0) + mean.var(0, correction=0)).mean(-1).sqrt()
+            member = torch.randint(c.members, (starts,), device=c.device)
+            drawn = mean[member, rows] + (0.5 * log_variance[member, rows]).exp() * torch.randn_like(mean[0])
+            obs = (obs + drawn[:, :-1]).clamp(-10, 10)
+        return starts * c.horizon
+
+    return run
+
+
+if __name__ == "__main__":
+    measured = main(SimpleNamespace(**json.loads(sys.argv[1])))
+    print(json.dumps({k: {"rate": statistics.median(v), "repeats": v} for k, v in measured.items()}))

@@ -1,0 +1,133 @@
+"""What the Lightning shells cost: the same gradient steps inside them and in a bare loop."""
+
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from pipeline.bench.cases import descend
+from pipeline.bench.timing import REPEATS, wait
+from pipeline.bench.world import World
+from pipeline.policies.learn import CHUNK, PolicyTraining
+from pipeline.policies.replay import LoggedReplay
+from pipeline.training import TrainerConfig, make_trainer
+from pipeline.types import Transitions
+from pipeline.world_models.fit import FitConfig, WorldModelTraining
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """Seconds are medians. ``share`` is (shell - bare) / shell; ``start_up`` is paid once a stage and counted apart."""
+
+    shell: str
+    device: str
+    steps: int
+    shell_seconds: float
+    bare_seconds: float
+    share: float
+    start_up_seconds: float
+
+
+class Stopwatch(Callback):
+    """Seconds between the first and the last training step, epoch ends included."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        wait(self.device)
+        self.started = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        wait(self.device)
+        self.seconds = time.perf_counter() - self.started
+
+
+def overheads(world: World) -> list[dict[str, Any]]:
+    found = [
+        _overhead("WorldModelTraining", world, lambda: _world_model_shell(world), lambda: _bare_ensemble(world)),
+        _overhead("PolicyTraining", world, lambda: _policy_shell(world), lambda: _bare_learner(world)),
+    ]
+    return [asdict(x) for x in found]
+
+
+def _overhead(name: str, world: World, shell: Callable[[], LightningModule], bare: Callable[[], float]) -> Overhead:
+    in_shell, alone, start_up = [], [], []
+    for _ in range(REPEATS):
+        seconds, before = _fit(shell(), world)
+        in_shell.append(seconds)
+        start_up.append(before)
+        alone.append(bare())
+    a, b = statistics.median(in_shell), statistics.median(alone)
+    return Overhead(name, world.device.type, world.config.shell_steps, a, b, (a - b) / a, statistics.median(start_up))
+
+
+def _fit(module: LightningModule, world: World) -> tuple[float, float]:
+    """Seconds in the training loop, and around it."""
+    watch, config = Stopwatch(world.device), world.config
+    accelerator = "gpu" if world.device.type == "cuda" else "cpu"
+    with _quiet():
+        trainer = make_trainer(TrainerConfig(accelerator=accelerator, threads=config.threads), 1, [watch],
+                               progress=False)  # fmt: skip
+        start = time.perf_counter()
+        trainer.fit(module)
+    return watch.seconds, time.perf_counter() - start - watch.seconds
+
+
+def _world_model_shell(world: World) -> WorldModelTraining:
+    config = FitConfig(batch_size=world.config.batch, max_epochs=1, held_out_rows=world.config.batch)
+    return WorldModelTraining(world.ensemble(), _rows_for(world), world.held_out, config, 0)
+
+
+def _rows_for(world: World) -> Transitions:
+    """As many transitions as one epoch of ``shell_steps`` batches has; rows repeat where the world has fewer."""
+    count = world.config.shell_steps * world.config.batch
+    return world.train[torch.arange(count, device=world.device) % len(world.train)]
+
+
+def _bare_ensemble(world: World) -> float:
+    model, rows = world.ensemble(), iter(world.rows(world.config.shell_steps))
+    step = descend(lambda: model.loss(world.train[next(rows)])[0], model.optimizer())
+    wait(world.device)
+    start = time.perf_counter()
+    for _ in range(world.config.shell_steps):
+        step()
+    wait(world.device)
+    return time.perf_counter() - start
+
+
+def _policy_shell(world: World) -> PolicyTraining:
+    steps = world.config.shell_steps
+    return PolicyTraining(world.learner(steps), LoggedReplay(world.train), None, steps, 0, "bench")
+
+
+def _bare_learner(world: World) -> float:
+    c, learner, replay, draws = world.config, world.learner(), LoggedReplay(world.train), world.generator("bare")
+    wait(world.device)
+    start = time.perf_counter()
+    for first in range(0, c.shell_steps, CHUNK):
+        for batch in replay.batches(min(CHUNK, c.shell_steps - first), c.batch, draws):
+            learner.update(batch, None, draws)
+    wait(world.device)
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's remarks about devices and workers."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

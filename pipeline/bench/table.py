@@ -1,0 +1,50 @@
+"""The results as text."""
+
+from typing import Any
+
+from pipeline.bench.timing import Result
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Columns aligned: the first two to the left, figures to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [header, ["-" * w for w in widths], *rows]
+    return "\n".join("  ".join(_cell(x, w, i) for i, (x, w) in enumerate(zip(line, widths, strict=True)))
+                     for line in lines)  # fmt: skip
+
+
+def _cell(text: str, width: int, column: int) -> str:
+    return text.ljust(width) if column < 2 else text.rjust(width)
+
+
+def rate_table(results: list[Result]) -> str:
+    """A row for each result; ``times plain`` compares with the plain loop of the same case and device."""
+    plain = {(r.case.split(",")[0], r.device): r.rate for r in results if r.who == "plain"}
+    rows = [_rate_row(r, plain.get((r.case.split(",")[0], r.device))) for r in results]
+    return table(
+        ["case", "who", "device", "dtype", "a second", "unit", "min-max", "GFLOP/s", "of matmul", "x plain"], rows
+    )
+
+
+def _rate_row(r: Result, plain: float | None) -> list[str]:
+    gflops = "" if r.gflops is None else f"{r.gflops:.1f}"
+    share = "" if r.share_of_ceiling is None else f"{r.share_of_ceiling:.0%}"
+    times = "" if plain is None else f"{r.rate / plain:.2f}"
+    spread = f"{min(r.repeats):,.0f}-{max(r.repeats):,.0f}"
+    return [r.case, r.who, r.device, r.precision, f"{r.rate:,.0f}", r.unit, spread, gflops, share, times]
+
+
+def overhead_table(found: list[dict[str, Any]]) -> str:
+    rows = [
+        [x["shell"], x["device"], str(x["steps"]), f"{x['shell_seconds']:.2f}", f"{x['bare_seconds']:.2f}",
+         f"{x['share']:.1%}", f"{x['start_up_seconds']:.2f}"] for x in found
+    ]  # fmt: skip
+    return table(["outside tensor work", "device", "steps", "shell s", "bare s", "share", "start-up s"], rows)
+
+
+def precision_table(found: list[dict[str, Any]]) -> str:
+    rows = [
+        [x["precision"], x["device"], str(x["steps"]), f"{x['steps_per_second']:.0f}", f"{x['held_out_mse']:.5f}",
+         f"{x['held_out_nll']:.3f}"] for x in found
+    ]  # fmt: skip
+    return table(["precision", "device", "steps", "steps/s", "held-out MSE", "held-out NLL"], rows)

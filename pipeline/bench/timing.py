@@ -1,0 +1,85 @@
+"""How work is timed: the median of repeats, with rivals taking turns so that a slow minute of the machine hits all."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+REPEATS = 3
+Work = Callable[[], float]  # does some work and returns how much
+
+
+@dataclass(frozen=True)
+class Result:
+    """``rate`` is the median of ``repeats``, in ``unit`` a second; GFLOP/s counts the matrix products of that work."""
+
+    case: str
+    who: str  # ours, plain, mbrl, torch
+    device: str
+    precision: str
+    unit: str
+    rate: float
+    repeats: list[float]
+    gflops: float | None = None
+    share_of_ceiling: float | None = None  # of the same machine's matmul at the same shape and precision
+
+
+def wait(device: torch.device) -> None:
+    """A GPU works behind the back of the clock."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def rates(rivals: dict[str, Work], seconds: float, device: torch.device) -> dict[str, list[float]]:
+    """Work done per second by each rival, ``REPEATS`` times within about ``seconds`` each, after a warm-up."""
+    for work in rivals.values():
+        work()
+    measured: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(REPEATS):
+        for name, work in rivals.items():
+            measured[name].append(_rate(work, seconds / REPEATS, device))
+    return measured
+
+
+def _rate(work: Work, seconds: float, device: torch.device) -> float:
+    wait(device)
+    start, done = time.perf_counter(), 0.0
+    while time.perf_counter() - start < seconds:
+        done += work()
+    wait(device)
+    return done / (time.perf_counter() - start)
+
+
+def compare(
+    case: str, unit: str, rivals: dict[str, Work], seconds: float, device: torch.device, ceiling: float | None
+) -> list[Result]:
+    """One fp32 case, done by each of ``rivals``; ``ceiling`` is in GFLOP/s."""
+    results = []
+    for who, repeats in rates(rivals, seconds, device).items():
+        rate = statistics.median(repeats)
+        gflops = rate * gflop_of(rivals[who])
+        share = gflops / ceiling if ceiling else None
+        results.append(Result(case, who, device.type, "fp32", unit, rate, repeats, gflops, share))
+    return results
+
+
+def gflop_of(work: Work) -> float:
+    """Floating-point operations of the matrix products in one unit of work, in 10^9."""
+    with FlopCounterMode(display=False) as counter:
+        done = work()
+    return counter.get_total_flops() / 1e9 / done
+
+
+@contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """Under ``torch.set_float32_matmul_precision(name)``."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

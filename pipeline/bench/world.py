@@ -1,0 +1,91 @@
+"""What is measured: the sizes, and a made-up nonlinear world of the same shapes as MuJoCo's HalfCheetah."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pipeline.policies.sac import SAC, SACConfig
+from pipeline.randomness import generator, seed_of
+from pipeline.standardise import Facts, Statistics
+from pipeline.types import Transitions
+from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
+
+NOISE = 0.02
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Sizes and time. The defaults take about two minutes a device."""
+
+    threads: int = 2
+    seconds: float = 5.0  # of each case and rival
+    obs: int = 17
+    action: int = 6
+    members: int = 7
+    width: int = 200
+    depth: int = 4
+    batch: int = 256
+    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    critics: int = 2
+    horizon: int = 5
+    starts: int = 5000  # imagined rollouts at once
+    dt: float = 0.02  # seconds of simulated time in one step
+    rows: int = 50_000  # training transitions of the made-up world; a tenth more is held out
+    shell_steps: int = 200  # gradient steps, with and without the Lightning shell
+    precision_steps: int = 900  # gradient steps of each precision before the held-out error is taken
+    ingest_rows: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"--threads {self.threads} must be at least 1")
+
+
+@dataclass(frozen=True)
+class World:
+    """A fresh ensemble and learner, and the transitions they learn from, on one device."""
+
+    config: BenchConfig
+    facts: Facts
+    train: Transitions
+    held_out: Transitions
+    device: torch.device
+
+    def ensemble(self) -> GaussianEnsemble:
+        """The same initial weights at every call."""
+        torch.manual_seed(seed_of(0, "bench", "ensemble"))
+        c = self.config
+        return GaussianEnsemble(EnsembleConfig(members=c.members, elites=min(5, c.members), width=c.width,
+                                               depth=c.depth), self.facts).to(self.device)  # fmt: skip
+
+    def learner(self, updates: int = 1_000_000) -> SAC:
+        torch.manual_seed(seed_of(0, "bench", "learner"))
+        c, s = self.config, self.facts.statistics
+        config = SACConfig(updates=updates, batch_size=c.batch, hidden=c.hidden, critics=c.critics)
+        return SAC(config, c.obs, c.action, (s.reward_min, s.reward_max), s.reward_std, 1.0).to(self.device)
+
+    def generator(self, *place: str) -> torch.Generator:
+        return generator(0, "bench", *place, device=self.device)
+
+    def rows(self, steps: int) -> Tensor:
+        """Rows of ``steps`` batches for every member, "steps M B"."""
+        shape = (steps, self.config.members, self.config.batch)
+        return torch.randint(len(self.train), shape, generator=self.generator("rows"), device=self.device)
+
+
+def make_world(config: BenchConfig, device: torch.device) -> World:
+    """Transitions of a random two-layer network with a little noise; nothing ever ends."""
+    count = config.rows + config.rows // 10
+    draws = generator(0, "bench", "world")
+    obs = torch.randn(count, config.obs, generator=draws)
+    action = torch.rand(count, config.action, generator=draws) * 2 - 1
+    first = torch.randn(config.obs + config.action, 32, generator=draws) / (config.obs + config.action) ** 0.5
+    second = torch.randn(32, config.obs + 1, generator=draws) / 32**0.5
+    change = torch.tanh(2 * torch.cat([obs, action], 1) @ first) @ second
+    change = change + NOISE * torch.randn(change.shape, generator=draws)
+    next_obs, reward, nothing = obs + 0.3 * change[:, :-1], change[:, -1], torch.zeros(count)
+    facts = Facts(Statistics.of(obs, next_obs, reward, nothing), {"state": [config.obs]}, config.action, count)
+    mean, std = torch.tensor(facts.statistics.obs_mean), torch.tensor(facts.statistics.obs_std)
+    everything = Transitions((obs - mean) / std, action, reward, (next_obs - mean) / std, nothing, nothing, nothing + 1)
+    everything = everything.to(device)
+    return World(config, facts, everything[: config.rows], everything[config.rows :], device)

@@ -1,0 +1,83 @@
+"""Small trainings of each kind. As a script it trains one and is killed, as by kill -9, at a stated moment:
+`python resume_worker.py NAME FOLDER epoch|write`."""
+
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from toys import linear_world, small_ensemble, transitions_of
+
+from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.policies.learn import PolicyTraining
+from pipeline.policies.replay import LoggedReplay, MixedReplay
+from pipeline.policies.sac import SAC, SACConfig
+from pipeline.training import ResumePoint, TrainerConfig, make_trainer, set_up_torch
+from pipeline.uncertainty import Penalty
+from pipeline.world_models.fit import FitConfig, WorldModelTraining
+
+TRAINER = TrainerConfig(accelerator="cpu", threads=1)
+EPOCHS = 4
+KILLED_IN = 3  # the epoch whose middle, or the save at whose end, is the last moment of the killed process
+
+
+def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
+    """A training from its beginning; ``weights`` seeds the initial weights."""
+    raw = linear_world(2600)
+    model = small_ensemble(raw, width=16)
+    data = transitions_of(raw, model.encoder)
+    torch.manual_seed(weights)
+    if name == "world_model":
+        for parameter in model.parameters():
+            parameter.data.add_(0.01 * torch.randn_like(parameter))
+        return WorldModelTraining(model, data[:2400], data[2400:], FitConfig(batch_size=32, max_epochs=EPOCHS), seed=0)
+    if name == "bc":
+        learner = BehaviourCloning(BCConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), 3, 2)
+        return PolicyTraining(learner, LoggedReplay(data), None, 150, 0, "bc")
+    imagination = Imagination(model, Penalty("ensemble_std"))
+    replay = MixedReplay(data, imagination, RolloutConfig(length=3, starts=100, retain=2))
+    sac = SAC(SACConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), 3, 2, penalty_weight=0.5)
+    return PolicyTraining(sac, replay, imagination, 150, 0, "policy")
+
+
+def train(training: WorldModelTraining | PolicyTraining, callbacks: list[Callback]) -> dict[str, Any]:
+    """Train to the end, and return all of the final state, the weights of every member's best included."""
+    set_up_torch(TRAINER)
+    make_trainer(TRAINER, EPOCHS - training.epochs_done, callbacks, progress=False).fit(training)
+    return training.resume_state()
+
+
+class KillInEpoch(Callback):
+    """SIGKILL between two Lightning steps of one epoch."""
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if module.epochs_done == KILLED_IN - 1 and batch_idx == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_in_write() -> None:
+    """From now on, the process is killed with half of the third resume point on disk."""
+    save, saves = torch.save, []
+
+    def half(state: Any, path: Path) -> None:
+        saves.append(path)
+        if len(saves) < KILLED_IN:
+            save(state, path)
+            return
+        save(state, buffer := io.BytesIO())
+        path.write_bytes(buffer.getvalue()[: buffer.tell() // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = half
+
+
+if __name__ == "__main__":
+    name, folder, moment = sys.argv[1:]
+    if moment == "write":
+        kill_in_write()
+    train(build(name), [ResumePoint(Path(folder)), *([KillInEpoch()] if moment == "epoch" else [])])

@@ -1,0 +1,145 @@
+"""The house rules that imports and syntax can show."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from closure import ROOT, imports
+
+FILES = sorted((ROOT / "pipeline").rglob("*.py"))
+CORE = {"types", "interfaces", "params", "randomness", "networks", "standardise", "imagination", "training"}
+# What each family may import of the project, beside itself. What is not listed here meets in `stages` alone.
+MAY_IMPORT = {
+    "types": set(),
+    "randomness": set(),
+    "params": set(),
+    "interfaces": {"types", "imagination"},  # imagination for annotations alone
+    "imagination": {"interfaces", "types"},
+    "networks": set(),
+    "standardise": {"types"},
+    "training": {"randomness"},
+    "data": {"params", "standardise", "types"},
+    "world_models": {"networks", "randomness", "standardise", "training", "types"},
+    "uncertainty": {"interfaces", "types"},
+    # learners imagine, but never learn which model or penalty they imagine with
+    "policies": {"imagination", "interfaces", "networks", "randomness", "training", "types"},
+    # a bundle is built from the registry of policies; an agent is a bundle that acts
+    "bundle": {"params", "policies", "standardise"},
+    "agents": {"bundle", "interfaces"},
+    # evaluation compares agents with logs and with what was imagined, so it stands above data, policies and penalties
+    "evaluation": {"agents", "bundle", "data", "imagination", "interfaces", "randomness", "standardise", "types",
+                   "uncertainty"},
+    "reporting": {"data", "tracking"},
+}  # fmt: skip
+PURE = ("torch", "lightning", "einops", "numpy", "omegaconf")  # all that models and learners need on a bare machine
+LONGEST = 300  # lines of a file
+EXEMPT = {"pipeline/data/writer.py": 320}
+
+
+def name_of(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+def family(file: Path) -> str:
+    return file.relative_to(ROOT / "pipeline").parts[0].removesuffix(".py")
+
+
+def families(file: Path) -> set[str]:
+    """The families that ``file`` imports."""
+    return {m.split(".")[1] for m in imports(file) if "." in m} - {family(file)}
+
+
+def outside(file: Path) -> set[str]:
+    """The packages that ``file`` imports, in functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {n.split(".")[0] for n in names}
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_families_import_only_what_lies_below_them(name: str):
+    files = [f for f in FILES if family(f) == name]
+    assert files
+    wrong = {name_of(f): extra for f in files if (extra := families(f) - MAY_IMPORT[name])}
+    assert wrong == {}, "let them meet in a stage, or list the import with its reason in MAY_IMPORT"
+
+
+def test_the_order_has_no_circles():
+    def below(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        for other in MAY_IMPORT.get(name, set()):
+            if (name, other) != ("interfaces", "imagination"):  # under TYPE_CHECKING, so never at run time
+                below(other, (*path, name))
+
+    for name in MAY_IMPORT:
+        below(name, ())
+
+
+def test_tracking_knows_the_library_only_by_its_bundles_and_data():
+    found = {
+        name_of(f): families(f) - {"params", "agents", "data", "preflight"} for f in FILES if family(f) == "tracking"
+    }
+    assert {k: v for k, v in found.items() if v} == {}
+
+
+def test_no_library_file_imports_a_stage():
+    found = [name_of(f) for f in FILES if family(f) != "stages" and "stages" in families(f)]
+    assert found == []
+
+
+def test_models_and_learners_run_on_a_bare_machine():
+    standard = __import__("sys").stdlib_module_names
+    bare = [f for f in FILES if family(f) in CORE | {"world_models", "uncertainty", "policies"}]
+    needed = {name_of(f): outside(f) - standard - {"pipeline", *PURE} for f in bare}
+    allowed = {"pipeline/world_models/storage.py": {"safetensors"}}  # on disk, where a stage runs
+    assert {k: v for k, v in needed.items() if v} == allowed
+
+
+def test_only_params_knows_omegaconf():
+    assert [name_of(f) for f in FILES if "omegaconf" in outside(f)] == ["pipeline/params.py"]
+
+
+def test_two_lightning_modules():
+    found = [
+        (name_of(file), node.name)
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef) and any("LightningModule" in ast.unparse(base) for base in node.bases)
+    ]
+    assert found == [
+        ("pipeline/policies/learn.py", "PolicyTraining"),
+        ("pipeline/world_models/fit.py", "WorldModelTraining"),
+    ]
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_files_are_short(file: Path):
+    assert len(file.read_text().splitlines()) <= EXEMPT.get(name_of(file), LONGEST)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_every_file_says_what_it_is(file: Path):
+    assert ast.get_docstring(ast.parse(file.read_text()))
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_public_functions_are_annotated(file: Path):
+    bare = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            named = [a for a in arguments if a.arg not in ("self", "cls")]
+            if node.returns is None or any(a.annotation is None for a in named):
+                bare.append(node.name)
+    assert bare == []
+
+
+@pytest.mark.parametrize("file", ["types.py", "interfaces.py", "imagination.py", "uncertainty/penalties.py"])
+def test_classes_and_functions_of_the_contract_are_explained(file: str):
+    tree = ast.parse((ROOT / "pipeline" / file).read_text())
+    public = [n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and not n.name.startswith("_")]
+    assert [n.name for n in public if not ast.get_docstring(n) and not n.name.endswith("Config")] == []

@@ -1,0 +1,155 @@
+"""Any world model x any penalty x any learner, and the agent that comes of it."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toys import facts_of, linear_world, transitions_of
+
+from pipeline.agents import load_agent
+from pipeline.bundle import BundleFacts, save_bundle
+from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.interfaces import Actor, Agent, Filter, PolicyLearner, WorldModel
+from pipeline.interfaces import Penalty as PenaltyProtocol
+from pipeline.policies import POLICIES
+from pipeline.policies.replay import LoggedReplay, MixedReplay
+from pipeline.types import Prediction, Step
+from pipeline.uncertainty import PENALTIES, Penalty
+from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.storage import load_world_model, save_world_model
+
+RAW = linear_world(300)
+ROWS, LOW, HIGH = 16, [-2.0, 0.0], [2.0, 10.0]
+
+
+def draws(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def world_model(name: str) -> Any:
+    torch.manual_seed(0)
+    chosen = WORLD_MODELS[name]
+    return chosen(chosen.Config(), facts_of(RAW))
+
+
+def policy(name: str) -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    chosen = POLICIES[name]
+    config = chosen.Config(hidden=[8], batch_size=ROWS)
+    return chosen(config, 3, 2, reward_range=(-9.0, 1.0), reward_scale=2.0, penalty_weight=0.5), config
+
+
+@pytest.mark.parametrize(
+    ("model_name", "penalty_name", "policy_name"), itertools.product(WORLD_MODELS, PENALTIES, POLICIES)
+)
+def test_any_model_any_penalty_any_learner(model_name: str, penalty_name: str, policy_name: str):
+    model, (learner, _) = world_model(model_name), policy(policy_name)
+    logged = transitions_of(RAW, model.encoder)
+    imagination = Imagination(model, Penalty(penalty_name))
+    rollout = RolloutConfig(length=3, starts=20, real_share=0.25)
+    replay = MixedReplay(logged, imagination, rollout) if learner.imagines else LoggedReplay(logged)
+    metrics = replay.refresh(learner, draws())
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert ("imagined_penalty" in metrics) == learner.imagines
+    (batch,) = replay.batches(1, ROWS, draws())
+    assert len(batch) == ROWS
+    before = learner.act(logged.state[:5], None).detach().clone()
+    learned = learner.update(batch, imagination, draws())
+    assert all(torch.isfinite(value).all() for value in learned.values())
+    after = learner.act(logged.state[:5], None)
+    assert after.shape == (5, 2)
+    assert after.abs().max() <= 1
+    assert not torch.equal(before, after)
+    assert learner.updates_done == 1
+
+
+@pytest.mark.parametrize("name", WORLD_MODELS)
+def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
+    model = world_model(name)
+    assert isinstance(model, WorldModel)
+    assert isinstance(model.actor_filter(), Filter)
+    obs, action = {"state": RAW["obs"][:ROWS]}, RAW["action"][:ROWS]
+    state = model.observe(model.initial(ROWS), action, obs, torch.ones(ROWS))
+    torch.testing.assert_close(model.decode(state)["state"], obs["state"])
+    prediction = model.predict(state, action)
+    assert isinstance(prediction, Prediction)
+    assert (prediction.std > 0).all()
+    step = model.draw(state, action, prediction, draws(), None)
+    assert isinstance(step, Step)
+    assert step.state.shape == state.shape
+    assert ((step.continue_prob >= 0) & (step.continue_prob <= 1)).all()
+    for seed, same in ((0, True), (1, False)):
+        again = model.draw(state, action, prediction, draws(seed), None)
+        assert torch.equal(again.state, step.state) == same  # the generator is the only randomness
+    member = model.draw_members(ROWS, draws())
+    assert torch.equal(model.draw(state, action, prediction, draws(), member).member, member)
+    save_world_model(tmp_path / "model", name, model, {})
+    loaded = load_world_model(tmp_path / "model").predict(state, action)
+    assert torch.equal(loaded.mean, prediction.mean)
+    assert torch.equal(loaded.std, prediction.std)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalty_is_never_negative_and_in_units_of_reward(name: str):
+    model, penalty = world_model("gaussian_ensemble"), Penalty(name)
+    assert isinstance(penalty, PenaltyProtocol)
+    data = transitions_of(RAW, model.encoder)
+    prediction = model.predict(data.state, data.action)
+    first = penalty(model, prediction)
+    assert first.shape == (len(data),)
+    assert (first >= 0).all()
+    model.reward_scale *= 2
+    torch.testing.assert_close(penalty(model, prediction), 2 * first)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_learner_keeps_its_contract(name: str):
+    learner, _ = policy(name)
+    assert isinstance(learner, PolicyLearner)
+    held = {id(p) for o in learner.optimizers() for group in o.param_groups for p in group["params"]}
+    assert held == {id(p) for p in learner.parameters() if p.requires_grad}
+    state = torch.randn(7, 3, generator=draws())
+    assert torch.equal(learner.act(state, None), learner.act(state, None))
+    assert torch.equal(learner.act(state, draws()), learner.act(state, draws()))
+
+
+def test_a_learners_actions_are_an_actor():
+    learner, _ = policy("sac")
+
+    def actor(state: torch.Tensor, t: int, generator: torch.Generator | None) -> torch.Tensor:
+        return learner.act(state, generator)
+
+    assert isinstance(actor, Actor)
+    model = world_model("gaussian_ensemble")
+    rollout = Imagination(model, Penalty("ensemble_std")).rollout(actor, torch.zeros(4, 3), 3, draws())
+    assert rollout.action.shape == (4, 3, 2)
+    assert rollout.state.shape == (4, 4, 3)
+    assert len(rollout.transitions()) == int(rollout.alive.sum())
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_agent_of_any_learner_acts_in_the_environments_units(name: str, tmp_path: Path):
+    learner, config = policy(name)
+    facts = facts_of(RAW)
+    described = BundleFacts(
+        policy=name, config=dataclasses.asdict(config), obs_shapes=facts.obs_shapes,
+        statistics=dataclasses.asdict(facts.statistics), action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={},
+        dataset={"name": "toy"}, seed=0, privileged_knowledge=[],
+    )  # fmt: skip
+    save_bundle(tmp_path / "bundle", learner, described, {"rows": []}, "# card\n")
+    agent = load_agent(tmp_path / "bundle")
+    assert isinstance(agent, Agent)
+    obs = RAW["obs"][:ROWS].numpy().astype(np.float64)
+    agent.reset(ROWS)
+    actions = agent.act(obs)
+    assert isinstance(actions, np.ndarray)
+    assert actions.shape == (ROWS, 2)
+    assert (actions >= LOW).all()
+    assert (actions <= HIGH).all()
+    assert np.array_equal(agent.act({"state": obs}), actions)  # by name as well, and without memory
+    agent.reset(1)
+    np.testing.assert_allclose(agent.act(obs[:1]), actions[:1], rtol=1e-5)
