@@ -65,6 +65,15 @@ def test_two_stages_of_one_execution_share_a_parent(client: MlflowClient) -> Non
     assert [(m.step, m.value) for m in history] == [(5, 1.5), (9, 0.5)]
 
 
+def test_headline_stands_on_the_parent_beside_all_params(client: MlflowClient) -> None:
+    with stage("evaluate") as run:
+        run.log_headline({"evaluate/policy_return_mean": 7.0})
+    (parent,) = runs(client)["parents"]
+    for found in (parent, client.get_run(run.run_id)):
+        assert found.data.metrics["evaluate/policy_return_mean"] == 7.0
+    assert parent.data.params == {"seeds": "[0]", "policy.lr": "0.1"}
+
+
 def test_run_ids_of_the_environment_are_ignored(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with stage("ingest") as run:

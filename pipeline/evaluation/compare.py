@@ -85,3 +85,10 @@ def scores_of(
         "imagination": {"horizon": config.imagined_horizon, "starts": config.imagined_starts, "basis": basis},
         "seeds": seeds,
     }
+
+
+def headline_numbers(result: dict[str, Any]) -> dict[str, float]:
+    """The single numbers of ``evaluate.json``, flat, for the tracker."""
+    scored = {f"evaluate/{n}_{k}": v for n, score in result["scores"].items() if score for k, v in score.items()}
+    gap = {f"evaluate/{k}": result[k] for k in ("imagined_return", "real_return", "exploitation_gap")}
+    return {k: v for k, v in (scored | gap).items() if isinstance(v, float)}

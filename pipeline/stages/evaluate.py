@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.agents import RandomAgent, load_agent
 from pipeline.data.store import open_dataset
 from pipeline.evaluation import EvaluationConfig
-from pipeline.evaluation.compare import first_states, imagined_of, real_of, scores_of
+from pipeline.evaluation.compare import first_states, headline_numbers, imagined_of, real_of, scores_of
 from pipeline.evaluation.episodes import ArrayAgent
 from pipeline.params import build, section
 from pipeline.stages.bundling import model_card, score_lines
@@ -55,10 +55,9 @@ def main() -> None:
         Path("reports/metrics").mkdir(parents=True, exist_ok=True)
         Path(WRITES[1]).write_text(json.dumps(result, indent=2) + "\n")
         Path(WRITES[2]).write_text(model_card(agents["policy"][0].facts, score_lines(result)))
+        run.log_headline(headline_numbers(result))
         for name, score in result["scores"].items():
             if score is not None:
-                numbers = {f"evaluate/{name}_{k}": v for k, v in score.items() if isinstance(v, float)}
-                run.log_metrics(numbers, step=0)
                 low, high = score["return_ci95"]
                 run.print(
                     f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}], score {score['mean']}"

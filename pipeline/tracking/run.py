@@ -84,11 +84,7 @@ class StageRun:
         """Nested params as ``block.key``, in batches. A resumed run already holds the same values."""
         if self.run_id is None:
             return
-        from mlflow.entities import Param
-
-        flat = [Param(k, str(v)[:6000]) for k, v in flatten(params).items()]
-        for i in range(0, len(flat), PARAMS_PER_CALL):
-            self.client.log_batch(self.run_id, params=flat[i : i + PARAMS_PER_CALL])
+        self._send_params(self.run_id, params)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Keep the values, and send them in batches: one write to the store costs milliseconds, a step must not."""
@@ -100,6 +96,24 @@ class StageRun:
         self._waiting += [Metric(k, float(v), now, int(step)) for k, v in metrics.items()]
         if len(self._waiting) >= FLUSH_METRICS or time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
+
+    def log_headline(self, metrics: Mapping[str, float]) -> None:
+        """The numbers a whole pipeline is judged by: they stand on the parent run too, beside all of params.yaml, so
+        that pipelines can be compared."""
+        self.log_metrics(metrics, step=0)
+        if self.tracked:
+            from mlflow.entities import Metric
+
+            now = int(time.time() * 1000)
+            self.client.log_batch(self._parent_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()])
+            self._send_params(self._parent_id, self.params)
+
+    def _send_params(self, run_id: str, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        flat = [Param(k, str(v)[:6000]) for k, v in flatten(params).items()]
+        for i in range(0, len(flat), PARAMS_PER_CALL):
+            self.client.log_batch(run_id, params=flat[i : i + PARAMS_PER_CALL])
 
     def log_series(self, rows: Sequence[Mapping[str, Any]], step_key: str, prefix: str = "") -> None:
         """The numbers of ``rows`` as metrics ``prefix + key`` at step ``row[step_key]``, sent at once."""
