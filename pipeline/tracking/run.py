@@ -101,7 +101,7 @@ class StageRun:
         """The numbers a whole pipeline is judged by: they stand on the parent run too, beside all of params.yaml, so
         that pipelines can be compared."""
         self.log_metrics(metrics, step=0)
-        if self.tracked:
+        if self.run_id is not None:
             from mlflow.entities import Metric
 
             now = int(time.time() * 1000)
