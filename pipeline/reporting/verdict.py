@@ -20,7 +20,7 @@ def compare(policy: Json, rival: Json, name: str) -> str:
     """ "beats logged behaviour, −613.1 [−656.2, −557.5], by 423.6 (…)", or that overlapping intervals tell nothing."""
     difference = policy["return_mean"] - rival["return_mean"]
     if policy["return_ci95"][0] <= rival["return_ci95"][1] and rival["return_ci95"][0] <= policy["return_ci95"][1]:
-        return f"cannot be told from {name}, {with_interval(rival)}, for their intervals overlap,"
+        return f"cannot be told from {name}, {with_interval(rival)} (intervals overlap)"
     verb = "beats" if difference > 0 else "falls short of"
     return f"{verb} {name}, {with_interval(rival)}, by {number(abs(difference))} (intervals do not overlap)"
 
