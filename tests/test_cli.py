@@ -43,6 +43,7 @@ penalty:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets/hopper.yaml").write_text(OVERLAY)
+    (tmp_path / "presets/pendulum.yaml").write_text("{}\n")  # the base every preset starts from
     (tmp_path / "params.yaml").write_text(PARAMS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(preset, "PRESETS", tmp_path / "presets")

@@ -1,6 +1,7 @@
 """Stage keys, against DVC itself."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,11 @@ with keys.open("a") as file:
 
 def dvc(folder: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # The stages say `python`: it must be this one, also where the tests run without an activated environment.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path}
+    )
     assert done.returncode == 0, done.stderr
 
 
