@@ -63,11 +63,6 @@ def choose(registry: Mapping[str, Any], block: Mapping[str, Any], where: str, ke
     return registry[chosen], build(registry[chosen].Config, rest, where)
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """A config as plain containers, for JSON, MLflow and checkpoints."""
-    return dataclasses.asdict(config)
-
-
 def did_you_mean(word: str, known: Any) -> str:
     """' (did you mean `x`?)' or the list of what is known."""
     names = [str(k) for k in known]
