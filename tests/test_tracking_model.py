@@ -1,6 +1,7 @@
 """A bundle as an MLflow model, and run by the CLI."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pipeline import preflight
 from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
 from pipeline.cli.evaluate import evaluate_bundle
+from pipeline.cli.export import export_onnx
+from pipeline.cli.plot import plot_metric
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.standardise import Statistics
 from pipeline.tracking.stage import stage
@@ -79,3 +82,32 @@ def test_evaluate_without_a_bundle_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_onnx_acts_as_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    export_onnx(bundle, tmp_path / "policy.onnx")
+    obs = np.random.default_rng(1).normal(size=(7, 3)).astype(np.float32)
+    agent = load_agent(bundle)
+    agent.reset(7)
+    (action,) = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx")).run(None, {"obs": obs})
+    np.testing.assert_allclose(action, agent.act(obs), atol=1e-5)
+
+
+def test_plot_names_each_curve_by_what_sets_its_run_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(preflight, "check", lambda params: None)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
+    for weight, last in ((0.5, 3.0), (2.0, 1.0), (2.0, 7.0)):  # the last repeats the params of the one before
+        with stage("learn_policy", seed=0) as run:
+            run.log_params({"penalty": {"name": "ensemble_std", "weight": weight}})
+            run.log_series([{"update": 1, "loss": 9.0}, {"update": 2, "loss": last}], "update", "policy/")
+    plot_metric("policy/loss", tmp_path / "loss.png")
+    curves = json.loads((tmp_path / "loss.json").read_text())["curves"]
+    assert {k: c["value"] for k, c in curves.items()} == {
+        "penalty.weight 0.5, seed 0": [9.0, 3.0],
+        "penalty.weight 2.0, seed 0": [9.0, 7.0],
+    }
+    with pytest.raises(ValueError, match="no run in"):
+        plot_metric("policy/nothing", tmp_path / "nothing.png")

@@ -17,7 +17,7 @@ def plot_metric(metric: str, file: Path) -> list[str]:
     curves = {label: _curve(store, run, metric) for label, run in _labelled(runs).items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps({"metric": metric, "curves": curves}, indent=2) + "\n")
-    _draw(curves, metric, file)
+    _draw(curves, f"{metric}: {', '.join(sorted({_dataset(run) for run in runs}))}", metric, file)
     return [f"{label}: last {curve['value'][-1]:.4g}" for label, curve in curves.items()] + [f"{file}: written"]
 
 
@@ -52,13 +52,17 @@ def _curve(store: Any, run: Any, metric: str) -> dict[str, list[float]]:
     return {"step": list(points), "value": list(points.values())}
 
 
-def _draw(curves: dict[str, dict[str, list[float]]], metric: str, file: Path) -> None:
+def _dataset(run: Any) -> str:
+    return next((i.dataset.name for i in run.inputs.dataset_inputs), "dataset not logged")
+
+
+def _draw(curves: dict[str, dict[str, list[float]]], title: str, metric: str, file: Path) -> None:
     import matplotlib
 
     from pipeline.reporting.style import RC, panels, save
 
     with matplotlib.rc_context(RC):
-        figure, (axes,) = panels(metric, 1, height=4.0)
+        figure, (axes,) = panels(title, 1, height=4.0)
         for label, curve in curves.items():
             axes.plot(curve["step"], curve["value"], label=label, marker="o", markersize=3)
         axes.set(xlabel="gradient updates", ylabel=metric.split("/")[-1].replace("_", " "))
