@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.bundle import BundleFacts, load_bundle
+from pipeline.bundle import BundleFacts
 from pipeline.interfaces import Filter, PolicyLearner
+from pipeline.unbundle import load_bundle
 
 RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
 
@@ -49,7 +50,7 @@ class PolicyAgent:
         named = obs if isinstance(obs, Mapping) else {next(iter(shapes)): obs}
         if set(named) != set(shapes):
             raise ValueError(f"the policy expects observations {sorted(shapes)}, got {sorted(named)}")
-        arrays = {k: np.asarray(v, np.float32) for k, v in named.items()}
+        arrays = {k: np.asarray(v, np.uint8 if len(shapes[k]) == 3 else np.float32) for k, v in named.items()}
         for key, array in arrays.items():
             if list(array.shape[1:]) != list(shapes[key]):
                 raise ValueError(f"observation `{key}` has shape {array.shape}, expected (batch, *{shapes[key]})")
@@ -75,7 +76,7 @@ class RandomAgent:
 
 def load_agent(folder: Path | str) -> PolicyAgent:
     """The agent in a policy bundle. Raises ValueError, naming the reason, for a bundle that cannot be trusted."""
-    learner, encoder, facts = load_bundle(folder)
-    agent = PolicyAgent(learner, encoder, facts)  # type: ignore[arg-type]
+    learner, filter, facts = load_bundle(folder)
+    agent = PolicyAgent(learner, filter, facts)  # type: ignore[arg-type]
     agent.reset(1)
     return agent

@@ -54,8 +54,8 @@ class Imagination:
         for t in range(horizon):
             action = actor(state, t, generator)
             prediction = model.predict(state, action)
-            penalty = self.penalty(model, prediction)
             step = model.draw(state, action, prediction, generator, member)
+            penalty = self.penalty(model, prediction, step.sample)
             terminal = (step.continue_prob < 0.5).to(alive.dtype)
             halted = (penalty > limit).to(alive.dtype)
             steps.append((action, step.reward, penalty, step.continue_prob, terminal, halted, alive))

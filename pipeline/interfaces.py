@@ -25,7 +25,8 @@ class Filter(Protocol):
         """The state before the first observation, "B Z"."""
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
-        """The state once ``action`` was taken in ``state`` and ``obs`` was seen; ``first`` "B" marks episode starts."""
+        """The state once ``action`` was taken in ``state`` and ``obs`` was seen; where ``first`` "B" is 1.0 an episode
+        starts, and ``state`` and ``action`` do not count."""
 
 
 @runtime_checkable
@@ -56,12 +57,15 @@ class WorldModel(Filter, Protocol):
     def actor_filter(self) -> Filter:
         """The part an agent needs to act: the encoder of a Markov model, all of a recurrent one."""
 
+    def targets(self, batch: Transitions) -> Tensor:
+        """What a perfect prediction of these steps would have as its mean, "B D"."""
+
 
 @runtime_checkable
 class Penalty(Protocol):
-    """Uncertainty of one imagined step, "B", in units of reward, never negative."""
+    """Uncertainty of one imagined step, "B", in units of reward, never negative; ``sample`` "B D" is what was drawn."""
 
-    def __call__(self, model: WorldModel, prediction: Prediction) -> Tensor: ...
+    def __call__(self, model: WorldModel, prediction: Prediction, sample: Tensor) -> Tensor: ...
 
 
 @runtime_checkable

@@ -94,7 +94,12 @@ class StandardEncoder(nn.Module):
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
         """The state of a Markov model is what is seen now; ``state``, ``action`` and ``first`` do not matter."""
-        return self.encode(torch.cat([obs[k].flatten(1) for k in self.obs_shapes], dim=1))
+        return self.encode(self.flat(obs))
+
+    def flat(self, obs: Observation) -> Tensor:
+        """All keys side by side, "... O"."""
+        axes = [-len(shape) for shape in self.obs_shapes.values()]
+        return torch.cat([obs[k].flatten(axis) for k, axis in zip(self.obs_shapes, axes, strict=True)], dim=-1)
 
     def decode(self, state: Tensor) -> Observation:
         flat = state * self.std + self.mean

@@ -15,13 +15,28 @@ from torch import Tensor
 
 Observation = dict[str, Tensor]  # what crosses the border to an environment or a log: name -> "B ..."
 Metrics = dict[str, float]
+SMALLEST_STD = 1e-6  # of a density: a member that expects no noise has none, but a density needs some
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One rank's share of a global batch: every ``ranks``-th row, from ``rank`` on."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def of(self, rows: Tensor) -> Tensor:
+        return rows[self.rank :: self.ranks]
 
 
 class TensorFields:
     """What the dataclasses below share: apply one function to every tensor, index the leading axis, concatenate."""
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        changed = {f.name: function(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        def change(value: Tensor | Observation) -> Tensor | Observation:
+            return {k: function(v) for k, v in value.items()} if isinstance(value, dict) else function(value)
+
+        changed = {f.name: change(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
         return replace(self, **changed)  # type: ignore[type-var]
 
     def to(self, device: torch.device | str) -> Self:
@@ -54,16 +69,56 @@ class Transitions(TensorFields):
 
 
 @dataclass(frozen=True)
+class Segments(TensorFields):
+    """Windows of consecutive logged steps of one episode each. A window that leaves its episode is padded at the end;
+    ``valid`` is 0.0 there, and no loss may depend on what padding holds."""
+
+    action: Annotated[Tensor, "B T A"]  # in [-1, 1]
+    reward: Annotated[Tensor, "B T"]  # reward[t] belongs to the step into obs[t + 1]
+    terminal: Annotated[Tensor, "B T"]
+    valid: Annotated[Tensor, "B T"]
+    obs: Observation  # each "B T+1 ...", raw
+
+
+@dataclass(frozen=True)
 class Prediction(TensorFields):
     """What every member believes about one step, before anything is drawn.
 
     ``mean`` and ``std`` are in the model's standardised units (each dimension divided by its spread in the logs), so a
     root mean square over ``D`` has no unit. For the Gaussian ensemble ``D`` is the change of every non-constant state
-    dimension, and the reward last; for a latent model it is the latent.
+    dimension, and the reward last; for a latent model it is the stochastic latent. ``carry`` is the deterministic part
+    of the next state, which the members share ("B 0" where there is none).
     """
 
     mean: Annotated[Tensor, "M B D"]
     std: Annotated[Tensor, "M B D"]
+    carry: Annotated[Tensor, "B C"]
+
+    def log_prob(self, sample: Tensor) -> Tensor:
+        """Log-density "M B" that each member gives to ``sample`` "B D"."""
+        return self._normal().log_prob(sample).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Differential entropy "M B" of what each member expects, in nats."""
+        return self._normal().entropy().sum(-1)
+
+    def _normal(self) -> torch.distributions.Normal:
+        return torch.distributions.Normal(self.mean, self.std.clamp(min=SMALLEST_STD), validate_args=False)
+
+
+@dataclass(frozen=True)
+class CategoricalPrediction(Prediction):
+    """``probs`` are those of several categorical latents side by side; ``mean`` and ``std`` are the moments of their
+    one-hot vectors, standardised."""
+
+    probs: Annotated[Tensor, "M B D"]
+
+    def log_prob(self, sample: Tensor) -> Tensor:
+        """Log-probability "M B" of one-hot latents, given standardised as in ``mean``: what is largest was drawn."""
+        return (self.probs.log() * (sample > 0)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return -(self.probs * self.probs.log()).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -74,6 +129,7 @@ class Step(TensorFields):
     reward: Annotated[Tensor, "B"]
     continue_prob: Annotated[Tensor, "B"]  # probability that the episode goes on
     member: Annotated[Tensor, "B"]  # which member it was drawn from
+    sample: Annotated[Tensor, "B D"]  # what was drawn, in the units of Prediction.mean
 
 
 @dataclass(frozen=True)

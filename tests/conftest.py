@@ -27,6 +27,8 @@ def check_shapes(instance: Any) -> None:
     """Dimensions named alike in the annotations must agree; "B ..." may stand for several leading axes."""
     sizes: dict[str, int] = {}
     for name, hint in get_type_hints(type(instance), include_extras=True).items():
+        if not hasattr(hint, "__metadata__"):  # observations have the shapes that the environment gives them
+            continue
         tensor, alphabet = getattr(instance, name), hint.__metadata__[0].split()
         shape = tuple(tensor.shape)[-len(alphabet) :]
         assert len(shape) == len(alphabet), f"{type(instance).__name__}.{name}: {tuple(tensor.shape)} is not {alphabet}"

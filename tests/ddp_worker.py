@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback
-from toys import linear_world, small_ensemble, transitions_of
+from toys import linear_world, small_ensemble, training_of, transitions_of
 
 from pipeline.training import TrainerConfig, make_trainer, set_up_torch
 from pipeline.world_models.fit import FitConfig, WorldModelTraining
@@ -40,7 +40,7 @@ def main(devices: int, folder: Path, endless: bool) -> None:
     data = [transitions_of(x, model.encoder) for x in (raw, unseen)]
     epochs = 100_000 if endless else EPOCHS
     fit = FitConfig(batch_size=64, max_epochs=epochs, patience=epochs)
-    training, recorder = WorldModelTraining(model, *data, fit, seed=0), Recorder(folder)
+    training, recorder = training_of(model, *data, fit), Recorder(folder)
     make_trainer(config, epochs, [recorder], progress=False).fit(training)
     last = {k: p.detach().clone() for k, p in model.state_dict().items()}
     training.finish()
@@ -48,7 +48,7 @@ def main(devices: int, folder: Path, endless: bool) -> None:
         "gradients": recorder.gradients,
         "last": last,
         "best": {k: p.clone() for k, p in model.state_dict().items()},
-        "best_mse": training.best_mse,
+        "best_mse": training.best.scores["mse"],
         "history": training.history,
         "threads": torch.get_num_threads(),
     }

@@ -71,6 +71,8 @@ def _world_model(folder: Path, rng: np.random.Generator) -> None:
             "train_mse": float(mse.mean()),
             "held_out_mse": mse.tolist(),
             "held_out_nll": nll + 0.1,
+            "held_out_low_share": 0.012,
+            "held_out_high_share": 0.0,
         }
         return row | {"updates": 100 * (i + 1), "seconds": 1.0 + i}
 
@@ -79,8 +81,8 @@ def _world_model(folder: Path, rng: np.random.Generator) -> None:
     history = {
         "epochs": epochs,
         "elites": [0, 1, 2, 4, 6],
-        "best_held_out_mse": epochs[-1]["held_out_mse"],
-        "bounds": {"low_share": 0.012, "high_share": 0.0},
+        "criterion": "mse",
+        "best": epochs[-1]["held_out_mse"],
         "termination": termination,
         "stopped": "early",
         "seconds": 31.0,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback
-from toys import linear_world, small_ensemble, transitions_of
+from toys import linear_world, small_ensemble, training_of, transitions_of
 
 from pipeline.imagination import Imagination, RolloutConfig
 from pipeline.policies.bc import BCConfig, BehaviourCloning
@@ -35,7 +35,7 @@ def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
     if name == "world_model":
         for parameter in model.parameters():
             parameter.data.add_(0.01 * torch.randn_like(parameter))
-        return WorldModelTraining(model, data[:2400], data[2400:], FitConfig(batch_size=32, max_epochs=EPOCHS), seed=0)
+        return training_of(model, data[:2400], data[2400:], FitConfig(batch_size=32, max_epochs=EPOCHS))
     if name == "bc":
         learner = BehaviourCloning(BCConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), 3, 2)
         return PolicyTraining(learner, LoggedReplay(data), None, 150, 0, "bc")

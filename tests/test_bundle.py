@@ -26,7 +26,8 @@ def bundle(tmp_path: Path) -> Path:
         action_low=[-2.0, 0.0], action_high=[2.0, 10.0], env_id=None, env_kwargs={}, dataset={"name": "toy"}, seed=0,
         privileged_knowledge=[],
     )  # fmt: skip
-    save_bundle(tmp_path / "bundle", learner, described, {"rows": []}, "# card\n")
+    encoder = StandardEncoder(facts.obs_shapes, facts.statistics)
+    save_bundle(tmp_path / "bundle", learner, encoder, described, {"rows": []}, "# card\n")
     return tmp_path / "bundle"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import facts_of, linear_world, transitions_of
+from toys import facts_of, linear_world
 
 from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
@@ -17,7 +17,7 @@ from pipeline.interfaces import Actor, Agent, Filter, PolicyLearner, WorldModel
 from pipeline.interfaces import Penalty as PenaltyProtocol
 from pipeline.policies import POLICIES
 from pipeline.policies.replay import LoggedReplay, MixedReplay
-from pipeline.types import Prediction, Step
+from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import PENALTIES, Penalty
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.storage import load_world_model, save_world_model
@@ -36,19 +36,29 @@ def world_model(name: str) -> Any:
     return chosen(chosen.Config(), facts_of(RAW))
 
 
-def policy(name: str) -> tuple[Any, Any]:
+def logged_in(model: Any) -> Transitions:
+    """The toy's transitions, each an episode of its own, as the model filters them."""
+    nothing, count = torch.zeros(len(RAW["obs"])), len(RAW["obs"])
+    with torch.no_grad():
+        state = model.observe(model.initial(count), RAW["action"], {"state": RAW["obs"]}, nothing + 1)
+        after = model.observe(state, RAW["action"], {"state": RAW["next_obs"]}, nothing)
+    return Transitions(state, RAW["action"], RAW["reward"], after, RAW["terminal"], nothing, nothing + 1)
+
+
+def policy(name: str, state_dim: int = 3) -> tuple[Any, Any]:
     torch.manual_seed(0)
     chosen = POLICIES[name]
     config = chosen.Config(hidden=[8], batch_size=ROWS)
-    return chosen(config, 3, 2, reward_range=(-9.0, 1.0), reward_scale=2.0, penalty_weight=0.5), config
+    return chosen(config, state_dim, 2, reward_range=(-9.0, 1.0), reward_scale=2.0, penalty_weight=0.5), config
 
 
 @pytest.mark.parametrize(
     ("model_name", "penalty_name", "policy_name"), itertools.product(WORLD_MODELS, PENALTIES, POLICIES)
 )
 def test_any_model_any_penalty_any_learner(model_name: str, penalty_name: str, policy_name: str):
-    model, (learner, _) = world_model(model_name), policy(policy_name)
-    logged = transitions_of(RAW, model.encoder)
+    model = world_model(model_name)
+    learner, _ = policy(policy_name, model.state_dim)
+    logged = logged_in(model)
     imagination = Imagination(model, Penalty(penalty_name))
     rollout = RolloutConfig(length=3, starts=20, real_share=0.25)
     replay = MixedReplay(logged, imagination, rollout) if learner.imagines else LoggedReplay(logged)
@@ -74,7 +84,9 @@ def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
     assert isinstance(model.actor_filter(), Filter)
     obs, action = {"state": RAW["obs"][:ROWS]}, RAW["action"][:ROWS]
     state = model.observe(model.initial(ROWS), action, obs, torch.ones(ROWS))
-    torch.testing.assert_close(model.decode(state)["state"], obs["state"])
+    decoded = model.decode(state)["state"]
+    assert decoded.shape == obs["state"].shape
+    torch.testing.assert_close(decoded[:, 2], obs["state"][:, 2])  # the toy's third feature never varies
     prediction = model.predict(state, action)
     assert isinstance(prediction, Prediction)
     assert (prediction.std > 0).all()
@@ -93,17 +105,19 @@ def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
     assert torch.equal(loaded.std, prediction.std)
 
 
-@pytest.mark.parametrize("name", PENALTIES)
-def test_penalty_is_never_negative_and_in_units_of_reward(name: str):
-    model, penalty = world_model("gaussian_ensemble"), Penalty(name)
+@pytest.mark.parametrize(("model_name", "name"), itertools.product(WORLD_MODELS, PENALTIES))
+def test_penalty_is_never_negative_and_in_units_of_reward(model_name: str, name: str):
+    model, penalty = world_model(model_name), Penalty(name)
     assert isinstance(penalty, PenaltyProtocol)
-    data = transitions_of(RAW, model.encoder)
+    data = logged_in(model)
     prediction = model.predict(data.state, data.action)
-    first = penalty(model, prediction)
+    sample = model.draw(data.state, data.action, prediction, draws(), None).sample
+    assert sample.shape == model.targets(data).shape == prediction.mean.shape[1:]
+    first = penalty(model, prediction, sample)
     assert first.shape == (len(data),)
     assert (first >= 0).all()
     model.reward_scale *= 2
-    torch.testing.assert_close(penalty(model, prediction), 2 * first)
+    torch.testing.assert_close(penalty(model, prediction, sample), 2 * first)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -131,16 +145,17 @@ def test_a_learners_actions_are_an_actor():
     assert len(rollout.transitions()) == int(rollout.alive.sum())
 
 
-@pytest.mark.parametrize("name", POLICIES)
-def test_agent_of_any_learner_acts_in_the_environments_units(name: str, tmp_path: Path):
-    learner, config = policy(name)
-    facts = facts_of(RAW)
+@pytest.mark.parametrize(("model_name", "name"), itertools.product(WORLD_MODELS, POLICIES))
+def test_agent_of_any_learner_acts_in_the_environments_units(model_name: str, name: str, tmp_path: Path):
+    filter, facts = world_model(model_name).actor_filter(), facts_of(RAW)
+    learner, config = policy(name, filter.state_dim)
+    own = {} if model_name == "gaussian_ensemble" else {"filter": model_name, "filter_config": vars(filter.config)}
     described = BundleFacts(
         policy=name, config=dataclasses.asdict(config), obs_shapes=facts.obs_shapes,
         statistics=dataclasses.asdict(facts.statistics), action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={},
-        dataset={"name": "toy"}, seed=0, privileged_knowledge=[],
+        dataset={"name": "toy", "transitions": 300}, seed=0, privileged_knowledge=[], **own,
     )  # fmt: skip
-    save_bundle(tmp_path / "bundle", learner, described, {"rows": []}, "# card\n")
+    save_bundle(tmp_path / "bundle", learner, filter, described, {"rows": []}, "# card\n")
     agent = load_agent(tmp_path / "bundle")
     assert isinstance(agent, Agent)
     obs = RAW["obs"][:ROWS].numpy().astype(np.float64)
@@ -150,6 +165,9 @@ def test_agent_of_any_learner_acts_in_the_environments_units(name: str, tmp_path
     assert actions.shape == (ROWS, 2)
     assert (actions >= LOW).all()
     assert (actions <= HIGH).all()
-    assert np.array_equal(agent.act({"state": obs}), actions)  # by name as well, and without memory
+    remembers = not np.array_equal(agent.act({"state": obs}), actions)  # by name as well
+    assert remembers == (model_name == "rssm")
+    agent.reset(ROWS)
+    assert np.array_equal(agent.act(obs), actions)
     agent.reset(1)
     np.testing.assert_allclose(agent.act(obs[:1]), actions[:1], rtol=1e-5)

@@ -14,7 +14,7 @@ class Counting:
 
     def predict(self, state, action):
         mean = torch.stack([state + 1, state + 1])
-        return Prediction(mean, torch.stack([state, state]))
+        return Prediction(mean, torch.stack([state, state]), state[:, :0])
 
     def draw_members(self, batch, generator):
         return torch.randint(2, (batch,), generator=generator)
@@ -22,10 +22,10 @@ class Counting:
     def draw(self, state, action, prediction, generator, member=None):
         member = self.draw_members(len(state), generator) if member is None else member
         end = (prediction.mean[0] >= 3).float().squeeze(1)
-        return Step(prediction.mean[0] + 0 * action, action.squeeze(1), 1 - end, member)
+        return Step(prediction.mean[0] + 0 * action, action.squeeze(1), 1 - end, member, prediction.mean[0])
 
 
-def penalty(model, prediction):
+def penalty(model, prediction, sample):
     return prediction.std[0].squeeze(1) * model.reward_scale
 
 

@@ -114,7 +114,7 @@ def test_tables_hold_the_numbers(finished: Path) -> None:
     assert policy[1].startswith(f"{summary['iqm']:.1f} [")
     assert policy[-2:] == ["80", "2"]
     history = results.world_model[1]
-    elites = np.mean([history["best_held_out_mse"][i] for i in history["elites"]])
+    elites = np.mean([history["best"][i] for i in history["elites"]])
     assert model_table(results).rows[1] == [
         *("1", "30", "early", f"{elites:.3g}", "1.2%", "0.0%", "learned", "0.91", "0.84 of 12"),
     ]
@@ -166,7 +166,7 @@ def test_limits_only_say_what_is_true(finished: Path, envless: Results) -> None:
     assert limits(load(finished, [0, 1])) == [
         "Trained with 2 seeds: the intervals hardly cover how much training itself varies."
     ]
-    saturated = {0: {**envless.world_model[0], "bounds": {"low_share": 0.82, "high_share": 0.0}}}
+    saturated = {0: {**envless.world_model[0], "epochs": [{"held_out_low_share": 0.82, "held_out_high_share": 0.0}]}}
     assert any("Up to 82%" in sentence for sentence in limits(replace(envless, world_model=saturated)))
     assert any("model's own opinion" in sentence for sentence in limits(envless))
 

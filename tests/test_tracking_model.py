@@ -20,7 +20,7 @@ from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
 from pipeline.cli.plot import plot_metric
 from pipeline.policies.bc import BCConfig, BehaviourCloning
-from pipeline.standardise import Statistics
+from pipeline.standardise import StandardEncoder, Statistics
 from pipeline.tracking.stage import stage
 
 ROOT = Path(preflight.__file__).parents[1]
@@ -46,7 +46,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         privileged_knowledge=[],
     )
     folder = tmp_path_factory.mktemp("policy") / "seed-0"
-    save_bundle(folder, BehaviourCloning(config, 3, 1), facts, {"rows": []}, "card")
+    encoder = StandardEncoder(facts.obs_shapes, statistics)
+    save_bundle(folder, BehaviourCloning(config, 3, 1), encoder, facts, {"rows": []}, "card")
     return folder
 
 

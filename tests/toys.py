@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
+from pipeline.data.batches import Bootstrap
 from pipeline.standardise import Facts, StandardEncoder, Statistics
 from pipeline.types import Transitions
+from pipeline.world_models.fit import FitConfig, WorldModelTraining
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 
 NOISE = 0.1
@@ -38,3 +40,10 @@ def small_ensemble(raw: dict[str, Tensor], **config: object) -> GaussianEnsemble
     torch.manual_seed(0)
     settings = {"members": 3, "elites": 2, "width": 32, "depth": 2, **config}
     return GaussianEnsemble(EnsembleConfig(**settings), facts_of(raw))  # type: ignore[arg-type]
+
+
+def training_of(
+    model: GaussianEnsemble, train: Transitions, held_out: Transitions, config: FitConfig
+) -> WorldModelTraining:
+    batches = Bootstrap(train, held_out, model.config.members, config.batch_size, seed=0)
+    return WorldModelTraining(model, batches, config, seed=0)

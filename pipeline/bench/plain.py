@@ -66,7 +66,8 @@ class PlainEnsemble:
         """State "B Z" and action "B A" -> mean and std "M B D"."""
         x = torch.cat([state, action], dim=-1)
         mean, log_variance = zip(*(self._member(m, x) for m in range(len(self.nets))), strict=True)
-        return Prediction(torch.stack(mean), torch.exp(0.5 * torch.stack(log_variance)))
+        spread = torch.exp(0.5 * torch.stack(log_variance))
+        return Prediction(torch.stack(mean), spread, state.new_empty(len(state), 0))
 
     def draw(
         self, state: Tensor, action: Tensor, prediction: Prediction, generator: Generator, member: Tensor | None = None

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from pipeline.bench.cases import descend
 from pipeline.bench.timing import REPEATS, wait
 from pipeline.bench.world import World
+from pipeline.data.batches import Bootstrap
 from pipeline.policies.learn import CHUNK, PolicyTraining
 from pipeline.policies.replay import LoggedReplay
 from pipeline.training import TrainerConfig, make_trainer
@@ -82,8 +83,9 @@ def _fit(module: LightningModule, world: World) -> tuple[float, float]:
 
 
 def _world_model_shell(world: World) -> WorldModelTraining:
-    config = FitConfig(batch_size=world.config.batch, max_epochs=1, held_out_rows=world.config.batch)
-    return WorldModelTraining(world.ensemble(), _rows_for(world), world.held_out, config, 0)
+    c = world.config
+    batches = Bootstrap(_rows_for(world), world.held_out[: c.batch], c.members, c.batch, 0)
+    return WorldModelTraining(world.ensemble(), batches, FitConfig(batch_size=c.batch, max_epochs=1), 0)
 
 
 def _rows_for(world: World) -> Transitions:

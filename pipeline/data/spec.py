@@ -57,6 +57,10 @@ class DatasetSpec:
         return sum(len(self.obs_mean[key]) for key in self.obs_keys)
 
     @property
+    def vector_keys(self) -> list[str]:
+        return [key for key in self.obs_keys if len(self.obs_shapes[key]) < 3]
+
+    @property
     def obs_keys(self) -> list[str]:
         return sorted(self.obs_shapes)
 

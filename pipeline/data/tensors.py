@@ -1,11 +1,17 @@
 """From the prepared dataset to what learners eat: statistics of the training split, and transitions of states."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.store import PreparedDataset
-from pipeline.standardise import Facts, StandardEncoder, Statistics
-from pipeline.types import Transitions
+from pipeline.interfaces import Filter
+from pipeline.standardise import Facts, Statistics
+from pipeline.types import Observation, Transitions
+
+EPISODES = 256  # filtered side by side
+IntArray = NDArray[np.int64]
 
 
 def facts_of(dataset: PreparedDataset) -> Facts:
@@ -16,19 +22,56 @@ def facts_of(dataset: PreparedDataset) -> Facts:
     return Facts(statistics, spec.obs_shapes, spec.action_dim, len(train["reward"]), spec.env_id)
 
 
-def encoded(dataset: PreparedDataset, split: str, encoder: StandardEncoder) -> Transitions:
-    """All transitions of a split as states of a Markov model."""
-    raw = dataset.transitions(split)
-    nothing = torch.zeros_like(raw["reward"])
+@torch.no_grad()
+def filtered(dataset: PreparedDataset, split: str, filter: Filter, device: torch.device | str = "cpu") -> Transitions:
+    """All transitions of a split between the states that ``filter`` has after every observation, on the CPU. Episodes go
+    side by side, the longest first, one step at a time."""
+    order = dataset.episodes(split)
+    order = order[np.argsort(-np.diff(dataset.offsets)[order], kind="stable")]
+    states = torch.zeros(len(dataset.action), filter.state_dim)
+    for some in np.array_split(order, -(-len(order) // EPISODES)):
+        _filter_episodes(dataset, dataset.offsets[some], dataset.offsets[some + 1], filter, states, device)
+    rows = dataset.steps(split)
+    nothing = torch.zeros(len(rows))
     return Transitions(
-        state=encoder.encode(raw["obs"]),
-        action=raw["action"],
-        reward=raw["reward"],
-        next_state=encoder.encode(raw["next_obs"]),
-        terminal=raw["terminal"],
+        state=states[rows],
+        action=torch.from_numpy(dataset.action[rows]),
+        reward=torch.from_numpy(dataset.reward[rows]),
+        next_state=states[rows + 1],
+        terminal=torch.from_numpy(dataset.terminal[rows].astype(np.float32)),
         penalty=nothing,
         logged=nothing + 1,
     )
+
+
+def _filter_episodes(
+    dataset: PreparedDataset,
+    first: IntArray,
+    end: IntArray,
+    filter: Filter,
+    states: Tensor,
+    device: torch.device | str,
+) -> None:
+    """Fill in ``states`` for the rows of episodes that are sorted by falling length."""
+    state = filter.initial(len(first)).to(device)
+    for t in range(int((end - first).max())):
+        rows = (first + t)[first + t < end]
+        before = np.maximum(rows - 1, first[: len(rows)])  # its action does not count at t = 0
+        state = filter.observe(
+            state[: len(rows)],
+            torch.from_numpy(dataset.action[before]).to(device),
+            observations(dataset, rows, device),
+            torch.full((len(rows),), float(t == 0), device=device),
+        )
+        states[rows] = state.cpu()
+
+
+def observations(dataset: PreparedDataset, rows: IntArray, device: torch.device | str = "cpu") -> Observation:
+    """Raw observations of ``rows`` (any shape), each "rows ..."."""
+    flat = rows.reshape(-1)
+    return {
+        key: torch.from_numpy(array[flat]).unflatten(0, rows.shape).to(device) for key, array in dataset.obs.items()
+    }
 
 
 def windows(dataset: PreparedDataset, split: str, length: int, count: int, generator: torch.Generator) -> Tensor:

@@ -6,17 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.agents import PolicyAgent
 from pipeline.data.store import DatasetSpec, PreparedDataset
+from pipeline.data.tensors import observations
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import ArrayAgent, run_episodes
 from pipeline.evaluation.imagined import imagined_returns
 from pipeline.evaluation.statistics import summary
 from pipeline.imagination import Imagination
 from pipeline.randomness import generator
-from pipeline.standardise import StandardEncoder
 from pipeline.uncertainty import Penalty
 
 Array = NDArray[np.float64]
@@ -36,22 +35,24 @@ def real_of(
     return np.stack([r.returns for r in results])
 
 
-def first_states(dataset: PreparedDataset, encoder: StandardEncoder, config: EvaluationConfig) -> Tensor:
-    """States "B Z" at the start of held-out episodes, drawn with replacement."""
-    firsts = torch.from_numpy(dataset.offsets[dataset.episodes("held_out")])
-    draws = generator(config.seed, "evaluate", "starts")
-    rows = firsts[torch.randint(len(firsts), (config.imagined_starts,), generator=draws)]
-    return encoder.encode(torch.from_numpy(dataset.flat_obs(rows.numpy())))
-
-
+@torch.no_grad()
 def imagined_of(
-    agents: Sequence[PolicyAgent], models: Sequence[Any], starts: Tensor, config: EvaluationConfig
+    agents: Sequence[PolicyAgent], models: Sequence[Any], dataset: PreparedDataset, config: EvaluationConfig
 ) -> Array:
-    """Imagined returns "S N" of each seed's policy in that seed's own model."""
-    rows = []
+    """Imagined returns "S N" of each seed's policy in that seed's own model, from the first observations of held-out
+    episodes, drawn with replacement."""
+    firsts = torch.from_numpy(dataset.offsets[dataset.episodes("held_out")])
+    picks = torch.randint(
+        len(firsts), (config.imagined_starts,), generator=generator(config.seed, "evaluate", "starts")
+    )
+    obs, rows = observations(dataset, firsts[picks].numpy()), []
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
-        draws = generator(config.seed, "evaluate", "imagined", i)
-        imagination = Imagination(model, Penalty("ensemble_std"))
+        nothing = torch.zeros(len(picks), model.action_dim)
+        starts = model.observe(model.initial(len(picks)), nothing, obs, torch.ones(len(picks)))
+        draws, imagination = (
+            generator(config.seed, "evaluate", "imagined", i),
+            Imagination(model, Penalty("ensemble_std")),
+        )
         rows.append(imagined_returns(imagination, agent.policy, starts, config.imagined_horizon, draws))
     return torch.stack(rows).double().numpy()
 

@@ -1,67 +1,109 @@
 """How wrong a world model is: open loop on held-out windows, and whether its penalty knows."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from scipy.stats import pearsonr, spearmanr
-from torch import Tensor
+from torch import Generator, Tensor
 
 from pipeline.imagination import Imagination
-from pipeline.interfaces import WorldModel
-from pipeline.types import Prediction, Transitions
+from pipeline.interfaces import Filter, WorldModel
+from pipeline.standardise import Statistics
+from pipeline.types import Observation, Prediction, Rollout, Segments, Transitions
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
+CONTEXT = 5  # real steps that a model sees before it goes on alone
 ROWS = 512  # rows predicted at once
 
 
-def open_loop(imagination: Imagination, states: Tensor, actions: Tensor, rewards: Tensor) -> dict[str, Any]:
-    """Errors of replaying logged actions from logged states: states "N H+1 Z", actions "N H A", rewards "N H".
+class Scale:
+    """Observations on one scale, "... D": vectors in standard deviations of the logs, or where there are none pixels,
+    as shares of full brightness."""
 
-    Root mean square of the state error in standardised units, beside persistence ("nothing changes"); mean absolute
-    error of the reward, beside always saying the mean. The members' mean is rolled forward, without noise. A window
-    that the model believes to have ended goes on, so that every horizon averages over the same windows.
+    def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
+        self.vectors = sorted(k for k, shape in obs_shapes.items() if len(shape) < 3)
+        self.images = sorted(set(obs_shapes) - set(self.vectors))
+        self.std = torch.tensor(statistics.obs_std)
+
+    def __call__(self, obs: Observation) -> Tensor:
+        if self.vectors:
+            return torch.cat([obs[k] for k in self.vectors], dim=-1) / self.std
+        return torch.cat([obs[k].flatten(-3).float() / 255 for k in self.images], dim=-1)
+
+
+@torch.no_grad()
+def filter_context(filter: Filter, windows: Segments, steps: int) -> Tensor:
+    """The state "B Z" after the first ``steps`` steps of windows, and the observations around them, were seen."""
+    batch = len(windows)
+    state, action = filter.initial(batch), torch.zeros_like(windows.action[:, 0])
+    for t in range(steps + 1):
+        obs = {k: v[:, t] for k, v in windows.obs.items()}
+        state = filter.observe(state, action, obs, torch.full((batch,), float(t == 0)))
+        action = windows.action[:, min(t, windows.action.shape[1] - 1)]
+    return state
+
+
+@torch.no_grad()
+def replay(model: WorldModel, windows: Segments, context: int) -> Rollout:
+    """The logged actions as an actor, after ``context`` real steps: members' mean, without noise. A window that the
+    model believes to have ended goes on."""
+    plan = windows.action[:, context:]
+    start = filter_context(model, windows, context)
+    return Imagination(model, _no_penalty).rollout(lambda s, t, g: plan[:, t], start, plan.shape[1], None)
+
+
+@torch.no_grad()
+def open_loop(model: WorldModel, batches: Iterable[Segments], scale: Scale, context: int) -> dict[str, Any]:
+    """Errors of replaying logged actions on held-out windows, "h" steps after ``context`` real ones.
+
+    Root mean square of the decoded observation's error in units of :class:`Scale`, beside persistence ("nothing
+    changes"); mean absolute error of the reward, beside always saying the mean. Every horizon averages over the same
+    windows, and every model is asked about the same.
     """
-    predicted_state, predicted_reward = _replay(imagination.model, states[:, 0], actions)
-    horizons = [h for h in HORIZONS if h <= actions.shape[1]]
-    rms = lambda a, b: float((a - b).square().mean().sqrt())  # noqa: E731
-    mae = lambda a, b: float((a - b).abs().mean())  # noqa: E731
+    squares: list[Tensor] = []  # of model and persistence, "2 B H"
+    rewards: list[Tensor] = []  # predicted and true, "2 B H"
+    for windows in batches:
+        rollout = replay(model, windows, context)
+        truth = scale({k: v[:, context:] for k, v in windows.obs.items()})
+        said = scale(model.decode(rearrange(rollout.state[:, 1:], "b h z -> (b h) z")))
+        said = rearrange(said, "(b h) d -> b h d", b=len(windows))
+        both = (said - truth[:, 1:], truth[:, :1] - truth[:, 1:])
+        squares.append(torch.stack([x.square().mean(-1) for x in both]))
+        rewards.append(torch.stack([rollout.reward, windows.reward[:, context:]]))
+    square, (predicted, true) = torch.cat(squares, 1), torch.cat(rewards, 1)
+    horizons = [h for h in HORIZONS if h <= true.shape[1]]
+    at = [h - 1 for h in horizons]
     return {
         "horizons": horizons,
-        "model_rmse": [rms(predicted_state[:, h], states[:, h]) for h in horizons],
-        "persistence_rmse": [rms(states[:, 0], states[:, h]) for h in horizons],
-        "reward_mae": [mae(predicted_reward[:, h - 1], rewards[:, h - 1]) for h in horizons],
-        "reward_baseline_mae": [mae(rewards.mean(), rewards[:, h - 1]) for h in horizons],
-        "windows": len(states),
+        "context": context,
+        "model_rmse": square[0].mean(0).sqrt()[at].tolist(),
+        "persistence_rmse": square[1].mean(0).sqrt()[at].tolist(),
+        "reward_mae": (predicted - true).abs().mean(0)[at].tolist(),
+        "reward_baseline_mae": (true.mean() - true).abs().mean(0)[at].tolist(),
+        "windows": len(true),
     }
 
 
-@torch.no_grad()
-def _replay(model: WorldModel, state: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """The logged actions as an actor, in chunks: states "N H+1 Z" and rewards "N H"."""
-    replay = Imagination(model, _no_penalty)
-    parts = []
-    for start, plan in zip(state.split(ROWS), actions.split(ROWS), strict=True):
-        parts.append(replay.rollout(lambda s, t, g, plan=plan: plan[:, t], start, plan.shape[1], None))  # type: ignore[misc]
-    return torch.cat([p.state for p in parts]), torch.cat([p.reward for p in parts])
-
-
-def _no_penalty(model: WorldModel, prediction: Prediction) -> Tensor:
-    return torch.zeros_like(prediction.mean[0, :, 0])
+def _no_penalty(model: WorldModel, prediction: Prediction, sample: Tensor) -> Tensor:
+    return torch.zeros_like(sample[:, 0])
 
 
 @torch.no_grad()
-def one_step(model: Any, data: Transitions, penalties: dict[str, Any]) -> dict[str, np.ndarray]:
-    """On each transition: ``true_error``, the root mean square of the ensemble mean's standardised error times the
-    reward's spread (the unit of the penalties), and ``penalty_<name>``."""
+def one_step(model: Any, data: Transitions, penalties: dict[str, Any], generator: Generator) -> dict[str, np.ndarray]:
+    """On each transition: ``true_error``, the root mean square of the members' mean's standardised error times the
+    reward's spread (the unit of the penalties), and ``penalty_<name>``, which see a draw, not the truth."""
     samples: dict[str, list[Tensor]] = {"true_error": [], **{f"penalty_{n}": [] for n in penalties}}
     for i in range(0, len(data), ROWS):
         batch = data[i : i + ROWS]
         prediction = model.predict(batch.state, batch.action)
+        step = model.draw(batch.state, batch.action, prediction, generator, None)
         error = (prediction.mean[model.elites].mean(0) - model.targets(batch)).square().mean(-1).sqrt()
         samples["true_error"].append(error * model.reward_scale)
         for name, penalty in penalties.items():
-            samples[f"penalty_{name}"].append(penalty(model, prediction))
+            samples[f"penalty_{name}"].append(penalty(model, prediction, step.sample))
     return {k: torch.cat(v).numpy() for k, v in samples.items()}
 
 

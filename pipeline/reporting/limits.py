@@ -1,6 +1,6 @@
 """What the reader should not conclude from the report, derived from the results."""
 
-from pipeline.reporting.results import Results
+from pipeline.reporting.results import Json, Results
 
 FEW_SEEDS = 3
 SATURATED = 0.1  # share of variances at a bound from which they no longer rank
@@ -21,9 +21,15 @@ def limits(results: Results) -> list[str]:
         told.append("No reference returns: results cannot be compared with those of other datasets.")
     if spec.action_bounds == "inferred":
         told.append("Action bounds were inferred from the logs: the true range may be wider.")
-    bounds = [share for history in results.world_model.values() for share in history["bounds"].values()]
-    if max(bounds) > SATURATED:
+    bounds = [share for history in results.world_model.values() for share in bound_shares(history) or ()]
+    if bounds and max(bounds) > SATURATED:
         told.append(f"Up to {max(bounds):.0%} of the world model's variances sit at a bound: there they rank nothing.")
     if not spec.terminals:
         told.append("The logs hold no terminal: the world model never ends an episode.")
     return told
+
+
+def bound_shares(history: Json) -> tuple[float, float] | None:
+    """The shares of predicted variances at their low and high bound when training ended; None for a model without."""
+    last = history["epochs"][-1]
+    return (last["held_out_low_share"], last["held_out_high_share"]) if "held_out_low_share" in last else None

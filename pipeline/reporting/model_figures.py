@@ -15,20 +15,26 @@ CUT = 4.0  # open-loop error is shown up to this multiple of the baseline's larg
 
 
 def learning_figure(results: Results) -> Figure:
-    """Held-out error of every member (band), the held-out likelihood, and the one that training maximises."""
-    figure, (error, likelihood, loss) = panels(f"World model learning: {results.title}", 3, columns=3)
+    """The held-out number that decides when to stop (band: members), and every term of the training loss."""
+    criterion = next(iter(results.world_model.values()))["criterion"]
+    terms = sorted(k for k in next(iter(results.world_model.values()))["epochs"][0] if k.startswith("train_"))
+    figure, grid = panels(f"World model learning: {results.title}", 1 + len(terms), columns=3)
     for i, (seed, history) in enumerate(results.world_model.items()):
-        mse = np.array([e["held_out_mse"] for e in history["epochs"]])
+        judged = np.array([e[f"held_out_{criterion}"] for e in history["epochs"]])
         x, colour = [e["epoch"] for e in history["epochs"]], CYCLE[i % len(CYCLE)]
-        error.plot(x, mse.mean(1), color=colour, label=f"seed {seed}")
-        error.fill_between(x, mse.min(1), mse.max(1), color=colour, alpha=0.2, linewidth=0)
-    seed_curves(likelihood, _per_epoch(results, "held_out_nll"), COLOURS["model"], "mean")
-    seed_curves(loss, _per_epoch(results, "train_nll"), COLOURS["model"], "mean")
-    log_scale(error, "y")
-    error.legend(loc="upper right")
-    error.set(xlabel="epoch", title="held-out squared error [standardised]")
-    likelihood.set(xlabel="epoch", title="held-out NLL [nats]")
-    loss.set(xlabel="epoch", title="training NLL [nats]")
+        grid[0].plot(x, judged.mean(1), color=colour, label=f"seed {seed}")
+        grid[0].fill_between(x, judged.min(1), judged.max(1), color=colour, alpha=0.2, linewidth=0)
+    if judged.min() > 0:
+        log_scale(grid[0], "y")
+    grid[0].legend(loc="upper right")
+    grid[0].set(xlabel="epoch", title=f"held-out {criterion}")
+    for axes, term in zip(grid[1:], terms, strict=False):
+        seed_curves(axes, _per_epoch(results, term), COLOURS["model"], "training")
+        if term.replace("train_", "held_out_") in history["epochs"][0] and term != f"train_{criterion}":
+            held_out = _per_epoch(results, term.replace("train_", "held_out_"))
+            seed_curves(axes, held_out, COLOURS["baseline"], "held out")
+        axes.set(xlabel="epoch", title=term.removeprefix("train_").replace("_", " "))
+        axes.legend(loc="upper right")
     return figure
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.reporting.limits import bound_shares
 from pipeline.reporting.results import AGENTS, Json, Results
 from pipeline.reporting.style import LABELS
 from pipeline.reporting.verdict import interval, number, with_interval
@@ -50,9 +51,11 @@ def dataset_table(results: Results) -> Table:
 
 
 def model_table(results: Results) -> Table:
-    """One row a seed: how training ended, what the elites reach, the share of outputs at a variance bound, and what
-    decides that an imagined episode ends, with its held-out precision and recall."""
-    header = ["seed", "epochs", "stopped", "elites' error", "at low bound", "at high bound"]
+    """One row a seed: how training ended, the best held-out number (the elites' where members differ), the share of
+    outputs at a variance bound, and what decides that an imagined episode ends, with its held-out precision and recall.
+    """
+    criterion = next(iter(results.world_model.values()))["criterion"]
+    header = ["seed", "epochs", "stopped", f"best held-out {criterion}", "at low bound", "at high bound"]
     return Table(
         [*header, "termination", "precision", "recall"],
         [_model_row(seed, history) for seed, history in results.world_model.items()],
@@ -60,10 +63,11 @@ def model_table(results: Results) -> Table:
 
 
 def _model_row(seed: int, history: Json) -> list[str]:
-    best = [history["best_held_out_mse"][i] for i in history["elites"]]
-    bounds, ends = history["bounds"], history["termination"]
+    best, ends = history["best"], history["termination"]
+    best = [best[i] for i in history["elites"]] if len(best) > 1 else best
     row = [str(seed), str(len(history["epochs"])), history["stopped"], number(sum(best) / len(best))]
-    row += [f"{bounds['low_share']:.1%}", f"{bounds['high_share']:.1%}", ends["used"], number(ends.get("precision"))]
+    row += [f"{share:.1%}" for share in bound_shares(history) or ()] or ["–", "–"]
+    row += [ends["used"], number(ends.get("precision"))]
     recall = number(ends.get("recall"))
     return [*row, f"{recall} of {ends['positives']:,}" if ends.get("positives") else recall]
 

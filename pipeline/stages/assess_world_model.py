@@ -2,25 +2,28 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pipeline.data.store import open_dataset
-from pipeline.data.tensors import encoded, windows
-from pipeline.evaluation.model_error import HORIZONS, one_step, open_loop, ranking
-from pipeline.imagination import Imagination
+from pipeline.data.store import PreparedDataset, open_dataset
+from pipeline.data.tensors import filtered, windows
+from pipeline.data.windows import Windows
+from pipeline.evaluation.model_error import CONTEXT, HORIZONS, Scale, one_step, open_loop, ranking
 from pipeline.params import build, section
 from pipeline.randomness import generator
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, set_up_torch
+from pipeline.types import Segments
 from pipeline.uncertainty import PENALTIES, Penalty
 from pipeline.world_models.storage import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}"]
 WRITES = ["data/calibration/seed-{seed}"]
-WINDOWS, STEPS = 1000, 20_000  # held-out windows replayed, held-out transitions ranked
+WINDOWS, FRAME_WINDOWS, STEPS = 1000, 200, 20_000  # held-out windows replayed, held-out transitions ranked
+CHUNK = 250  # windows in memory at a time
 
 
 def main(seed: int) -> None:
@@ -28,18 +31,13 @@ def main(seed: int) -> None:
         set_up_torch(build(TrainerConfig, section(run.params, "trainer"), "trainer"))
         dataset = open_dataset("data/dataset")
         model = load_world_model(Path(READS[1].format(seed=seed)))
-        longest = int(dataset.episode_lengths("held_out").max())
-        length = max(h for h in HORIZONS if h <= longest)
-        rows = windows(dataset, "held_out", length, WINDOWS, generator(seed, "assess", "windows"))
-        span = rows[:, None] + torch.arange(length + 1)
-        flat = torch.from_numpy(dataset.flat_obs(span.flatten().numpy())).unflatten(0, span.shape)
-        action, reward = (torch.from_numpy(np.array(a[span[:, :-1].numpy()])) for a in (dataset.action, dataset.reward))
-
-        penalties = {name: Penalty(name) for name in PENALTIES}
-        errors = open_loop(Imagination(model, penalties["ensemble_std"]), model.encoder.encode(flat), action, reward)
-        held_out = encoded(dataset, "held_out", model.encoder)
+        context = min(CONTEXT, int(dataset.episode_lengths("held_out").max()) - 1)
+        scale = Scale(dataset.spec.obs_shapes, model.facts.statistics)
+        errors = open_loop(model, whole_windows(dataset, context, seed), scale, context)
+        held_out = filtered(dataset, "held_out", model)
         picks = torch.randperm(len(held_out), generator=generator(seed, "assess", "steps"))[:STEPS]
-        samples = one_step(model, held_out[picks], penalties)
+        penalties = {name: Penalty(name) for name in PENALTIES}
+        samples = one_step(model, held_out[picks], penalties, generator(seed, "assess", "draws"))
         errors["penalties"] = ranking(samples)
 
         folder = Path(WRITES[0].format(seed=seed))
@@ -50,6 +48,17 @@ def main(seed: int) -> None:
             run.log_metrics({"assess/open_loop_rmse": error}, step=h)
         run.log_metrics({f"assess/spearman_{k}": v["spearman"] for k, v in errors["penalties"].items()}, step=0)
         run.print(f"open-loop error at {errors['horizons']}: {[round(e, 3) for e in errors['model_rmse']]}")
+
+
+def whole_windows(dataset: PreparedDataset, context: int, seed: int) -> Iterator[Segments]:
+    """Held-out windows without padding, as long as the longest horizon that some held-out episode allows."""
+    longest = int(dataset.episode_lengths("held_out").max())
+    length = context + max(h for h in HORIZONS if h <= longest - context)
+    count = WINDOWS if dataset.spec.vector_keys else FRAME_WINDOWS
+    rows = windows(dataset, "held_out", length, count, generator(seed, "assess", "windows"))
+    held_out = Windows(dataset, "held_out", length)
+    for some in rows.split(CHUNK):
+        yield held_out.read(torch.stack([some, torch.full_like(some, length)], dim=1))
 
 
 if __name__ == "__main__":

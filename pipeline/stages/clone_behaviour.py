@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.bundle import save_bundle
 from pipeline.data.store import open_dataset
-from pipeline.data.tensors import encoded, facts_of
+from pipeline.data.tensors import facts_of, filtered
 from pipeline.params import build, section
 from pipeline.policies.bc import BehaviourCloning
 from pipeline.policies.learn import PolicyTraining
@@ -36,7 +36,7 @@ def main(seed: int) -> None:
         seed_torch(seed, "bc", "weights")
         learner = BehaviourCloning(config, encoder.state_dim, facts.action_dim)
 
-        training = PolicyTraining(learner, LoggedReplay(encoded(dataset, "train", encoder)), None, EPOCH, seed, "bc")
+        training = PolicyTraining(learner, LoggedReplay(filtered(dataset, "train", encoder)), None, EPOCH, seed, "bc")
         resume = ResumePoint(run.work)
         if resume.load_into(training):
             run.print(f"going on after update {training.history[-1]['update']}")
@@ -45,10 +45,9 @@ def main(seed: int) -> None:
         )
         trainer.fit(training)
 
-        bundled = bundle_facts("bc", config, dataset, facts, seed, [])
-        save_bundle(
-            Path(WRITES[0].format(seed=seed)), learner, bundled, {"rows": training.history}, model_card(bundled)
-        )
+        bundled = bundle_facts("bc", config, dataset, facts, seed, [], encoder)
+        folder = Path(WRITES[0].format(seed=seed))
+        save_bundle(folder, learner, encoder, bundled, {"rows": training.history}, model_card(bundled))
         resume.forget()
 
 

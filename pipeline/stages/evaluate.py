@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.agents import RandomAgent, load_agent
 from pipeline.data.store import open_dataset
 from pipeline.evaluation import EvaluationConfig
-from pipeline.evaluation.compare import first_states, headline_numbers, imagined_of, real_of, scores_of
+from pipeline.evaluation.compare import headline_numbers, imagined_of, real_of, scores_of
 from pipeline.evaluation.episodes import ArrayAgent
 from pipeline.params import build, section
 from pipeline.stages.bundling import model_card, score_lines
@@ -44,8 +44,7 @@ def main() -> None:
             returns |= {name: real_of(group, spec, config) for name, group in contenders.items()}
             real_prefix = real_of(agents["policy"], spec, config, max_steps=config.imagined_horizon)
         models = [load_world_model(Path(f"data/world_model/seed-{s}")) for s in seeds]
-        starts = first_states(dataset, models[0].encoder, config)
-        imagined = imagined_of(agents["policy"], models, starts, config)
+        imagined = imagined_of(agents["policy"], models, dataset, config)
 
         result = scores_of(returns, imagined, real_prefix, spec, config, seeds)
         result["privileged_knowledge"] = models[0].privileged_knowledge()

@@ -2,16 +2,19 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from pipeline.data.store import open_dataset
-from pipeline.data.tensors import encoded, facts_of
+from pipeline.data.batches import Bootstrap, WindowBatches
+from pipeline.data.store import PreparedDataset, open_dataset
+from pipeline.data.tensors import facts_of, filtered
+from pipeline.data.windows import Windows
 from pipeline.evaluation.model_error import termination_quality
 from pipeline.params import build, choose, section
 from pipeline.tracking.stage import stage
 from pipeline.tracking.watchdog import Watchdog
 from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch
 from pipeline.world_models import WORLD_MODELS
-from pipeline.world_models.fit import FitConfig, WorldModelTraining
+from pipeline.world_models.fit import Batches, FitConfig, WorldModelTraining
 from pipeline.world_models.storage import save_world_model
 
 READS = ["data/dataset"]
@@ -31,9 +34,8 @@ def main(seed: int) -> None:
         run.log_dataset(dataset.spec, "data/dataset")
         seed_torch(seed, "world_model", "weights")
         model = chosen(model_config, facts_of(dataset))
-        train, held_out = (encoded(dataset, split, model.encoder) for split in ("train", "held_out"))
 
-        training = WorldModelTraining(model, train, held_out, fit_config, seed)
+        training = WorldModelTraining(model, batches_for(model, dataset, fit_config, seed), fit_config, seed)
         resume = ResumePoint(run.work)
         if resume.load_into(training):
             run.print(f"going on after epoch {training.epochs_done}")
@@ -48,12 +50,21 @@ def main(seed: int) -> None:
         model = training.finish().cpu()
 
         if run.is_main:
-            quality = termination_quality(model, training.held_out_data.to("cpu"))
+            quality = termination_quality(model, filtered(dataset, "held_out", model))
             history = training.summary() | {"termination": {"used": model.termination_used(), **quality}}
             save_world_model(Path(WRITES[0].format(seed=seed)), run.params["world_model"]["name"], model, history)
             resume.forget()
-            run.print(f"best held-out error of each member: {[round(x, 4) for x in training.best_mse.tolist()]}")
+            run.print(f"best held-out {history['criterion']}: {[round(x, 4) for x in history['best']]}")
             run.print(f"termination: {history['termination']}")
+
+
+def batches_for(model: Any, dataset: PreparedDataset, config: FitConfig, seed: int) -> Batches:
+    """Windows for a model that remembers, single transitions for one that does not."""
+    if model.remembers:
+        train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
+        return WindowBatches(train, held_out, config.batch_size, config.held_out_rows, seed)
+    steps, judged = (filtered(dataset, split, model) for split in ("train", "held_out"))
+    return Bootstrap(steps, judged[: config.held_out_rows], model.config.members, config.batch_size, seed)
 
 
 if __name__ == "__main__":

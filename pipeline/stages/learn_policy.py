@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.agents import load_agent
 from pipeline.bundle import save_bundle
 from pipeline.data.store import open_dataset
-from pipeline.data.tensors import encoded
+from pipeline.data.tensors import filtered
 from pipeline.evaluation.monitor import Monitor, MonitorConfig
 from pipeline.imagination import Imagination, RolloutConfig
 from pipeline.params import build, choose, section
@@ -38,7 +38,8 @@ def main(seed: int) -> None:
         dataset = open_dataset("data/dataset")
         run.log_dataset(dataset.spec, "data/dataset")
         model = load_world_model(Path(READS[1].format(seed=seed)))
-        logged = encoded(dataset, "train", model.encoder)
+        filter = model.actor_filter()
+        logged = filtered(dataset, "train", filter)
         statistics = model.facts.statistics
         seed_torch(seed, "policy", "weights")
         learner = chosen(
@@ -52,10 +53,9 @@ def main(seed: int) -> None:
 
         imagination = Imagination(model, Penalty(penalty.name))
         replay = MixedReplay(logged, imagination, rollout) if chosen.imagines else LoggedReplay(logged)
-        facts = bundle_facts(
-            run.params["policy"]["name"], config, dataset, model.facts, seed, model.privileged_knowledge()
-        )
-        watch = Monitor(monitor, learner, model.actor_filter(), facts)
+        name, told = run.params["policy"]["name"], model.privileged_knowledge()
+        facts = bundle_facts(name, config, dataset, model.facts, seed, told, filter)
+        watch = Monitor(monitor, learner, filter, facts)
         training = PolicyTraining(learner, replay, imagination, rollout.refresh_every, seed, "policy", watch)
         resume = ResumePoint(run.work, every=10)
         if resume.load_into(training):
@@ -66,7 +66,7 @@ def main(seed: int) -> None:
         trainer.fit(training)
 
         folder = Path(WRITES[0].format(seed=seed))
-        save_bundle(folder, learner, facts, {"rows": training.history}, model_card(facts))
+        save_bundle(folder, learner, filter, facts, {"rows": training.history}, model_card(facts))
         resume.forget()
         agent, obs = load_agent(folder), dataset.flat_obs(dataset.steps("held_out")[:3])
         agent.reset(len(obs))

@@ -1,5 +1,8 @@
 """World models: what could happen next. ``WORLD_MODELS`` is what ``world_model.name`` in params.yaml chooses from."""
 
-from pipeline.world_models.gaussian_ensemble import GaussianEnsemble
+from typing import Any
 
-WORLD_MODELS = {"gaussian_ensemble": GaussianEnsemble}
+from pipeline.world_models.gaussian_ensemble import GaussianEnsemble
+from pipeline.world_models.rssm import RSSM
+
+WORLD_MODELS: dict[str, Any] = {"gaussian_ensemble": GaussianEnsemble, "rssm": RSSM}

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from pipeline.networks import StackedLinear, stacked_mlp
 from pipeline.standardise import Facts, StandardEncoder, Statistics
-from pipeline.types import Observation, Prediction, Step, Transitions
-from pipeline.world_models.termination import KnownTermination, LearnedTermination, NoTermination
+from pipeline.types import Observation, Prediction, Shard, Step, Transitions
+from pipeline.world_models.best import Part
+from pipeline.world_models.termination import LearnedTermination, build_termination, in_words, privileged
 
 BOUND_MARGIN = 0.05  # a log-variance this near its bound, as a share of the range, counts as saturated
 
@@ -43,6 +44,7 @@ class GaussianEnsemble(nn.Module):
     """
 
     Config = EnsembleConfig
+    remembers = False  # learns from single transitions
 
     def __init__(self, config: EnsembleConfig, facts: Facts) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class GaussianEnsemble(nn.Module):
         self.reward_scale = facts.statistics.reward_std
         self._build_networks(config)
         self._register_scales(facts.statistics)
-        self.termination: KnownTermination | LearnedTermination | NoTermination = self._build_termination()
+        self.termination = build_termination(config.termination, facts, self.state_dim, self.decode)
 
     def _build_networks(self, config: EnsembleConfig) -> None:
         outputs = len(self.statistics.active) + 1
@@ -85,26 +87,13 @@ class GaussianEnsemble(nn.Module):
         logged_range = torch.tensor(s.obs_max) - torch.tensor(s.obs_min)
         return self.encoder.encode(torch.tensor(edge) + margin * logged_range)
 
-    def _build_termination(self) -> KnownTermination | LearnedTermination | NoTermination:
-        terminals = self.statistics.terminals
-        if self.config.termination == "known":
-            return KnownTermination((self.facts.task or "").split("-")[0].lower(), self.decode)
-        if self.config.termination == "off" or terminals == 0:
-            return NoTermination()
-        return LearnedTermination(self.state_dim, self.action_dim, terminals / self.facts.transitions)
-
     def termination_used(self) -> str:
         """In words, for the report."""
-        if isinstance(self.termination, KnownTermination):
-            return f"known rule {self.termination.task}"
-        if isinstance(self.termination, LearnedTermination):
-            return "learned"
-        return "off: by choice" if self.statistics.terminals else "off: logs hold no terminal"
+        return in_words(self.termination, self.facts)
 
     def privileged_knowledge(self) -> list[str]:
         """What this model was told rather than taught."""
-        known = isinstance(self.termination, KnownTermination)
-        return [f"hand-written termination rule of {self.facts.task}"] if known else []
+        return privileged(self.termination, self.facts)
 
     # --- the interface of a world model ---
 
@@ -127,7 +116,7 @@ class GaussianEnsemble(nn.Module):
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
         """State "B Z" and action "B A", or a batch for each member "M B ..." -> mean and std "M B D"."""
         mean, log_variance = self._forward(torch.cat([state, action], dim=-1))
-        return Prediction(mean, torch.exp(0.5 * log_variance))
+        return Prediction(mean, torch.exp(0.5 * log_variance), state.new_empty(mean.shape[1], 0))
 
     def draw(
         self,
@@ -146,7 +135,7 @@ class GaussianEnsemble(nn.Module):
             mean, std = prediction.mean[member, rows], prediction.std[member, rows]
             target = mean + std * torch.randn(mean.shape, generator=generator, device=mean.device)
         next_state, reward = self._advance(state, target)
-        return Step(next_state, reward, self.termination.continue_prob(state, action, next_state), member)
+        return Step(next_state, reward, self.termination.continue_prob(state, action, next_state), member, target)
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
         """One elite for each row, "B"."""
@@ -174,8 +163,11 @@ class GaussianEnsemble(nn.Module):
         delta = (batch.next_state - batch.state)[..., self.active]
         return (torch.cat([delta, batch.reward[..., None]], dim=-1) - self.target_mean) / self.target_std
 
-    def loss(self, batch: Transitions) -> tuple[Tensor, dict[str, Tensor]]:
-        """Gaussian negative log-likelihood, summed over members, of a batch for each member ("M B ..." fields)."""
+    def loss(
+        self, batch: Transitions, generator: Generator | None = None, shard: Shard | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Gaussian negative log-likelihood, summed over members, of a batch for each member ("M B ..." fields). Nothing
+        is drawn."""
         mean, log_variance = self._forward(torch.cat([batch.state, batch.action], dim=-1))
         error = (mean - self.targets(batch)).square()
         nll = (error * torch.exp(-log_variance) + log_variance).mean((1, 2)).sum()
@@ -183,7 +175,7 @@ class GaussianEnsemble(nn.Module):
         metrics = {"nll": nll.detach() / len(mean), "mse": error.detach().mean()}
         loss = nll + bounds
         if isinstance(self.termination, LearnedTermination):
-            ends = self.termination.loss(batch.state, batch.action, batch.next_state, batch.terminal)
+            ends = self.termination.loss(batch.state, batch.action, batch.next_state, batch.terminal).mean()
             loss, metrics["termination_loss"] = loss + ends, ends.detach()
         return loss, metrics
 
@@ -195,9 +187,13 @@ class GaussianEnsemble(nn.Module):
         groups.append({"params": [p for p in self.parameters() if id(p) not in decayed], "weight_decay": 0.0})
         return torch.optim.Adam(groups, lr=self.config.learning_rate, fused=True)
 
-    def member_parameters(self) -> dict[str, Tensor]:
-        """The parameters that are stacked over members, "M ...": what each member keeps its best of."""
-        return {k: p for k, p in self.named_parameters() if not k.startswith("termination.")}
+    def parts(self) -> list[Part]:
+        """Each member keeps its own best weights by its own error; the termination head by its own loss."""
+        stacked = {k: p for k, p in self.named_parameters() if not k.startswith("termination.")}
+        parts = [Part("mse", self.config.members, stacked)]
+        if isinstance(self.termination, LearnedTermination):
+            parts.append(Part.whole("termination_loss", self.termination))
+        return parts
 
     @torch.no_grad()
     def held_out(self, batch: Transitions) -> dict[str, Tensor]:
@@ -215,5 +211,16 @@ class GaussianEnsemble(nn.Module):
         }
         if isinstance(self.termination, LearnedTermination):
             ends = self.termination.loss(batch.state, batch.action, batch.next_state, batch.terminal)
-            sums["termination_loss"] = ends * len(batch)
+            sums["termination_loss"] = ends.mean() * len(batch)
         return sums
+
+    def conclude(self, best: dict[str, Tensor], held_out: list[Transitions], train: list[Transitions]) -> None:
+        """Choose the elites and calibrate the termination head, once the best weights are back.
+
+        Elites by held-out error: training error prefers the member that overfits.
+        """
+        self.elites.copy_(best["mse"].argsort()[: self.config.elites])
+        if isinstance(self.termination, LearnedTermination):
+            data = Transitions.cat(held_out)
+            data = data if data.terminal.any() else Transitions.cat(train)
+            self.termination.calibrate(data.state, data.action, data.next_state, data.terminal)

@@ -9,12 +9,11 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.standardise import Facts
 from pipeline.world_models import WORLD_MODELS
-from pipeline.world_models.gaussian_ensemble import GaussianEnsemble
 
 SCHEMA_VERSION = 1
 
 
-def save_world_model(folder: Path, name: str, model: GaussianEnsemble, history: dict[str, Any]) -> None:
+def save_world_model(folder: Path, name: str, model: Any, history: dict[str, Any]) -> None:
     """Write ``model.json``, ``weights.safetensors`` and ``history.json`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     described = {
@@ -28,7 +27,7 @@ def save_world_model(folder: Path, name: str, model: GaussianEnsemble, history: 
     save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
 
 
-def load_world_model(folder: Path) -> GaussianEnsemble:
+def load_world_model(folder: Path) -> Any:
     """The model in ``folder``, in evaluation mode on the CPU. Raises ValueError when it is missing or newer."""
     if not (folder / "model.json").exists():
         raise ValueError(f"{folder}: no world model; run `dvc repro`")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.networks import mlp
+from pipeline.standardise import Facts
 from pipeline.types import Observation
 
 
@@ -72,8 +73,9 @@ class LearnedTermination(nn.Module):
         return self.net(torch.cat([state, action, next_state], dim=-1)).squeeze(-1)
 
     def loss(self, state: Tensor, action: Tensor, next_state: Tensor, terminal: Tensor) -> Tensor:
-        weight = torch.tensor(self.positive_weight, device=terminal.device)
-        return F.binary_cross_entropy_with_logits(self(state, action, next_state), terminal, pos_weight=weight)
+        """Weighted cross-entropy of every step, "B"."""
+        weight, logit = torch.tensor(self.positive_weight, device=terminal.device), self(state, action, next_state)
+        return F.binary_cross_entropy_with_logits(logit, terminal, pos_weight=weight, reduction="none")
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return torch.sigmoid(-(self(state, action, next_state) + self.offset))
@@ -87,3 +89,33 @@ class LearnedTermination(nn.Module):
         best = int(f1.argmax())
         after = logit[min(best + 1, len(logit) - 1)]
         self.offset.copy_(-(logit[best] + after) / 2)
+
+
+Termination = KnownTermination | LearnedTermination | NoTermination
+
+
+def build_termination(
+    choice: str, facts: Facts, state_dim: int, decode: Callable[[Tensor], Observation]
+) -> Termination:
+    """``choice``: learned, known or off. Raises ValueError for a task without a known rule."""
+    terminals = facts.statistics.terminals
+    if choice == "known":
+        return KnownTermination((facts.task or "").split("-")[0].lower(), decode)
+    if choice == "off" or terminals == 0:
+        return NoTermination()
+    return LearnedTermination(state_dim, facts.action_dim, terminals / facts.transitions)
+
+
+def in_words(termination: Termination, facts: Facts) -> str:
+    """What ends an imagined episode, for the report."""
+    if isinstance(termination, KnownTermination):
+        return f"known rule {termination.task}"
+    if isinstance(termination, LearnedTermination):
+        return "learned"
+    return "off: by choice" if facts.statistics.terminals else "off: logs hold no terminal"
+
+
+def privileged(termination: Termination, facts: Facts) -> list[str]:
+    """What a model was told rather than taught."""
+    known = isinstance(termination, KnownTermination)
+    return [f"hand-written termination rule of {facts.task}"] if known else []

@@ -1,0 +1,99 @@
+"""Reads a policy bundle. Nothing in it is ever executed or unpickled, and a damaged or hostile one is refused."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import nn
+
+from pipeline.bundle import FILTER_PREFIX, SCHEMA_VERSION, STANDARD, BundleFacts
+from pipeline.params import build
+from pipeline.policies import POLICIES
+from pipeline.standardise import Facts, StandardEncoder, Statistics
+from pipeline.world_models import WORLD_MODELS
+
+LARGEST_JSON = 16 * 2**20  # bytes
+
+
+def load_bundle(folder: Path | str) -> tuple[nn.Module, nn.Module, BundleFacts]:
+    """The learner, its filter and the facts. Raises ValueError that says what is wrong with a bundle it refuses."""
+    folder = Path(folder)
+    described = _read_json(folder / "bundle.json")
+    digest = described.pop("weights_sha256", None)
+    facts = _facts(folder, described)
+    weights = _read_weights(folder / "weights.safetensors", digest)
+    try:
+        filter = _filter(facts)
+        filter.load_state_dict(
+            {k.removeprefix(FILTER_PREFIX): weights.pop(k) for k in list(weights) if k.startswith(FILTER_PREFIX)}
+        )
+        chosen = POLICIES[facts.policy]
+        learner = chosen(build(chosen.Config, facts.config, "config"), filter.state_dim, len(facts.action_low))
+        learner.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        first = " ".join(str(error).split())[:300]
+        raise ValueError(f"{folder}: refused: its parts do not fit together: {first}") from None
+    return learner.eval().requires_grad_(False), filter.eval().requires_grad_(False), facts
+
+
+def _filter(facts: BundleFacts) -> Any:
+    statistics = Statistics(**facts.statistics)
+    if facts.filter == STANDARD:
+        return StandardEncoder(facts.obs_shapes, statistics)
+    chosen = WORLD_MODELS[facts.filter]
+    told = Facts(statistics, facts.obs_shapes, len(facts.action_low), facts.dataset["transitions"], facts.env_id)
+    return chosen(build(chosen.Config, facts.filter_config, "filter_config"), told)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ValueError(f"{file}: not found; a bundle is a folder such as data/policy/seed-0")
+    if file.stat().st_size > LARGEST_JSON:
+        raise ValueError(f"{file}: refused: larger than {LARGEST_JSON >> 20} MiB")
+    try:
+        described = json.loads(file.read_text(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: refused: not valid JSON: {' '.join(str(error).split())[:200]}") from None
+    version = described.get("schema_version") if isinstance(described, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"{file}: refused: no schema_version, so this is not a policy bundle")
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update the project")
+    return {k: v for k, v in described.items() if k != "schema_version"}
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _facts(folder: Path, described: dict[str, Any]) -> BundleFacts:
+    try:
+        facts = BundleFacts(**described)
+        low, high = torch.tensor(facts.action_low).float(), torch.tensor(facts.action_high).float()
+        consistent = low.shape == high.shape and low.dim() == 1 and bool((low < high).all())
+        consistent &= bool(torch.tensor(facts.statistics["obs_std"]).gt(0).all())
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{folder}/bundle.json: refused: {' '.join(str(error).split())[:300]}") from None
+    if not consistent:
+        raise ValueError(f"{folder}/bundle.json: refused: action bounds or observation scales are not valid")
+    return facts
+
+
+def _read_weights(file: Path, digest: Any) -> dict[str, torch.Tensor]:
+    if not file.is_file():
+        raise ValueError(f"{file}: not found; the bundle is incomplete")
+    raw = file.read_bytes()
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise ValueError(f"{file}: refused: its SHA-256 is not the one in bundle.json; copy the bundle again")
+    try:
+        weights = load(raw)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: refused: not a safetensors file: {error}") from None
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{file}: refused: weight `{name}` holds values that are not finite")
+    return weights

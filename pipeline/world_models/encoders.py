@@ -1,0 +1,142 @@
+"""Observations into an embedding and back: symlog for vectors, convolutions for images, both together for a dict.
+
+Leading axes are free. Vectors are standardised, then squashed by symlog, so that a rare outlier does not rule the loss;
+images come as uint8 "H W C" and are scaled to [-0.5, 0.5] on the device.
+"""
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from pipeline.distributions import symexp, symlog
+from pipeline.networks import mlp
+from pipeline.standardise import StandardEncoder, Statistics
+from pipeline.types import Observation
+
+SMALLEST_MAP = 4  # convolutions halve an image until another halving would fall below this side
+
+
+def image_sides(side: int) -> list[int]:
+    """The side of every feature map on the way down from an image."""
+    sides = [side]
+    while sides[-1] // 2 >= SMALLEST_MAP:
+        sides.append(sides[-1] // 2)
+    return sides
+
+
+class ImageEncoder(nn.Module):
+    """Strided convolutions whose channels double as the side halves: "N H W C" -> "N E"."""
+
+    def __init__(self, shape: list[int], depth: int) -> None:
+        super().__init__()
+        side, _, channels = shape
+        sides = image_sides(side)
+        layers: list[nn.Module] = []
+        for i in range(len(sides) - 1):
+            layers += [nn.Conv2d(channels, depth * 2**i, 4, stride=2, padding=1), nn.SiLU()]
+            channels = depth * 2**i
+        self.net = nn.Sequential(*layers)
+        self.embed_dim = channels * sides[-1] ** 2
+
+    def forward(self, images: Tensor) -> Tensor:
+        scaled = rearrange(images, "n h w c -> n c h w").float() / 255 - 0.5
+        return self.net(scaled).flatten(1)
+
+
+class ImageDecoder(nn.Module):
+    """The way back by transposed convolutions: "N F" -> "N H W C" in [-0.5, 0.5] (not clamped)."""
+
+    def __init__(self, features: int, shape: list[int], depth: int) -> None:
+        super().__init__()
+        side, _, channels = shape
+        sides = image_sides(side)[::-1]
+        widths = [depth * 2**i for i in range(len(sides) - 1)][::-1]
+        self.first = (widths[0], sides[0])
+        self.enter = nn.Linear(features, widths[0] * sides[0] ** 2)
+        layers: list[nn.Module] = []
+        for before, after, inputs, outputs in zip(sides, sides[1:], widths, [*widths[1:], channels], strict=False):
+            layers += [nn.SiLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, output_padding=after - 2 * before)]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        channels, side = self.first
+        start = rearrange(self.enter(features), "n (c h w) -> n c h w", c=channels, h=side)
+        return rearrange(self.net(start), "n c h w -> n h w c")
+
+
+class Observations(nn.Module):
+    """What encoder and decoder must agree on: which keys are vectors and which images, and the scale of the vectors."""
+
+    def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
+        super().__init__()
+        self.images = {k: s for k, s in sorted(obs_shapes.items()) if len(s) == 3}
+        vectors = {k: s for k, s in obs_shapes.items() if len(s) < 3}
+        self.standard = StandardEncoder(vectors, statistics)
+        self.vector_dim = self.standard.state_dim
+        self.register_buffer("active", torch.tensor(statistics.active, dtype=torch.long), persistent=False)
+        self.active: Tensor
+
+    def squashed(self, obs: Observation) -> Tensor:
+        """All vectors, flat, standardised and squashed: "... O"."""
+        return symlog(self.standard.encode(self.standard.flat(obs)))
+
+    def unsquashed(self, flat: Tensor) -> Observation:
+        """Back to the environment's own units. Features that never vary keep their only value."""
+        raw = torch.zeros_like(flat)
+        raw[..., self.active] = symexp(flat)[..., self.active]
+        return self.standard.decode(raw)
+
+
+class Encoder(nn.Module):
+    """Observations "... O" and "... H W C" -> embedding "... E"."""
+
+    def __init__(self, observations: Observations, width: int, depth: int) -> None:
+        super().__init__()
+        self.observations = observations
+        self.vectors = mlp([observations.vector_dim, width, width], nn.SiLU) if observations.vector_dim else None
+        self.images = nn.ModuleDict({k: ImageEncoder(s, depth) for k, s in observations.images.items()})
+        image_dim = sum(e.embed_dim for e in self.images.values())  # type: ignore[misc]
+        self.embed_dim = image_dim + (width if self.vectors else 0)
+
+    def forward(self, obs: Observation) -> Tensor:
+        parts = [] if self.vectors is None else [self.vectors(self.observations.squashed(obs))]
+        for key, encoder in self.images.items():
+            lead = obs[key].shape[:-3]
+            parts.append(encoder(obs[key].flatten(0, len(lead) - 1)).unflatten(0, lead))
+        return torch.cat(parts, dim=-1)
+
+
+class Decoder(nn.Module):
+    """State features "... F" -> observations, and how far they are from what was seen."""
+
+    def __init__(self, observations: Observations, features: int, width: int, depth: int, vector_std: float) -> None:
+        super().__init__()
+        self.observations, self.vector_std = observations, vector_std
+        dim = observations.vector_dim
+        self.vectors = mlp([features, width, width, dim], nn.SiLU) if dim else None
+        self.images = nn.ModuleDict({k: ImageDecoder(features, s, depth) for k, s in observations.images.items()})
+
+    def forward(self, features: Tensor) -> Observation:
+        """In the environment's own units; images are float in [0, 255]."""
+        found = {} if self.vectors is None else self.observations.unsquashed(self.vectors(features))
+        for key, decoder in self.images.items():
+            found[key] = (self._image(decoder, features) + 0.5).clamp(0, 1) * 255
+        return found
+
+    def loss(self, features: Tensor, obs: Observation) -> Tensor:
+        """Negative log-likelihood "..." up to a constant, summed over features and pixels: normals of spread
+        ``vector_std`` around squashed vectors and of spread one around scaled pixels."""
+        total = torch.zeros(features.shape[:-1], device=features.device)
+        if self.vectors is not None:
+            error = (self.vectors(features) - self.observations.squashed(obs))[..., self.observations.active]
+            total = total + 0.5 * (error / self.vector_std).square().sum(-1)
+        for key, decoder in self.images.items():
+            target = obs[key].float() / 255 - 0.5
+            total = total + 0.5 * (self._image(decoder, features) - target).square().sum((-3, -2, -1))
+        return total
+
+    def _image(self, decoder: nn.Module, features: Tensor) -> Tensor:
+        lead = features.shape[:-1]
+        return decoder(features.reshape(math.prod(lead), -1)).unflatten(0, lead)
