@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.params import build, choose, did_you_mean, section
+from pipeline.training import check_shares
 
 
 def check(params: Mapping[str, Any]) -> None:
@@ -13,8 +14,8 @@ def check(params: Mapping[str, Any]) -> None:
         if name != "seeds" and name not in blocks:
             raise ValueError(f"params.yaml: unknown block `{name}`{did_you_mean(name, [*blocks, 'seeds'])}")
     check_seeds(params.get("seeds"))
-    for name, load in blocks.items():
-        load(section(params, name), name)
+    configs = {name: load(section(params, name), name) for name, load in blocks.items()}
+    check_shares(configs["trainer"], configs["fit"].batch_size)
 
 
 def check_seeds(seeds: Any) -> None:

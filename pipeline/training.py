@@ -95,6 +95,16 @@ def single(config: TrainerConfig) -> TrainerConfig:
     return replace(config, devices=1, num_nodes=1, strategy="auto")
 
 
+def check_shares(config: TrainerConfig, batch_size: int) -> None:
+    """Raises ValueError unless every process gets as many rows of a global batch: DDP takes the mean over processes, so
+    the rows of a smaller share would count for more."""
+    processes = config.devices * config.num_nodes
+    if batch_size % processes:
+        near = max(round(batch_size / processes), 1) * processes
+        count = f"{processes} processes, trainer.devices {config.devices} times trainer.num_nodes {config.num_nodes}"
+        raise ValueError(f"params.yaml: `fit.batch_size: {batch_size}` cannot be shared by {count}; set it to {near}")
+
+
 def seed_torch(seed: int, *place: str | int) -> None:
     """Seed the global generator that draws initial weights; everything later draws from generators of its own."""
     torch.manual_seed(seed_of(seed, *place))

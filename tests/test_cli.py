@@ -101,6 +101,9 @@ def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
         ({"policy": {"name": "sac", "updatess": 1}}, r"unknown key `policy.updatess` \(did you mean `updates`\?\)"),
         ({"penalty": None}, "block `penalty` is missing"),
         ({"trainer": {"devices": "two"}}, "trainer.devices"),
+        ({"trainer": {"devices": 3}}, r"`fit.batch_size: 256` cannot be shared by 3 processes, .*; set it to 255$"),
+        ({"trainer": {"devices": 4, "num_nodes": 3}}, "4 times trainer.num_nodes 3; set it to 252$"),
+        ({"trainer": {"devices": 2, "num_nodes": 2}, "fit": {"batch_size": 1}}, "4 processes.*; set it to 4$"),
     ],
 )
 def test_preflight_names_the_mistake(change: dict, message: str) -> None:

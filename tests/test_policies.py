@@ -1,5 +1,6 @@
 """Learners against problems with known answers."""
 
+import io
 import math
 
 import pytest
@@ -12,7 +13,7 @@ from pipeline.policies import POLICIES
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.policies.losses import absorbing_value, penalised, td_target
 from pipeline.policies.networks import TanhGaussianActor
-from pipeline.policies.replay import LoggedReplay, MixedReplay
+from pipeline.policies.replay import LoggedReplay, MixedReplay, Recent
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.types import Transitions
 from pipeline.uncertainty import Penalty
@@ -146,13 +147,74 @@ def test_mixed_batches_hold_the_real_share_and_forget_old_refreshes():
     for seed in range(4):
         metrics = replay.refresh(learner, draws(seed))
     assert metrics["imagined_transitions"] <= 100
-    assert len(replay.refreshes) == 2
+    assert len(replay.state()) == 2
     assert len(replay.imagined) <= 200
     batches = replay.batches(3, 40, draws())
     assert [float(b.logged.sum()) for b in batches] == [10.0] * 3
     assert all(len(b) == 40 for b in batches)
     imagined = batches[0][torch.nonzero(batches[0].logged == 0).squeeze(1)]
     assert (imagined.penalty > 0).all()
+
+
+def numbered(rows: int, first: int) -> Transitions:
+    """Transitions told apart by their reward."""
+    number = torch.arange(first, first + rows).float()
+    return Transitions(number[:, None].repeat(1, 2), number[:, None], number, -number[:, None].repeat(1, 2),
+                       number, number, number)  # fmt: skip
+
+
+def test_recent_parts_are_drawn_as_their_concatenation():
+    recent, kept = Recent(bandit(3), parts=3, rows=10), []
+    for i, sizes in enumerate([(4, 6), (1,), (3, 2), (7,), (10,), (2, 2, 2), (5,)]):
+        pieces = [numbered(size, first=100 * i + 10 * j) for j, size in enumerate(sizes)]
+        kept = [*kept, Transitions.cat(pieces)][-3:]
+        assert vars(recent.add(pieces))["reward"].tolist() == kept[-1].reward.tolist()
+        oracle = Transitions.cat(kept)
+        assert len(recent) == len(oracle)
+        rows = torch.randint(len(oracle), (200,), generator=draws(i))
+        for name, expected in vars(oracle[rows]).items():
+            assert torch.equal(getattr(recent[rows], name), expected), name
+
+
+def test_mixed_batches_are_those_of_the_concatenating_replay():
+    raw = linear_world(500)
+    model = small_ensemble(raw)
+    logged = transitions_of(raw, model.encoder)
+    # more starts than are imagined at once, and rollouts of unequal length
+    config = RolloutConfig(length=3, starts=600, retain=2, real_share=0.25, halt_above=0.855)
+    replay = MixedReplay(logged, Imagination(model, Penalty("ensemble_std")), config)
+    learner = BehaviourCloning(BCConfig(hidden=[8]), 3, 2)
+    sizes = set()
+    for seed in range(4):
+        replay.refresh(learner, draws(seed))
+        oracle = Transitions.cat([Transitions(**part) for part in replay.state()])
+        sizes.add(len(oracle))
+        generator = draws(9)
+        real = logged[torch.randint(len(logged), (3 * 10,), generator=generator)]
+        imagined = oracle[torch.randint(len(oracle), (3 * 30,), generator=generator)]
+        for i, batch in enumerate(replay.batches(3, 40, draws(9))):
+            both = Transitions.cat([real[10 * i : 10 * i + 10], imagined[30 * i : 30 * i + 30]])
+            assert all(torch.equal(a, b) for a, b in zip(vars(batch).values(), vars(both).values(), strict=True))
+    assert len(sizes) == 4
+
+
+def test_recent_parts_survive_saving():
+    raw = linear_world(500)
+    model = small_ensemble(raw)
+    logged, imagination = transitions_of(raw, model.encoder), Imagination(model, Penalty("ensemble_std"))
+    config = RolloutConfig(length=3, starts=60, retain=2)
+    first, second = (MixedReplay(logged, imagination, config) for _ in range(2))
+    learner = BehaviourCloning(BCConfig(hidden=[8]), 3, 2)
+    for seed in range(3):
+        first.refresh(learner, draws(seed))
+    torch.save(first.state(), saved := io.BytesIO())
+    assert saved.tell() < 1.2 * sum(x.nbytes for part in first.state() for x in part.values()) + 10_000
+    saved.seek(0)
+    second.load_state(torch.load(saved, weights_only=True))
+    for replay in (first, second):
+        replay.refresh(learner, draws(7))
+    for a, b in zip(first.batches(2, 64, draws(8)), second.batches(2, 64, draws(8)), strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
 
 
 def test_logged_batches_are_logged_rows():

@@ -15,8 +15,10 @@ from pipeline.reporting.page import as_yaml, write_figures, write_page
 from pipeline.reporting.results import Results, load
 from pipeline.reporting.tables import dataset_table, gap_table, model_table, score_table
 from pipeline.reporting.verdict import compare, headline, number
+from pipeline.tracking import provenance
 
 PARAMS = {"seeds": [0, 1], "policy": {"name": "sac", "hidden": [256, 256]}, "note": "a < b"}
+KEY = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def envless(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def render(results: Results, folder: Path) -> str:
-    write_page(results, PARAMS, write_figures(results, folder / "figures"), folder / "index.html")
+    write_page(results, PARAMS, KEY, write_figures(results, folder / "figures"), folder / "index.html")
     return (folder / "index.html").read_text()
 
 
@@ -50,7 +52,7 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     @contextmanager
     def tracked(name: str) -> Iterator[SimpleNamespace]:
         assert name == "report"
-        yield SimpleNamespace(params=PARAMS, print=logged.append, log_artifact=logged.append)
+        yield SimpleNamespace(params=PARAMS, key=KEY, print=logged.append, log_artifact=logged.append)
 
     monkeypatch.setattr(report, "stage", tracked)
     monkeypatch.chdir(finished)
@@ -69,6 +71,7 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     assert "With a mean return of" in page
     assert "dvc repro" in page
     assert "name: sac" in page
+    assert f"{KEY}, of the data, code and params" in page
 
 
 def test_sections_stand_in_order(finished: Path, tmp_path: Path) -> None:
@@ -86,9 +89,14 @@ def test_sections_stand_in_order(finished: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_equal_results_make_equal_bytes(finished: Path, tmp_path: Path) -> None:
-    results = load(finished, [0, 1])
-    assert render(results, tmp_path / "a") == render(results, tmp_path / "b")
+def test_equal_results_make_equal_bytes_at_any_commit(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, pages = load(finished, [0, 1]), set()
+    for commit in ("f00d", "f00d", "beef"):
+        monkeypatch.setattr(provenance, "_git", lambda *arguments, commit=commit: commit)
+        pages.add(render(results, tmp_path))
+    assert len(pages) == 1
 
 
 def test_without_environment_the_page_says_so(envless: Results, tmp_path: Path) -> None:

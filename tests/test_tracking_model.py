@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
 from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
-from pipeline.cli.plot import plot_metric
+from pipeline.cli.plot import _labelled, plot_metric
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.standardise import StandardEncoder, Statistics
 from pipeline.tracking.stage import stage
@@ -112,3 +113,17 @@ def test_plot_names_each_curve_by_what_sets_its_run_apart(tmp_path: Path, monkey
     }
     with pytest.raises(ValueError, match="no run in"):
         plot_metric("policy/nothing", tmp_path / "nothing.png")
+
+
+def test_curves_are_sorted_by_the_size_of_numbers_and_words_by_letters() -> None:
+    def run(penalty: str, weight: object, seed: int) -> SimpleNamespace:
+        params = {"penalty.name": penalty, "penalty.weight": str(weight), "same": "1"}
+        data = SimpleNamespace(params=params, tags={"pipeline.seed": str(seed)})
+        return SimpleNamespace(data=data, info=SimpleNamespace(run_name="learn_policy"))
+
+    runs = [run("b", 1, 0), run("a", 20, 10), run("a", 20, 9), run("a", 5.0, 0), run("a", "1e-1", 0), run("a", None, 0)]
+    assert [(r.data.params["penalty.weight"], r.data.tags["pipeline.seed"]) for r in _labelled(runs).values()] == [
+        *(("1e-1", "0"), ("5.0", "0"), ("20", "9"), ("20", "10"), ("None", "0")),  # of penalty a
+        ("1", "0"),
+    ]
+    assert next(iter(_labelled(runs))) == "penalty.name a, penalty.weight 1e-1, seed 0"

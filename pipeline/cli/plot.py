@@ -36,14 +36,23 @@ def _newest(runs: list[Any]) -> list[Any]:
 
 
 def _labelled(runs: list[Any]) -> dict[str, Any]:
-    """Each run named by the params in which the runs differ, sorted by them."""
+    """Each run named by the params in which the runs differ and by its seed, sorted by them."""
     keys = sorted({k for run in runs for k in run.data.params})
     differing = [k for k in keys if len({run.data.params.get(k) for run in runs}) > 1]
     named = []
     for run in runs:
-        parts = [f"{k} {run.data.params.get(k)}" for k in differing] or [run.info.run_name]
-        named.append((", ".join([*parts, f"seed {run.data.tags.get('pipeline.seed', '-')}"]), run))
-    return dict(sorted(named, key=lambda pair: pair[0]))
+        values, seed = [str(run.data.params.get(k)) for k in differing], run.data.tags.get("pipeline.seed", "-")
+        parts = [f"{k} {v}" for k, v in zip(differing, values, strict=True)] or [run.info.run_name]
+        named.append(([_rank(x) for x in (*values, seed)], ", ".join([*parts, f"seed {seed}"]), run))
+    return {label: run for _, label, run in sorted(named, key=lambda found: found[:2])}
+
+
+def _rank(value: str) -> tuple[float, str]:
+    """Sorts numbers by size, and before words."""
+    try:
+        return float(value), ""
+    except ValueError:
+        return float("inf"), value
 
 
 def _curve(store: Any, run: Any, metric: str) -> dict[str, list[float]]:

@@ -1,5 +1,7 @@
 """Where a learner's batches come from: logged transitions, mixed with what was imagined lately."""
 
+from collections import deque
+
 import torch
 from torch import Generator, Tensor
 
@@ -34,6 +36,49 @@ class LoggedReplay:
         pass
 
 
+class Recent:
+    """The last ``parts`` parts of transitions, oldest first, read as one long batch that is never copied together.
+
+    Each part, of at most ``rows`` rows, has a slot of one storage; a new part takes the slot of the oldest.
+    """
+
+    def __init__(self, like: Transitions, parts: int, rows: int) -> None:
+        self.storage = like.map(lambda x: x.new_empty(parts * rows, *x.shape[1:]))
+        self.counts: deque[int] = deque(maxlen=parts)  # rows of each part, oldest first
+        self.rows, self.added = rows, 0
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+    def __getitem__(self, index: Tensor) -> Transitions:
+        """Rows "B" of the long batch."""
+        counts, starts = (torch.tensor(x, dtype=torch.long, device=index.device) for x in (self.counts, self._starts()))
+        ends = counts.cumsum(0)
+        return self.storage[index + (starts - ends + counts)[torch.searchsorted(ends, index, right=True)]]
+
+    def add(self, pieces: list[Transitions]) -> Transitions:
+        """Keep ``pieces`` together as the newest part; returns a view of it."""
+        self.counts.append(sum(len(piece) for piece in pieces))
+        assert self.counts[-1] <= self.rows
+        self.added += 1
+        part = self.parts()[-1]
+        for name, place in vars(part).items():
+            torch.cat([getattr(piece, name) for piece in pieces], out=place)
+        return part
+
+    def parts(self) -> list[Transitions]:
+        """Views, oldest first."""
+        return [self.storage[a : a + n] for a, n in zip(self._starts(), self.counts, strict=True)]
+
+    def to(self, device: torch.device) -> None:
+        self.storage = self.storage.to(device)
+
+    def _starts(self) -> list[int]:
+        """Where each part starts in the storage, oldest first."""
+        kept, slots = len(self.counts), self.counts.maxlen or 1
+        return [self.rows * (i % slots) for i in range(self.added - kept, self.added)]
+
+
 class MixedReplay(LoggedReplay):
     """A share of logged transitions in every batch; the rest from the last ``retain`` refreshes of imagination, with
     rollouts branching off logged states (MBPO, Janner et al. 2019, arXiv:1906.08253)."""
@@ -41,8 +86,7 @@ class MixedReplay(LoggedReplay):
     def __init__(self, logged: Transitions, imagination: Imagination, config: RolloutConfig) -> None:
         super().__init__(logged)
         self.imagination, self.config = imagination, config
-        self.refreshes: list[Transitions] = []
-        self.imagined = logged[:0]
+        self.imagined = Recent(logged, config.retain, config.starts * config.length)
 
     @torch.no_grad()
     def refresh(self, learner: PolicyLearner, generator: Generator) -> Metrics:
@@ -50,16 +94,14 @@ class MixedReplay(LoggedReplay):
         starts = _draw(self.logged, self.config.starts, generator).state
         rows = CPU_ROWS if starts.device.type == "cpu" else len(starts)
         actor = lambda state, t, draws: learner.act(state, draws)  # noqa: E731
-        parts, alive = [], 0.0
+        pieces, alive = [], 0.0
         for start in starts.split(rows):
             rollout = self.imagination.rollout(
                 actor, start, self.config.length, generator, self.config.fixed_member, self.config.halt_above
             )
-            parts.append(rollout.transitions())
+            pieces.append(rollout.transitions())
             alive += float(rollout.alive[:, -1].sum())
-        fresh = Transitions.cat(parts)
-        self.refreshes = [*self.refreshes, fresh][-self.config.retain :]
-        self.imagined = Transitions.cat(self.refreshes)
+        fresh = self.imagined.add(pieces)
         return {
             "imagined_reward": float(fresh.reward.mean()),
             "imagined_penalty": float(fresh.penalty.mean()),
@@ -77,20 +119,19 @@ class MixedReplay(LoggedReplay):
 
     def to(self, device: torch.device) -> None:
         super().to(device)
-        self.imagined = self.imagined.to(device)
-        self.refreshes = [r.to(device) for r in self.refreshes]
+        self.imagined.to(device)
 
     def state(self) -> list[dict[str, Tensor]]:
-        return [dict(vars(r)) for r in self.refreshes]
+        # Copies: torch.save would write all of the storage behind a view.
+        return [vars(part.map(torch.clone)) for part in self.imagined.parts()]
 
     def load_state(self, state: list[dict[str, Tensor]]) -> None:
-        self.refreshes = [Transitions(**fields) for fields in state]
-        self.imagined = Transitions.cat(self.refreshes) if self.refreshes else self.logged[:0]
+        for fields in state:
+            self.imagined.add([Transitions(**fields)])
 
 
-def _draw(source: Transitions, count: int, generator: Generator) -> Transitions:
-    device = source.state.device
-    return source[torch.randint(max(len(source), 1), (count,), generator=generator, device=device)]
+def _draw(source: Transitions | Recent, count: int, generator: Generator) -> Transitions:
+    return source[torch.randint(max(len(source), 1), (count,), generator=generator, device=generator.device)]
 
 
 def _split(rows: Transitions, count: int) -> list[Transitions]:

@@ -17,7 +17,7 @@ from pipeline.reporting.limits import limits
 from pipeline.reporting.results import Results
 from pipeline.reporting.style import RC, save
 from pipeline.reporting.verdict import headline
-from pipeline.tracking.provenance import git_commit, versions
+from pipeline.tracking.provenance import versions
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "scores": data_figures.scores_figure,
@@ -43,8 +43,8 @@ def write_figures(results: Results, folder: Path) -> dict[str, Path]:
     return written
 
 
-def write_page(results: Results, params: Mapping[str, Any], figures: Mapping[str, Path], path: Path) -> None:
-    """Figures inlined, nothing fetched, no time of day."""
+def write_page(results: Results, params: Mapping[str, Any], key: str, figures: Mapping[str, Path], path: Path) -> None:
+    """Figures inlined, nothing fetched, no time of day. ``key`` is the report stage's, of all that it read and ran."""
     environment = Environment(
         loader=PackageLoader("pipeline.reporting"),
         autoescape=True,
@@ -62,7 +62,7 @@ def write_page(results: Results, params: Mapping[str, Any], figures: Mapping[str
         dataset=tables.dataset_table(results),
         model=tables.model_table(results),
         gap=tables.gap_table(results),
-        provenance=provenance(results),
+        provenance=provenance(results, key),
         params=as_yaml(params),
         limits=limits(results),
     )
@@ -70,12 +70,13 @@ def write_page(results: Results, params: Mapping[str, Any], figures: Mapping[str
     path.write_text(page, encoding="utf-8")
 
 
-def provenance(results: Results) -> tables.Table:
+def provenance(results: Results, key: str) -> tables.Table:
     spec = results.dataset.spec
     facts = {
         "dataset": f"{spec.name} (source {spec.source}), digest {spec.digest}",
         "seeds": ", ".join(map(str, results.seeds)),
-        "git commit": git_commit(),
+        # Not the commit: the page would change with every one. The MLflow run of this key holds it.
+        "stage key": f"{key}, of the data, code and params of this report; MLflow tag pipeline.key",
         "DVC experiment": os.environ.get("DVC_EXP_NAME", "none: the workspace"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }

@@ -11,10 +11,10 @@ from pipeline.policies.bc import BehaviourCloning
 from pipeline.policies.learn import PolicyTraining
 from pipeline.policies.replay import LoggedReplay
 from pipeline.stages.bundling import bundle_facts, model_card
+from pipeline.stages.learning import learn
 from pipeline.standardise import StandardEncoder
 from pipeline.tracking.stage import stage
-from pipeline.tracking.watchdog import Watchdog
-from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch, single
+from pipeline.training import TrainerConfig, seed_torch, set_up_torch
 
 READS = ["data/dataset"]
 WRITES = ["data/bc/seed-{seed}"]
@@ -37,13 +37,7 @@ def main(seed: int) -> None:
         learner = BehaviourCloning(config, encoder.state_dim, facts.action_dim)
 
         training = PolicyTraining(learner, LoggedReplay(filtered(dataset, "train", encoder)), None, EPOCH, seed, "bc")
-        resume = ResumePoint(run.work)
-        if resume.load_into(training):
-            run.print(f"going on after update {training.history[-1]['update']}")
-        trainer = make_trainer(
-            single(trainer_config), training.epochs - training.epochs_done, [Watchdog(), resume], run.lightning_logger()
-        )
-        trainer.fit(training)
+        resume = learn(run, training, trainer_config)
 
         bundled = bundle_facts("bc", config, dataset, facts, seed, [], encoder)
         folder = Path(WRITES[0].format(seed=seed))

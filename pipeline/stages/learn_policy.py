@@ -14,9 +14,9 @@ from pipeline.policies import POLICIES
 from pipeline.policies.learn import PolicyTraining
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.stages.bundling import bundle_facts, model_card
+from pipeline.stages.learning import learn
 from pipeline.tracking.stage import stage
-from pipeline.tracking.watchdog import Watchdog
-from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch, single
+from pipeline.training import TrainerConfig, seed_torch, set_up_torch
 from pipeline.uncertainty import Penalty, PenaltyConfig
 from pipeline.world_models.storage import load_world_model
 
@@ -57,13 +57,7 @@ def main(seed: int) -> None:
         facts = bundle_facts(name, config, dataset, model.facts, seed, told, filter)
         watch = Monitor(monitor, learner, filter, facts)
         training = PolicyTraining(learner, replay, imagination, rollout.refresh_every, seed, "policy", watch)
-        resume = ResumePoint(run.work, every=10)
-        if resume.load_into(training):
-            run.print(f"going on after update {training.history[-1]['update']}")
-        trainer = make_trainer(
-            single(trainer_config), training.epochs - training.epochs_done, [Watchdog(), resume], run.lightning_logger()
-        )
-        trainer.fit(training)
+        resume = learn(run, training, trainer_config, every=10)
 
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, filter, facts, {"rows": training.history}, model_card(facts))

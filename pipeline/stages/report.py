@@ -25,7 +25,7 @@ def main() -> None:
 
         results = load(Path(), run.params["seeds"])
         figures = write_figures(results, Path("reports/figures"))
-        write_page(results, run.params, figures, Path("reports/index.html"))
+        write_page(results, run.params, run.key, figures, Path("reports/index.html"))
         for output in WRITES:
             run.log_artifact(output)
         run.print(headline(results))

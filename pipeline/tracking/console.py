@@ -55,4 +55,5 @@ def _python_logging() -> logging.Handler:
     logging.getLogger().addHandler(handler)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")  # Lightning's own, at every fit
+    warnings.filterwarnings("ignore", message=".*sync_dist=True")  # what an epoch logs was added up over ranks before
     return handler

@@ -1,0 +1,16 @@
+"""How both policy stages learn: on one device, watched and tracked, and on from where an earlier try was cut off."""
+
+from pipeline.policies.learn import PolicyTraining
+from pipeline.tracking.run import StageRun
+from pipeline.tracking.watchdog import Watchdog
+from pipeline.training import ResumePoint, TrainerConfig, make_trainer, single
+
+
+def learn(run: StageRun, training: PolicyTraining, config: TrainerConfig, every: int = 1) -> ResumePoint:
+    """Train to the end, with a resume point every ``every`` epochs: forget it once the outputs are written."""
+    resume = ResumePoint(run.work, every)
+    if resume.load_into(training):
+        run.print(f"going on after update {training.history[-1]['update']}")
+    left = training.epochs - training.epochs_done
+    make_trainer(single(config), left, [Watchdog(), resume], run.lightning_logger()).fit(training)
+    return resume
