@@ -18,7 +18,10 @@ MAY_IMPORT = {
     "networks": set(),
     "standardise": {"types"},
     "training": {"randomness"},
-    "data": {"params", "standardise", "types"},
+    "distractors": set(),
+    "environments": {"distractors"},
+    # sources ask the environment that made the logs
+    "data": {"environments", "params", "standardise", "types"},
     "world_models": {"networks", "randomness", "standardise", "training", "types"},
     "uncertainty": {"interfaces", "types"},
     # learners imagine, but never learn which model or penalty they imagine with
@@ -27,8 +30,8 @@ MAY_IMPORT = {
     "bundle": {"params", "policies", "standardise"},
     "agents": {"bundle", "interfaces"},
     # evaluation compares agents with logs and with what was imagined, so it stands above data, policies and penalties
-    "evaluation": {"agents", "bundle", "data", "imagination", "interfaces", "randomness", "standardise", "types",
-                   "uncertainty"},
+    "evaluation": {"agents", "bundle", "data", "environments", "imagination", "interfaces", "randomness", "standardise",
+                   "types", "uncertainty"},
     "reporting": {"data", "tracking"},
 }  # fmt: skip
 PURE = ("torch", "lightning", "einops", "numpy", "omegaconf")  # all that models and learners need on a bare machine
