@@ -37,7 +37,7 @@ class EpisodeFiles:
     """The row arrays of :mod:`pipeline.data.store`, open for appending."""
 
     def __init__(self, folder: Path, first: Episode) -> None:
-        self.obs = {k: GrowingArray(folder / f"obs.{k}.npy", v.shape[1:], np.float32) for k, v in first.obs.items()}
+        self.obs = {k: GrowingArray(folder / f"obs.{k}.npy", v.shape[1:], v.dtype) for k, v in first.obs.items()}
         self.action = GrowingArray(folder / "action.npy", first.action.shape[1:], np.float32)
         self.reward = GrowingArray(folder / "reward.npy", (), np.float32)
         self.terminal = GrowingArray(folder / "terminal.npy", (), bool)

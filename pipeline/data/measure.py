@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 
-CHUNK = 1 << 17  # rows held in memory at a time
+CHUNK = 1 << 17  # rows of vectors held in memory at a time
+IMAGE_BYTES = 1 << 20  # of images held in memory at a time
 Moments = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # minimum, maximum, mean, standard deviation
 
 
 def statistics(folder: Path, offsets: np.ndarray, held_out: np.ndarray) -> tuple[dict[str, Moments], Moments]:
-    """Moments of the train split: every observation row by key, and the rewards of real steps."""
+    """Moments of the train split: every observation row by key (an image: by channel), and the rewards of real steps."""
     train = np.repeat(~held_out, np.diff(offsets))
     keys = sorted(file.name[len("obs.") : -len(".npy")] for file in folder.glob("obs.*.npy"))
-    obs = {key: _moments(folder / f"obs.{key}.npy", train) for key in keys}
+    arrays = {key: np.load(folder / f"obs.{key}.npy", mmap_mode="r") for key in keys}
+    obs = {key: _moments(a, train) if a.ndim == 2 else _channel_moments(a, train) for key, a in arrays.items()}
     train[offsets[1:] - 1] = False
-    return obs, _moments(folder / "reward.npy", train)
+    return obs, _moments(np.load(folder / "reward.npy", mmap_mode="r"), train)
 
 
 def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
@@ -31,9 +33,8 @@ def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarr
     actions.flush()
 
 
-def _moments(file: Path, rows: np.ndarray) -> Moments:
+def _moments(array: np.ndarray, rows: np.ndarray) -> Moments:
     """Each float64 "O", over the rows where ``rows`` is True; in two passes, since squares of large values cancel."""
-    array = np.load(file, mmap_mode="r")
 
     def chunks() -> Iterator[np.ndarray]:
         for start in range(0, len(array), CHUNK):
@@ -46,6 +47,21 @@ def _moments(file: Path, rows: np.ndarray) -> Moments:
     mean = np.sum([chunk.sum(axis=0) for chunk in chunks()], axis=0) / rows.sum()
     variance = np.sum([((chunk - mean) ** 2).sum(axis=0) for chunk in chunks()], axis=0) / rows.sum()
     return low, high, mean, np.where(low == high, 0.0, np.sqrt(variance))
+
+
+def _channel_moments(images: np.ndarray, rows: np.ndarray) -> Moments:
+    """Each float64 "C", exactly, from how often each value from 0 to 255 occurs in images "R H W C"."""
+    channels, value = images.shape[-1], np.arange(256)
+    counts = np.zeros((channels, 256), np.int64)
+    chunk = max(1, IMAGE_BYTES // images[0].nbytes)
+    for start in range(0, len(images), chunk):
+        block = images[start : start + chunk][rows[start : start + chunk]]
+        counts += [np.bincount(block[..., c].ravel(), minlength=256) for c in range(channels)]
+    share = counts / counts.sum(axis=1, keepdims=True)
+    mean = share @ value
+    std = np.sqrt((share * (value - mean[:, None]) ** 2).sum(axis=1))
+    low, high = counts.astype(bool).argmax(axis=1), 255 - counts.astype(bool)[:, ::-1].argmax(axis=1)
+    return low.astype(float), high.astype(float), mean, np.where(low == high, 0.0, std)
 
 
 def digest_of(folder: Path, facts: list[Any]) -> str:

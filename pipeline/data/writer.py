@@ -94,10 +94,10 @@ def _append_all(folder: Path, logged: LoggedData) -> Appended:
     validate.check_episode(logged.place, 0, first, first)
     bounds = _declared_bounds(logged, first.action.shape[1])
     appended, seen = Appended(), dict[bytes, int]()
-    with EpisodeFiles(folder, first) as files:
+    with EpisodeFiles(folder, _as_stored(first)) as files:
         for index, raw in enumerate(chain([first], episodes)):
             validate.check_episode(logged.place, index, raw, first)
-            episode = _as_float32(raw)
+            episode = _as_stored(raw)
             validate.check_finite(logged.place, index, episode)
             if bounds is not None:
                 validate.check_bounds(logged.place, index, episode.action, *bounds)
@@ -113,9 +113,10 @@ def _declared_bounds(logged: LoggedData, action_dim: int) -> tuple[np.ndarray, n
     return np.array(logged.action_low, np.float64), np.array(logged.action_high, np.float64)
 
 
-def _as_float32(episode: Episode) -> Episode:
+def _as_stored(episode: Episode) -> Episode:
+    """float32 throughout, but for images, which stay uint8."""
     with np.errstate(over="ignore"):
-        obs = {key: value.astype(np.float32, copy=False) for key, value in episode.obs.items()}
+        obs = {k: v if v.ndim == 4 else v.astype(np.float32, copy=False) for k, v in episode.obs.items()}
         action, reward = episode.action.astype(np.float32, copy=False), episode.reward.astype(np.float32, copy=False)
     return Episode(obs, action, reward, bool(episode.terminated), episode.held_out)
 
@@ -143,13 +144,15 @@ def _finish(folder: Path, logged: LoggedData, name: str, appended: Appended, hel
     low, high, declared = _bounds(logged, appended)
     map_actions(folder / "action.npy", offsets, low, high)
     obs, reward = statistics(folder, offsets, held_out)
-    names = {key: logged.obs_names.get(key) or [f"{key}[{i}]" for i in range(len(m[0]))] for key, m in obs.items()}
-    constant = {key: np.flatnonzero(m[0] == m[1]).tolist() for key, m in obs.items()}
+    shapes = {key: list(np.load(folder / f"obs.{key}.npy", mmap_mode="r").shape[1:]) for key in obs}
+    vectors = {key: m for key, m in obs.items() if len(shapes[key]) == 1}
+    names = {key: logged.obs_names.get(key) or [f"{key}[{i}]" for i in range(len(m[0]))] for key, m in vectors.items()}
+    constant = {key: np.flatnonzero(m[0] == m[1]).tolist() for key, m in vectors.items()}
     return DatasetSpec(
         schema_version=SCHEMA_VERSION,
         name=name,
         source=logged.source,
-        obs_shapes={key: [len(m[0])] for key, m in obs.items()},
+        obs_shapes=shapes,
         obs_names=names,
         action_dim=len(low),
         action_kind="continuous",
@@ -178,7 +181,7 @@ def _finish(folder: Path, logged: LoggedData, name: str, appended: Appended, hel
         constant_features=constant,
         licence=logged.licence,
         digest=digest_of(folder, [SCHEMA_VERSION, names, low.tolist(), high.tolist()]),
-        warnings=_warnings(logged, appended, [names[k][i] for k in obs for i in constant[k]], reward, declared),
+        warnings=_warnings(logged, appended, [names[k][i] for k in vectors for i in constant[k]], reward, declared),
     )
 
 
