@@ -129,7 +129,7 @@ def test_digest_follows_every_pixel(tmp_path: Path) -> None:
     [
         (with_obs(1, pixels=frames_of(np.float32, 32, 32, 3)), "images have dtype float32; store them as uint8"),
         (with_obs(1, pixels=frames_of(np.uint8, 32, 32, 2)), "store [side, side, channels] with 1 or 3 channels"),
-        (with_obs(1, pixels=frames_of(np.uint8, 32, 32)), "shape [32, 32] is no image"),
+        (with_obs(1, pixels=frames_of(np.uint8, 32, 32)), "shape [32, 32] a step is neither a vector nor an image"),
         (with_obs(1, pixels=frames_of(np.uint8, 32, 48, 3)), "32 x 48 pixels; resize them to a square of 32 to 128"),
         (with_obs(1, pixels=frames_of(np.uint8, 129, 129, 3)), "129 x 129 pixels; resize"),
         (with_obs(1, pixels=frames_of(np.uint8, 31, 31, 1)), "31 x 31 pixels; resize"),
@@ -280,10 +280,19 @@ def test_pixels_that_jpeg_changed_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_minari_spaces_that_are_no_images_are_refused(tmp_path: Path) -> None:
-    space = Box(0, 1, (32, 32, 3), np.float32)
-    block = store(tmp_path / "m", space, np.zeros((5, 32, 32, 3), np.float32))
-    with pytest.raises(ValueError, match="test/log-v0: observation `pixels`: images have dtype float32; store them"):
+@pytest.mark.parametrize(
+    ("shape", "dtype", "expected"),
+    [
+        ((32, 32, 3), np.float32, "observation `pixels`: images have dtype float32; store them"),
+        ((40, 32, 3), np.uint8, "observation `pixels`: images of 40 x 32 pixels; resize them"),
+        ((4, 4), np.float32, "observation `state` is Box.*: only vectors and uint8 images are supported yet"),
+    ],
+)
+def test_minari_spaces_that_are_no_images_are_refused(
+    shape: tuple[int, ...], dtype: Any, expected: str, tmp_path: Path
+) -> None:
+    block = store(tmp_path / "m", Box(0, 1, shape, dtype), np.zeros((5, *shape), dtype))
+    with pytest.raises(ValueError, match=f"test/log-v0: {expected}"):
         ingest(tmp_path / "d", **block)
 
 

@@ -58,12 +58,13 @@ def check_column_kind(place: str, name: str, column: np.ndarray) -> None:
 
 def check_image(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:  # type: ignore[type-arg]
     """Raises ValueError unless an observation of shape [H, W, C] is a square uint8 image of a size that is stored."""
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        fix = "store [side, side, channels] with 1 or 3 channels"
+        raise ValueError(f"{where}: shape {list(shape)} a step is neither a vector nor an image; {fix}")
     if dtype != np.uint8:
         raise ValueError(f"{where}: images have dtype {dtype}; store them as uint8 from 0 to 255")
-    sides = f"{SIDES[0]} to {SIDES[-1]} pixels a side"
-    if len(shape) != 3 or shape[2] not in (1, 3):
-        raise ValueError(f"{where}: shape {list(shape)} is no image; store [side, side, channels] with 1 or 3 channels")
     if shape[0] != shape[1] or shape[0] not in SIDES:
+        sides = f"{SIDES[0]} to {SIDES[-1]} pixels a side"
         raise ValueError(f"{where}: images of {shape[0]} x {shape[1]} pixels; resize them to a square of {sides}")
 
 

@@ -38,7 +38,8 @@ def frames_figure(results: Results) -> Figure | None:
     for axes, (key, row) in zip(grid, shown, strict=True):
         axes.imshow(dataset.obs[key][row].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(f"{key} {row - first}", fontsize=7)
-        axes.axis("off")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)  # else white images melt into the page
     return figure
 
 

@@ -44,8 +44,8 @@ class Minari:
         facts = minari_facts(parts[0][0], self.config.dataset_id)
         episodes = (episode for dataset, held_out in parts for episode in minari_episodes(dataset, held_out))
         size = sum(stored_size(dataset) for dataset, _ in parts)
-        warnings = _jpeg_warnings(parts[0][0])
-        return combine(self.config, "minari", facts, episodes, 0, warnings, size)
+        warnings = dict.fromkeys(warning for dataset, _ in parts for warning in _jpeg_warnings(dataset))
+        return combine(self.config, "minari", facts, episodes, 0, list(warnings), size)
 
 
 def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
@@ -128,16 +128,16 @@ def _leaf_spaces(space: Any, dataset_id: str, name: str = "") -> dict[str, "Box"
         items = space.spaces.items() if isinstance(space, gymnasium.spaces.Dict) else enumerate(space.spaces)
         nested = [_leaf_spaces(part, dataset_id, f"{name}.{key}" if name else str(key)) for key, part in items]
         return {key: leaf for part in nested for key, leaf in part.items()}
-    if not isinstance(space, gymnasium.spaces.Box):
+    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) not in (0, 1, 3):
         shown = f"observation `{name or 'state'}` is {space}"
         raise ValueError(f"{dataset_id}: {shown}: only vectors and uint8 images are supported yet")
-    if len(space.shape) > 1:
+    if _is_image(space):
         check_image(f"{dataset_id}: observation `{name or 'pixels'}`", space.shape, space.dtype)
     return {name or ("pixels" if _is_image(space) else "state"): space}
 
 
 def _is_image(space: "Box") -> bool:
-    return len(space.shape) > 1
+    return len(space.shape) == 3
 
 
 def _jpeg_warnings(dataset: "MinariDataset") -> list[str]:
