@@ -23,7 +23,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # else pygame greets o
 if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame complains of the missing screen
 SIDES = range(32, 129)  # pixels a side of the images that the prepared dataset holds
-OVERSAMPLING = 4  # drawn pixels a side for each stored one, where a task can be drawn to any scale
+DRAWN = 128  # about the side of the drawing that is shrunk, where a task can be drawn to any scale
 
 Info = dict[str, Any]
 
@@ -68,10 +68,9 @@ class Pixels(gymnasium.Wrapper):  # type: ignore[type-arg]
         self.rng = np.random.default_rng()
         spaces = {"pixels": Box(0, 255, (size, size, 3), np.uint8)}
         self.observation_space = Dict(spaces | ({"state": env.observation_space} if state else {}))
-        if hasattr(env.unwrapped, "screen_dim"):  # Pendulum's side of the drawing: 500 costs three times as much
-            env.unwrapped.screen_dim = OVERSAMPLING * size
-        self.env.reset()
-        self._render()  # a missing package shows here, not in the middle of a run
+        if hasattr(env.unwrapped, "screen_dim"):  # Pendulum's own 500 takes ten times as long
+            env.unwrapped.screen_dim = size * max(2, DRAWN // size)
+        self._try_rendering()
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Any, Info]:
         obs, info = self.env.reset(seed=seed, options=options)
@@ -83,6 +82,17 @@ class Pixels(gymnasium.Wrapper):  # type: ignore[type-arg]
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, Info]:
         obs, reward, terminated, truncated, info = self.env.step(action)
         return self._seen(obs), reward, terminated, truncated, {"state": obs, **info}
+
+    def _try_rendering(self) -> None:
+        """What is missing shows here, not in the middle of a run."""
+        try:
+            self.env.reset()
+            self._render()
+        except (ValueError, gymnasium.error.Error):
+            raise
+        except Exception as error:  # renderers share no base class
+            reason, fix = " ".join(str(error).split()), "without a screen, MuJoCo needs MUJOCO_GL=egl or osmesa"
+            raise ValueError(f"{self.env.unwrapped} cannot be drawn here: {reason}; {fix}") from None
 
     def _seen(self, obs: Any) -> dict[str, Any]:
         return {"pixels": self.shown(self._render())} | ({"state": obs} if self.state else {})

@@ -16,8 +16,10 @@ class Dial(gymnasium.Env[Any, Any]):
     observation_space = gymnasium.spaces.Box(-1e6, 1e6, (3,), np.float32)
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def __init__(self, render_mode: str | None = None, block: bool = False, blind: bool = False) -> None:
-        self.render_mode, self.block, self.blind = render_mode, block, blind
+    def __init__(
+        self, render_mode: str | None = None, block: bool = False, blind: bool = False, dark: bool = False
+    ) -> None:
+        self.render_mode, self.block, self.blind, self.dark = render_mode, block, blind, dark
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
@@ -29,6 +31,8 @@ class Dial(gymnasium.Env[Any, Any]):
         return self.state.copy(), float(action[0]), False, False, {}
 
     def render(self) -> Any:
+        if self.dark:
+            raise RuntimeError("no\nscreen")
         frame = np.zeros((DIAL_SIDE, DIAL_SIDE, 3), np.uint8)
         if self.block:
             frame[DIAL_SIDE // 2 :, DIAL_SIDE // 2 :] = 200

@@ -118,6 +118,7 @@ def test_images_of_a_masked_task_tell_the_whole_state_to_behaviours_alone() -> N
         (PIXELS, {"size": 16}, "size 16 must lie between 32 and 128"),
         (PIXELS, {"distractor": "video"}, r"distractor `video` is unknown \(known: noise_border, background\)"),
         (PIXELS, {"env_kwargs": {"blind": True}}, "renders no rgb_array; choose another env_id"),
+        (PIXELS, {"env_kwargs": {"dark": True}}, "cannot be drawn here: no screen; without a screen, MuJoCo needs"),
         (PIXELS, {"env_id": PIXELS, "env_kwargs": {"env_id": "Dial-v0"}, "state": True}, "needs a task with a vector"),
         (MASKED, {"keep": [3]}, r"keep \[3\] must list some of the entries 0 to 2"),
         (MASKED, {"keep": [1, 1]}, "each once"),
@@ -174,10 +175,14 @@ def test_pendulum_is_drawn_small_and_fast_but_looks_the_same() -> None:
     env.reset(seed=2)
     whole.reset(seed=2)
     other.close()  # leaves pygame usable for those that are still open
+    large = make(PIXELS, {"env_id": "Pendulum-v1", "size": 64})
+    large.reset(seed=2)
     for torque in (2.0, -1.0, 0.5):
         obs = env.step(np.array([torque], np.float32))[0]["pixels"]
         whole.step(np.array([torque], np.float32))
         expected = shrink(whole.render(), 32)  # type: ignore[arg-type]
         assert (expected != 255).any(axis=-1).sum() > 15
         assert np.abs(obs.astype(int) - expected).mean() < 1.5
+        twice = large.step(np.array([torque], np.float32))[0]["pixels"]
+        assert np.abs(twice.astype(int) - shrink(whole.render(), 64)).mean() < 1.5  # type: ignore[arg-type]
     assert pygame.image.load is load
