@@ -32,14 +32,15 @@ class Statistics:
 
     @classmethod
     def of(cls, obs: Tensor, next_obs: Tensor, reward: Tensor, terminal: Tensor) -> "Statistics":
-        """From raw training transitions: obs, next_obs "N O"; reward, terminal "N". Computed in float64."""
+        """From raw training transitions: obs, next_obs "N O"; reward, terminal "N". Computed in float64. Logs of images
+        alone have O = 0 and empty lists."""
         x, y, r = obs.double(), next_obs.double(), reward.double()
-        mean, std = x.mean(0), x.std(0, correction=0)
+        mean, std = x.mean(0), _spread(x)
         varies = std > CONSTANT * x.abs().amax(0).clamp(min=1.0)
         std = torch.where(varies, std, torch.ones_like(std))
         active = varies.nonzero().squeeze(1)
         delta = ((y - x) / std)[:, active]
-        delta_std = delta.std(0, correction=0)
+        delta_std = _spread(delta)
         reward_std = float(r.std(correction=0))
         return cls(
             obs_mean=mean.tolist(),
@@ -55,6 +56,11 @@ class Statistics:
             reward_max=float(r.max()),
             terminals=int(terminal.sum()),
         )
+
+
+def _spread(values: Tensor) -> Tensor:
+    """Standard deviation of each column, "N O" -> "O"; torch warns of it where there is no column."""
+    return values.std(0, correction=0) if values.shape[1] else values.new_zeros(0)
 
 
 @dataclass(frozen=True)

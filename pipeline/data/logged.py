@@ -16,7 +16,7 @@ class Episode:
     :func:`pipeline.data.writer.write_dataset`.
     """
 
-    obs: dict[str, np.ndarray]  # each [T+1, ...]
+    obs: dict[str, np.ndarray]  # each [T+1, O], or uint8 images [T+1, H, W, C]
     action: np.ndarray  # [T, A]
     reward: np.ndarray  # [T]
     terminated: bool

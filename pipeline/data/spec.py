@@ -14,7 +14,9 @@ class DatasetSpec:
     """Statistics are of the train split: observations over every row, final ones included; rewards over steps.
 
     ``action_low`` and ``action_high`` are the log's own units; stored actions are in [-1, 1]. ``obs_std`` is raw: a
-    constant feature has 0. ``dropped`` counts steps the log held but whose next observation it lacked.
+    constant feature has 0. An observation of shape [H, W, C] is a uint8 image: its statistics are one number a channel,
+    from 0 to 255, and it has neither ``obs_names`` nor ``constant_features``. ``dropped`` counts steps the log held but
+    whose next observation it lacked.
     """
 
     schema_version: int
@@ -53,16 +55,20 @@ class DatasetSpec:
 
     @property
     def obs_dim(self) -> int:
-        """Length of one flat observation: every key, in sorted order."""
-        return sum(len(self.obs_mean[key]) for key in self.obs_keys)
-
-    @property
-    def vector_keys(self) -> list[str]:
-        return [key for key in self.obs_keys if len(self.obs_shapes[key]) < 3]
+        """Length of one flat observation: every vector key, in sorted order; 0 where there are images alone."""
+        return sum(len(self.obs_mean[key]) for key in self.vector_keys)
 
     @property
     def obs_keys(self) -> list[str]:
         return sorted(self.obs_shapes)
+
+    @property
+    def vector_keys(self) -> list[str]:
+        return [key for key in self.obs_keys if len(self.obs_shapes[key]) == 1]
+
+    @property
+    def image_keys(self) -> list[str]:
+        return [key for key in self.obs_keys if len(self.obs_shapes[key]) == 3]
 
 
 def write_spec(spec: DatasetSpec, file: Path) -> None:

@@ -21,7 +21,7 @@ SPLITS = ("train", "held_out", "all")
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """``obs`` maps a key to float32 [R, ...]; ``action`` [R, A] in [-1, 1]; ``reward`` [R]; ``terminal`` bool [R];
+    """``obs`` maps a key to float32 [R, O] or uint8 images [R, H, W, C]; ``action`` [R, A] in [-1, 1]; ``reward`` [R]; ``terminal`` bool [R];
     ``offsets`` int64 [E+1]; ``held_out`` bool [E]."""
 
     spec: DatasetSpec
@@ -52,12 +52,13 @@ class PreparedDataset:
         return self.windows(split, 1)
 
     def flat_obs(self, rows: np.ndarray) -> np.ndarray:
-        """Observations of ``rows`` as float32 "n O": all keys, flattened and concatenated in sorted order."""
-        parts = [np.asarray(self.obs[key][rows], np.float32).reshape(len(rows), -1) for key in self.spec.obs_keys]
-        return np.concatenate(parts, axis=1)
+        """Vector observations of ``rows`` as float32 "n O", concatenated in sorted order; "n 0" without any."""
+        parts = [np.asarray(self.obs[key][rows], np.float32) for key in self.spec.vector_keys]
+        return np.concatenate([np.zeros((len(rows), 0), np.float32), *parts], axis=1)
 
     def transitions(self, split: str) -> "dict[str, Tensor]":
-        """obs "B O", action "B A", reward "B", next_obs "B O", terminal "B" (1.0 at a true end), all float32."""
+        """obs "B O", action "B A", reward "B", next_obs "B O", terminal "B" (1.0 at a true end), all float32.
+        Images are no part of it: read them from ``obs`` by row."""
         import torch
 
         rows = self.steps(split)

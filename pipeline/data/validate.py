@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.logged import Episode
+from pipeline.environments import SIDES
 from pipeline.params import did_you_mean
 
 BOUND_TOLERANCE = 1e-4  # share of the range: float32 rounding of a declared bound is no defect
@@ -50,12 +51,28 @@ def check_column_kind(place: str, name: str, column: np.ndarray) -> None:
         raise ValueError(f"{place}: `{name}` has dtype {column.dtype}, expected numbers; convert it to float32")
     if column.ndim > 2:
         raise ValueError(
-            f"{place}: `{name}` is {list(column.shape)}, expected [rows, features]; images are not supported yet"
+            f"{place}: `{name}` is {list(column.shape)}, expected [rows, features]; images are not supported yet in flat "
+            "logs: store them as a Minari dataset"
         )
 
 
+def check_image(where: str, shape: tuple[int, ...], dtype: np.dtype) -> None:  # type: ignore[type-arg]
+    """Raises ValueError unless an observation of shape [H, W, C] is a square uint8 image of a size that is stored."""
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        fix = "store [side, side, channels] with 1 or 3 channels"
+        raise ValueError(f"{where}: shape {list(shape)} a step is neither a vector nor an image; {fix}")
+    if dtype != np.uint8:
+        raise ValueError(f"{where}: images have dtype {dtype}; store them as uint8 from 0 to 255")
+    if shape[0] != shape[1] or shape[0] not in SIDES:
+        sides = f"{SIDES[0]} to {SIDES[-1]} pixels a side"
+        raise ValueError(f"{where}: images of {shape[0]} x {shape[1]} pixels; resize them to a square of {sides}")
+
+
 def _check_array(where: str, name: str, array: np.ndarray, rows: int) -> None:
-    check_column_kind(where, name, array)
+    if name.startswith("obs ") and array.ndim > 2:
+        check_image(f"{where}, {name}", array.shape[1:], array.dtype)
+    else:
+        check_column_kind(where, name, array)
     if len(array) != rows:
         raise ValueError(f"{where}, {name}: {len(array)} rows, expected {rows} (one more observation than actions)")
     if array.ndim == 1 and name != "reward":
@@ -65,7 +82,7 @@ def _check_array(where: str, name: str, array: np.ndarray, rows: int) -> None:
 def check_finite(place: str, index: int, episode: Episode) -> None:
     """Raises ValueError at the first value that is NaN or infinite, or does not fit float32."""
     for name, array in arrays_of(episode).items():
-        if not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():  # images are whole numbers
             at = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
             value = array[tuple(at)]
             raise ValueError(f"{place}: episode {index}, {name}{at}: {value}; repair or remove the episode")

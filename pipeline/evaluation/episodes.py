@@ -1,6 +1,5 @@
 """An agent in a real environment: whole episodes, raw returns."""
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,14 +9,16 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
+from pipeline.environments import make
+
 
 class ArrayAgent(Protocol):
     """What runs here. An agent that has ``obs_dim`` and ``action_dim`` is checked against the environment first."""
 
     def reset(self, episodes: int) -> None: ...
 
-    def act(self, obs: NDArray[Any]) -> NDArray[Any]:
-        """Raw observations "B ..." in, actions "B A" in the environment's own units out."""
+    def act(self, obs: Any) -> NDArray[Any]:
+        """Raw observations "B ..." in, one array or one for each key; actions "B A" in the environment's units out."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,11 @@ def run_batch(agent: ArrayAgent, envs: SyncVectorEnv, seed: int, numbers: range)
 def make_environments(env_id: str, env_kwargs: Mapping[str, Any], count: int, max_steps: int | None) -> SyncVectorEnv:
     """``count`` copies side by side. Raises ValueError that names the fix when one cannot be made or never ends."""
 
-    def make() -> gymnasium.Env[Any, Any]:
-        return OneEpisode(gymnasium.make(env_id, max_episode_steps=max_steps, **env_kwargs))
+    def single() -> gymnasium.Env[Any, Any]:
+        return OneEpisode(make(env_id, env_kwargs, max_steps))
 
     try:
-        spec = gymnasium.spec(env_id)
-        _quiet_mujoco(str(spec.entry_point))
-        envs = SyncVectorEnv([make] * count, autoreset_mode=AutoresetMode.NEXT_STEP)
+        envs = SyncVectorEnv([single] * count, autoreset_mode=AutoresetMode.NEXT_STEP)
     except gymnasium.error.DependencyNotInstalled as error:
         raise ValueError(f"environment {env_id}: a package is missing: {_one_line(error)}") from None
     except (gymnasium.error.Error, ImportError) as error:
@@ -106,13 +105,16 @@ def make_environments(env_id: str, env_kwargs: Mapping[str, Any], count: int, ma
 
 
 def check_spaces(envs: SyncVectorEnv, agent: ArrayAgent, env_id: str) -> None:
-    """Raises ValueError unless both spaces are boxes of the sizes that the agent tells."""
-    spaces = {"obs_dim": envs.single_observation_space, "action_dim": envs.single_action_space}
-    for name, space in spaces.items():
-        kind = name.removesuffix("_dim")
-        if not isinstance(space, gymnasium.spaces.Box):
-            raise ValueError(f"environment {env_id}: {kind} space {space} is not a Box; choose another dataset.env_id")
-        expected, found = getattr(agent, name, None), int(np.prod(space.shape))
+    """Raises ValueError unless both spaces are boxes, observations perhaps a dict of them, of the sizes that the agent
+    tells; what it does not tell is not compared."""
+    obs = envs.single_observation_space
+    parts = list(obs.spaces.values()) if isinstance(obs, gymnasium.spaces.Dict) else [obs]
+    for kind, spaces in {"obs": parts, "action": [envs.single_action_space]}.items():
+        for space in spaces:
+            if not isinstance(space, gymnasium.spaces.Box):
+                fix = "choose another dataset.env_id"
+                raise ValueError(f"environment {env_id}: {kind} space {space} is not a Box; {fix}")
+        expected, found = getattr(agent, f"{kind}_dim", None), sum(map(gymnasium.spaces.flatdim, spaces))
         if expected is not None and expected != found:
             fix = "set dataset.env_id to the environment that the logs come from"
             raise ValueError(f"environment {env_id}: {kind} has {found} values, the agent expects {expected}; {fix}")
@@ -128,14 +130,6 @@ def _checked_action(action: NDArray[Any], envs: SyncVectorEnv) -> NDArray[Any]:
         raise ValueError("the agent's actions are not finite; look for diverged losses in the policy's history")
     # The map from [-1, 1] to the bounds can leave the box by one rounding.
     return np.clip(action, space.low, space.high)
-
-
-def _quiet_mujoco(entry_point: str) -> None:
-    # HalfCheetah's settotalmass warning is expected and would drop a MUJOCO_LOG.TXT in the working folder.
-    if ("mujoco" in entry_point or "robotics" in entry_point) and importlib.util.find_spec("mujoco"):
-        import mujoco
-
-        mujoco.set_mju_user_warning(lambda message: None)
 
 
 def _one_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from pipeline.reporting.style import COLOURS, LABELS, panels
 from pipeline.reporting.verdict import number
 
 ROWS_SHOWN = 200_000
+FRAMES_SHOWN = 8
 LINES_SHOWN = 3  # more action dimensions than this are drawn as a heat map
 
 
@@ -22,6 +23,23 @@ def dataset_figure(results: Results) -> Figure:
     _histogram(lengths, dataset.episode_lengths("all"), "episode length [steps]", "episodes")
     _histogram(rewards, np.asarray(dataset.reward[rows]), "reward [per step]", "steps")
     _actions(actions, np.asarray(dataset.action[rows]))
+    return figure
+
+
+def frames_figure(results: Results) -> Figure | None:
+    """Frames of the first episode, from its first to its last, a row for each image; None for logs without images."""
+    dataset = results.dataset
+    first, last = dataset.offsets[0], dataset.offsets[1] - 1
+    rows = np.unique(np.linspace(first, last, FRAMES_SHOWN).astype(np.int64))
+    shown = [(key, row) for key in dataset.spec.image_keys for row in rows]
+    if not shown:
+        return None
+    figure, grid = panels(f"First logged episode: {dataset.spec.name}", len(shown), columns=len(rows), height=1.2)
+    for axes, (key, row) in zip(grid, shown, strict=True):
+        axes.imshow(dataset.obs[key][row].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(f"{key} {row - first}", fontsize=7)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)  # else white images melt into the page
     return figure
 
 

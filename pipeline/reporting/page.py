@@ -22,6 +22,7 @@ from pipeline.tracking.provenance import versions
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "scores": data_figures.scores_figure,
     "dataset": data_figures.dataset_figure,
+    "frames": data_figures.frames_figure,
     "world_model": model_figures.learning_figure,
     "open_loop": model_figures.open_loop_figure,
     "penalty": model_figures.penalty_figure,

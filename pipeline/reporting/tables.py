@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.data.spec import DatasetSpec
 from pipeline.reporting.limits import bound_shares
 from pipeline.reporting.results import AGENTS, Json, Results
 from pipeline.reporting.style import LABELS
@@ -40,7 +41,7 @@ def dataset_table(results: Results) -> Table:
         "true terminals": f"{spec.terminals:,} ({spec.terminals / spec.transitions:.2%} of steps)",
         "dropped": f"{spec.dropped:,} steps without a next observation",
         "episode return": f"median {number(returns['median'])}, 90 % of episodes in {spread}",
-        "observation size": spec.obs_dim,
+        "observation size": _observed(spec),
         "action size": f"{spec.action_dim} ({spec.action_kind}, bounds {spec.action_bounds})",
         "actions at a bound": f"{sum(saturation) / len(saturation):.1%} of steps, mean over dimensions",
         "environment": spec.env_id or "none",
@@ -87,6 +88,11 @@ def gap_table(results: Results) -> Table:
 def pairs(facts: Mapping[str, Any]) -> Table:
     """A table of names and values without a header."""
     return Table([], [[name, str(value)] for name, value in facts.items()])
+
+
+def _observed(spec: DatasetSpec) -> str:
+    images = [f"{key} {' × '.join(map(str, spec.obs_shapes[key]))}" for key in spec.image_keys]
+    return ", ".join([*([str(spec.obs_dim)] if spec.vector_keys else []), *images])
 
 
 def _references(spec: Any) -> str:

@@ -1,6 +1,5 @@
 """What the sources share: the common options, and how facts from params, file and environment are combined."""
 
-import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from pipeline.data.logged import Episode, LoggedData
 from pipeline.data.references import reference_scores
+from pipeline.environments import chain, make
 
 if TYPE_CHECKING:
     import tempfile
@@ -146,11 +146,7 @@ def _environment_facts(config: SourceConfig, facts: FileFacts) -> tuple[Environm
 def _ask_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentFacts:
     import gymnasium
 
-    if "mujoco" in str(gymnasium.spec(env_id).entry_point) and importlib.util.find_spec("mujoco"):
-        import mujoco
-
-        mujoco.set_mju_user_warning(lambda message: None)  # HalfCheetah's would drop a MUJOCO_LOG.TXT
-    env = gymnasium.make(env_id, **env_kwargs)
+    env = make(env_id, env_kwargs)
     obs_space, action_space = env.observation_space, env.action_space
     env.close()
     bounds = None
@@ -176,5 +172,6 @@ def _references(config: SourceConfig, facts: FileFacts) -> tuple[tuple[float, fl
         return (config.ref_min_score, config.ref_max_score), "params.yaml"
     if facts.references is not None:
         return facts.references, "dataset metadata"
-    table = reference_scores(config.env_id or facts.env_id)
+    names = chain(config.env_id or facts.env_id, config.env_kwargs or facts.env_kwargs)
+    table = reference_scores(names[-1]) if names else None
     return table, "D4RL table" if table else None

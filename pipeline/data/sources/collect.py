@@ -13,6 +13,7 @@ from pipeline.data.logged import LoggedData
 from pipeline.data.sources.base import SourceConfig, combine
 from pipeline.data.sources.behaviours import BEHAVIOURS, PENDULUM_ONLY
 from pipeline.data.sources.minari import minari_episodes, minari_facts, minari_root, open_minari, stored_size
+from pipeline.environments import chain, make
 from pipeline.params import did_you_mean
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class CollectConfig(SourceConfig):
     def title(self) -> str:
         return f"{self.env_id} scripted"
 
+    @property
+    def environments(self) -> list[str]:
+        """The environment and those it wraps; the last is the task that the behaviours are for."""
+        return chain(self.env_id, self.env_kwargs)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.episodes < 2:
@@ -60,8 +66,9 @@ class CollectConfig(SourceConfig):
         for behaviour in self.behaviours:
             if behaviour.name not in BEHAVIOURS:
                 raise ValueError(f"behaviour `{behaviour.name}` is unknown{did_you_mean(behaviour.name, BEHAVIOURS)}")
-            if behaviour.name in PENDULUM_ONLY and not self.env_id.startswith("Pendulum"):
-                raise ValueError(f"behaviour `{behaviour.name}` is for Pendulum; {self.env_id} has `random` only")
+            if behaviour.name in PENDULUM_ONLY and not self.environments[-1].startswith("Pendulum"):
+                task = self.environments[-1]
+                raise ValueError(f"behaviour `{behaviour.name}` is for Pendulum; {task} has `random` only")
         if not any(b.share > 0 for b in self.behaviours) or any(b.share < 0 or b.noise < 0 for b in self.behaviours):
             raise ValueError("behaviours: shares and noise must not be negative, and some share must be positive")
 
@@ -83,25 +90,32 @@ class Collect:
 
 def collect_minari(config: CollectConfig, root: Path) -> str:
     """Run the behaviours and store a Minari dataset under ``root``; its id. Equal configs give equal bytes. Raises
-    ValueError when the environment cannot be made or has discrete actions."""
+    ValueError when the environment cannot be made or has discrete actions. Images are stored without loss, and one
+    episode at a time is held in memory."""
     import gymnasium
     import minari
 
     assert config.env_id is not None
     try:
-        env = gymnasium.make(config.env_id, **config.env_kwargs)
+        env = make(config.env_id, config.env_kwargs)
     except Exception as error:  # an environment may raise anything while it is made
         reason = " ".join(str(error).split())
         raise ValueError(f"params.yaml: `dataset.env_id: {config.env_id}` cannot be made: {reason}") from None
     if not isinstance(env.action_space, gymnasium.spaces.Box):
         raise ValueError(f"{config.env_id}: actions are {env.action_space}: only continuous actions are supported yet")
     names = np.repeat(np.arange(len(config.behaviours)), _counts(config))
-    buffers = [_episode(env, config.behaviours[b], config.seed, e) for e, b in enumerate(names)]
-    dataset_id = f"{config.env_id.split('/')[-1].rsplit('-v', 1)[0].lower()}/mixed-v0"
+    buffers = (_episode(env, config.behaviours[b], config.seed, e) for e, b in enumerate(names))
+    short = [name.split("/")[-1].rsplit("-v", 1)[0].lower() for name in reversed(config.environments)]
+    dataset_id = f"{'-'.join(short)}/mixed-v0"
     with minari_root(root), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no author to name
         minari.create_dataset_from_buffers(
-            dataset_id, buffers, env=env, algorithm_name="scripted", description=_description(config)
+            dataset_id,
+            buffers,  # type: ignore[arg-type]  # asks for a list, and goes through it once
+            env=env,
+            algorithm_name="scripted",
+            description=_description(config),
+            jpeg_encoding=False,
         )
     env.close()
     return dataset_id
@@ -119,14 +133,14 @@ def _episode(env: Any, behaviour: BehaviourConfig, seed: int, episode: int) -> "
 
     rng = np.random.default_rng([seed, episode])
     env_seed = int(rng.integers(2**31))
-    obs, _ = env.reset(seed=env_seed)
-    observations, steps = [obs], list(_steps(env, behaviour, obs, rng))
+    obs, info = env.reset(seed=env_seed)
+    observations, steps = [obs], list(_steps(env, behaviour, info.get("state", obs), rng))
     actions, following, rewards, terminations, truncations = zip(*steps, strict=True)
     observations.extend(following)
     return EpisodeBuffer(
         id=episode,
         seed=env_seed,
-        observations=np.stack(observations),  # type: ignore[arg-type]
+        observations=_stacked(observations),
         actions=np.stack(actions),  # type: ignore[arg-type]
         rewards=list(rewards),
         terminations=list(terminations),
@@ -135,15 +149,22 @@ def _episode(env: Any, behaviour: BehaviourConfig, seed: int, episode: int) -> "
 
 
 def _steps(
-    env: Any, behaviour: BehaviourConfig, obs: np.ndarray, rng: np.random.Generator
+    env: Any, behaviour: BehaviourConfig, state: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[Any, ...]]:
     space, act, done = env.action_space, BEHAVIOURS[behaviour.name], False
     while not done:
-        action = act(obs, space.low, space.high, rng) + rng.normal(0, behaviour.noise, space.shape)
+        action = act(state, space.low, space.high, rng) + rng.normal(0, behaviour.noise, space.shape)
         action = np.clip(action, space.low, space.high).astype(space.dtype)
-        obs, reward, terminated, truncated, _ = env.step(action)
-        done = terminated or truncated
+        obs, reward, terminated, truncated, info = env.step(action)
+        state, done = info.get("state", obs), terminated or truncated
         yield action, obs, float(reward), terminated, truncated
+
+
+def _stacked(observations: list[Any]) -> Any:
+    """One array over time, or one for each key of dict observations."""
+    if not isinstance(observations[0], dict):
+        return np.stack(observations)
+    return {key: _stacked([obs[key] for obs in observations]) for key in observations[0]}
 
 
 def _description(config: CollectConfig) -> str:

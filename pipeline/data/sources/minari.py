@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline import environments
 from pipeline.data.logged import Episode, LoggedData
 from pipeline.data.sources.base import FileFacts, SourceConfig, combine, finite_bounds
+from pipeline.data.validate import check_image
 from pipeline.params import did_you_mean
 
 if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+    from gymnasium.spaces import Box
     from minari import MinariDataset
 
 
@@ -40,7 +44,8 @@ class Minari:
         facts = minari_facts(parts[0][0], self.config.dataset_id)
         episodes = (episode for dataset, held_out in parts for episode in minari_episodes(dataset, held_out))
         size = sum(stored_size(dataset) for dataset, _ in parts)
-        return combine(self.config, "minari", facts, episodes, 0, [], size)
+        warnings = dict.fromkeys(warning for dataset, _ in parts for warning in _jpeg_warnings(dataset))
+        return combine(self.config, "minari", facts, episodes, 0, list(warnings), size)
 
 
 def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
@@ -58,21 +63,21 @@ def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
 
 
 def minari_facts(dataset: "MinariDataset", dataset_id: str) -> FileFacts:
-    """What the metadata says. Raises ValueError for spaces other than vectors."""
+    """What the metadata says. Raises ValueError for spaces other than vectors and images."""
     import gymnasium
 
     space, metadata = dataset.action_space, dataset.storage.metadata
     if not isinstance(space, gymnasium.spaces.Box):
         raise ValueError(f"{dataset_id}: actions are {space}: only continuous (Box) actions are supported yet")
-    leaves = _leaf_dims(dataset.observation_space, dataset_id)
+    leaves = _leaf_spaces(dataset.observation_space, dataset_id)
     bounds = finite_bounds(space.low, space.high)
     references = (metadata.get("ref_min_score"), metadata.get("ref_max_score"))
     spec = dataset.env_spec
     return FileFacts(
-        obs_dim=leaves["state"] if list(leaves) == ["state"] else None,
+        obs_dim=int(np.prod(leaves["state"].shape)) if list(leaves) == ["state"] else None,
         action_low=bounds[0] if bounds else None,
         action_high=bounds[1] if bounds else None,
-        env_id=spec.id if spec else None,
+        env_id=_importing_id(spec) if spec else None,
         env_kwargs=dict(spec.kwargs) if spec else {},
         max_episode_steps=spec.max_episode_steps if spec else None,
         references=None if None in references else (float(references[0]), float(references[1])),
@@ -97,31 +102,57 @@ def minari_episodes(dataset: "MinariDataset", held_out: bool | None) -> Iterator
 
 def stored_size(dataset: "MinariDataset") -> int:
     """Bytes of the prepared arrays."""
-    width = sum(_leaf_dims(dataset.observation_space, "").values()) + int(np.prod(dataset.action_space.shape or (1,)))
-    return 4 * (int(dataset.total_steps) + int(dataset.total_episodes)) * (width + 2)
+    leaves = _leaf_spaces(dataset.observation_space, "").values()
+    observed = sum(int(np.prod(space.shape)) * (1 if _is_image(space) else 4) for space in leaves)
+    other = 4 * (int(np.prod(dataset.action_space.shape or (1,))) + 2)
+    return (int(dataset.total_steps) + int(dataset.total_episodes)) * (observed + other)
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """Dict and tuple observations as (dotted name, [T+1, O]); a plain array is called ``state``."""
+    """Dict and tuple observations as (dotted name, array); plain vectors [T+1, O] are called ``state``, plain images
+    [T+1, H, W, C] ``pixels``."""
     if isinstance(value, dict | tuple):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in items:
             yield from _leaves(part, f"{name}.{key}" if name else str(key))
     else:
         array = np.asarray(value)
-        yield name or "state", array[:, None] if array.ndim == 1 else array
+        yield name or ("state" if array.ndim < 3 else "pixels"), array[:, None] if array.ndim == 1 else array
 
 
-def _leaf_dims(space: Any, dataset_id: str, name: str = "") -> dict[str, int]:
+def _leaf_spaces(space: Any, dataset_id: str, name: str = "") -> dict[str, "Box"]:
+    """The parts of an observation under the names that :func:`_leaves` gives them."""
     import gymnasium
 
     if isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
         items = space.spaces.items() if isinstance(space, gymnasium.spaces.Dict) else enumerate(space.spaces)
-        nested = [_leaf_dims(part, dataset_id, f"{name}.{key}" if name else str(key)) for key, part in items]
-        return {key: dim for part in nested for key, dim in part.items()}
-    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) > 1:
-        raise ValueError(f"{dataset_id}: observation `{name or 'state'}` is {space}: only vectors are supported yet")
-    return {name or "state": int(np.prod(space.shape))}
+        nested = [_leaf_spaces(part, dataset_id, f"{name}.{key}" if name else str(key)) for key, part in items]
+        return {key: leaf for part in nested for key, leaf in part.items()}
+    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) not in (0, 1, 3):
+        shown = f"observation `{name or 'state'}` is {space}"
+        raise ValueError(f"{dataset_id}: {shown}: only vectors and uint8 images are supported yet")
+    if _is_image(space):
+        check_image(f"{dataset_id}: observation `{name or 'pixels'}`", space.shape, space.dtype)
+    return {name or ("pixels" if _is_image(space) else "state"): space}
+
+
+def _is_image(space: "Box") -> bool:
+    return len(space.shape) == 3
+
+
+def _jpeg_warnings(dataset: "MinariDataset") -> list[str]:
+    from minari.dataset.minari_storage import is_image_space
+
+    leaves = _leaf_spaces(dataset.observation_space, "")
+    lossy = [name for name, space in leaves.items() if dataset.storage.jpeg_encoding and is_image_space(space)]
+    fix = "kept as decoded; store them with jpeg_encoding=False where the frames themselves are at hand"
+    return [f"JPEG has changed the pixels of {', '.join(lossy)}: {fix}"] if lossy else []
+
+
+def _importing_id(spec: "EnvSpec") -> str:
+    """The id under which another process finds an environment of this project too."""
+    module = str(spec.entry_point).partition(":")[0]
+    return f"{module}:{spec.id}" if module == environments.__name__ else spec.id
 
 
 def _download(root: Path, dataset_id: str) -> None:
