@@ -13,6 +13,7 @@ from lightning.pytorch import Callback
 from toys import linear_world, small_ensemble, training_of, transitions_of
 
 from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.policies.learn import PolicyTraining
 from pipeline.policies.replay import LoggedReplay, MixedReplay
@@ -40,6 +41,9 @@ def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
         learner = BehaviourCloning(BCConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), 3, 2)
         return PolicyTraining(learner, LoggedReplay(data), None, 150, 0, "bc")
     imagination = Imagination(model, Penalty("ensemble_std"))
+    if name == "actor_critic":
+        settings = ActorCriticConfig(updates=150 * EPOCHS, batch_size=8, hidden=[16], horizon=2)
+        return PolicyTraining(ActorCritic(settings, 3, 2), LoggedReplay(data), imagination, 150, 0, "policy")
     replay = MixedReplay(data, imagination, RolloutConfig(length=3, starts=100, retain=2))
     sac = SAC(SACConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), 3, 2, penalty_weight=0.5)
     return PolicyTraining(sac, replay, imagination, 150, 0, "policy")

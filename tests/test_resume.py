@@ -40,11 +40,11 @@ def differences(a: Any, b: Any, place: str = "") -> list[str]:
 
 @pytest.fixture(scope="module")
 def unbroken() -> dict[str, dict[str, Any]]:
-    return {name: train(build(name), []) for name in ("world_model", "sac", "bc")}
+    return {name: train(build(name), []) for name in ("world_model", "sac", "actor_critic", "bc")}
 
 
 @pytest.mark.parametrize("moment", ["epoch", "write"])
-@pytest.mark.parametrize("name", ["world_model", "sac", "bc"])
+@pytest.mark.parametrize("name", ["world_model", "sac", "actor_critic", "bc"])
 def test_killed_training_ends_bit_equal(name: str, moment: str, unbroken: dict[str, Any], tmp_path: Path) -> None:
     killed(name, tmp_path, moment)
     assert (tmp_path / "last.partial").exists() == (moment == "write")

@@ -2,7 +2,8 @@
 
 from typing import Any
 
+from pipeline.policies.actor_critic import ActorCritic
 from pipeline.policies.bc import BehaviourCloning
 from pipeline.policies.sac import SAC
 
-POLICIES: dict[str, Any] = {"sac": SAC, "bc": BehaviourCloning}
+POLICIES: dict[str, Any] = {"sac": SAC, "actor_critic": ActorCritic, "bc": BehaviourCloning}

@@ -1,5 +1,7 @@
 """The mathematics of policy learning: pure functions, with time in their names."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,3 +24,29 @@ def td_target(
 ) -> Tensor:
     """One-step bootstrap, from ``terminal_value_t`` after a true terminal; a time limit or a rollout's end is none."""
     return reward_t + discount * torch.where(terminal_t.bool(), terminal_value_t, next_value_t)
+
+
+def lambda_return(reward_t: Tensor, discount_t: Tensor, next_value_t: Tensor, trace_t: Tensor) -> Tensor:
+    """Rewards summed and bootstrapped at every later step, all "B T" (TD(lambda), Sutton 1988; in imagination, Dreamer,
+    Hafner et al. 2020, arXiv:1912.01603).
+
+    R_t = reward_t + discount_t ((1 - trace_t) next_value_t + trace_t R_{t+1}), and R_T = next_value_{T-1}. With trace 0
+    it is one reward and the next value, with trace 1 every reward and the last value. ``discount_t`` holds the
+    probability that the episode goes on after step t. Gradients pass through all four.
+    """
+    following, returns = next_value_t[:, -1], []
+    for t in reversed(range(reward_t.shape[1])):
+        ahead = torch.lerp(next_value_t[:, t], following, trace_t[:, t])
+        following = reward_t[:, t] + discount_t[:, t] * ahead
+        returns.append(following)
+    return torch.stack(returns[::-1], dim=1)
+
+
+def reach_probability(continue_t: Tensor) -> Tensor:
+    """Probability "B T" that an episode gets as far as step t, when it goes on after each with ``continue_t`` "B T"."""
+    return torch.cat([torch.ones_like(continue_t[:, :1]), continue_t[:, :-1]], dim=1).cumprod(1)
+
+
+def cosine_decay(rate: float, done: int, total: int) -> float:
+    """``rate`` after ``done`` of ``total`` updates, down to zero (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    return rate * 0.5 * (1 + math.cos(math.pi * min(done / total, 1.0)))

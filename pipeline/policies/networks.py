@@ -27,16 +27,30 @@ class TanhGaussianActor(nn.Module):
 
     def sample(self, state: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """A reparameterised action "B A" and its log-density "B"."""
+        raw, log_prob = self.sample_raw(state, generator)
+        return torch.tanh(raw), log_prob
+
+    def sample_raw(self, state: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """The same before the squashing: ``raw`` "B A" of the action tanh(raw), and that action's log-density "B"."""
         mean, log_std = self(state)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         raw = mean + log_std.exp() * noise
-        log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
-        # log(1 - tanh(x)^2) in a form that does not lose digits for large |x|
-        correction = 2 * (math.log(2) - raw - F.softplus(-2 * raw))
-        return torch.tanh(raw), log_prob - correction.sum(-1)
+        return raw, _log_density(noise, log_std, raw)
+
+    def log_prob(self, state: Tensor, raw: Tensor) -> Tensor:
+        """Log-density "..." of the action tanh(raw), "... A" from states "... Z"; ``raw``, because tanh rounds to 1."""
+        mean, log_std = self(state)
+        return _log_density((raw - mean) * torch.exp(-log_std), log_std, raw)
 
     def mode(self, state: Tensor) -> Tensor:
         return torch.tanh(self(state)[0])
+
+
+def _log_density(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
+    log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
+    # log(1 - tanh(x)^2) in a form that does not lose digits for large |x|
+    correction = 2 * (math.log(2) - raw - F.softplus(-2 * raw))
+    return log_prob - correction.sum(-1)
 
 
 class Critics(nn.Module):

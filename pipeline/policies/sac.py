@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
-from pipeline.policies.losses import absorbing_value, penalised, td_target
+from pipeline.policies.losses import absorbing_value, cosine_decay, penalised, td_target
 from pipeline.policies.networks import Critics, TanhGaussianActor
 from pipeline.types import Transitions
 
@@ -134,7 +134,7 @@ class SAC(nn.Module):
         self.alpha_optimizer.step()
 
     def _decay_actor(self) -> None:
-        if self.config.actor_decay:
-            share = min(self.updates_done / self.config.updates, 1.0)
-            rate = self.config.actor_learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+        c = self.config
+        if c.actor_decay:
+            rate = cosine_decay(c.actor_learning_rate, self.updates_done, c.updates)
             self.actor_optimizer.param_groups[0]["lr"] = rate
