@@ -55,12 +55,20 @@ def build(config_class: type[C], block: Mapping[str, Any], where: str) -> C:
 
 
 def choose(registry: Mapping[str, Any], block: Mapping[str, Any], where: str, key: str = "name") -> tuple[Any, Any]:
-    """The registry's entry that ``block[key]`` names, and its ``Config`` built from the rest of the block."""
+    """The registry's entry that ``block[key]`` names, and its ``Config`` built from the rest of the block.
+
+    Options that only another entry knows do not count, so that changing the name alone is enough.
+    """
     chosen = str(block.get(key))
     if chosen not in registry:
         raise ValueError(f"params.yaml: `{where}.{key}: {chosen}` is unknown{did_you_mean(chosen, registry)}")
-    rest = {k: v for k, v in block.items() if k != key}
+    own, others = _options(registry[chosen]), set[str]().union(*map(_options, registry.values()))
+    rest = {k: v for k, v in block.items() if k != key and (k in own or k not in others)}
     return registry[chosen], build(registry[chosen].Config, rest, where)
+
+
+def _options(entry: Any) -> set[str]:
+    return {f.name for f in dataclasses.fields(entry.Config)}
 
 
 def did_you_mean(word: str, known: Any) -> str:

@@ -52,9 +52,9 @@ def model_of(dataset: PreparedDataset, **config: Any) -> RSSM:
 
 
 def training_of(model: RSSM, dataset: PreparedDataset, epochs: int) -> WorldModelTraining:
-    config = FitConfig(batch_size=16, window=12, max_epochs=epochs, patience=epochs, gradient_clip=100.0)
+    config = FitConfig(batch_size=192, window=12, max_epochs=epochs, patience=epochs)
     train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
-    return WorldModelTraining(model, WindowBatches(train, held_out, 16, 500, seed=0), config, seed=0)
+    return WorldModelTraining(model, WindowBatches(train, held_out, config.windows, 500, seed=0), config, seed=0)
 
 
 def some_windows(dataset: PreparedDataset, count: int = 6) -> Segments:

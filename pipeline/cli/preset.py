@@ -67,12 +67,18 @@ def _merge(base: MutableMapping[str, Any], overlay: MutableMapping[str, Any], wh
     changes = []
     for key, value in overlay.items():
         old = base.get(key)
-        if isinstance(value, MutableMapping) and isinstance(old, MutableMapping) and where + key not in REPLACED:
+        blocks = isinstance(value, MutableMapping) and isinstance(old, MutableMapping)
+        if blocks and not _replaces(where + key, old, value):
             changes += _merge(old, value, f"{where}{key}.")
         elif old != value:
             changes.append(f"{where}{key}: {_short(old)} -> {_short(value)}")
             base[key] = _with_tail(old, value)
     return changes
+
+
+def _replaces(place: str, old: MutableMapping[str, Any], new: MutableMapping[str, Any]) -> bool:
+    """Whether the options of an old block would not fit the new one: another source, model or learner."""
+    return place in REPLACED or ("name" in new and new["name"] != old.get("name"))
 
 
 def _with_tail(old: Any, new: Any) -> Any:

@@ -62,7 +62,7 @@ def batches_for(model: Any, dataset: PreparedDataset, config: FitConfig, seed: i
     """Windows for a model that remembers, single transitions for one that does not."""
     if model.remembers:
         train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
-        return WindowBatches(train, held_out, config.batch_size, config.held_out_rows, seed)
+        return WindowBatches(train, held_out, config.windows, config.held_out_rows, seed)
     steps, judged = (filtered(dataset, split, model) for split in ("train", "held_out"))
     return Bootstrap(steps, judged[: config.held_out_rows], model.config.members, config.batch_size, seed)
 

@@ -25,17 +25,21 @@ CHUNK = 50  # gradient steps in one Lightning step
 
 @dataclass(frozen=True)
 class FitConfig:
-    batch_size: int = 256  # transitions of each member, or windows, in one step, over all ranks together
-    window: int = 32  # steps of a window; for recurrent models
+    batch_size: int = 256  # logged steps in one gradient step, for each member, over all ranks together
+    window: int = 32  # steps of a window, for a model that remembers: its batch is batch_size / window windows
     max_epochs: int = 40
     patience: int = 5  # epochs without any member improving its held-out error by `improvement`
     improvement: float = 0.01
     held_out_rows: int = 20_000  # at most so many held-out transitions are used for stopping
-    gradient_clip: float | None = None  # largest norm of all gradients together
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.window, self.max_epochs, self.patience) < 1:
             raise ValueError("batch_size, window, max_epochs and patience must be at least 1")
+
+    @property
+    def windows(self) -> int:
+        """Windows in one gradient step."""
+        return max(1, self.batch_size // self.window)
 
 
 class Batches(Protocol):
@@ -86,8 +90,8 @@ class WorldModelTraining(LightningModule):
             loss, metrics = self.model.loss(batch, noise, self._shard)
             optimizer.zero_grad(set_to_none=True)
             self.manual_backward(loss)
-            if self.config.gradient_clip is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+            if self.model.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.model.gradient_clip)
             optimizer.step()
             for name, value in metrics.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value

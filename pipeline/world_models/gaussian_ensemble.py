@@ -45,6 +45,7 @@ class GaussianEnsemble(nn.Module):
 
     Config = EnsembleConfig
     remembers = False  # learns from single transitions
+    gradient_clip = None
 
     def __init__(self, config: EnsembleConfig, facts: Facts) -> None:
         super().__init__()
