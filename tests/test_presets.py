@@ -33,7 +33,7 @@ def test_preset_passes_all_checks_and_keeps_the_blocks(name: str, params: Path):
     changed = read_params(params)
     preflight.check(changed)
     assert list(changed) == blocks
-    assert (changed["dataset"]["name"] if name != "ci" else "ci") == name
+    assert name == "ci" or name.startswith(changed["dataset"]["name"])
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != DEFAULT])
@@ -49,5 +49,5 @@ def test_comments_survive_the_round_trip(params: Path):
     for name in (*NAMES, DEFAULT):
         apply_preset(name, params)
     text = params.read_text()
-    for comment in ("# each seed is its own model and policy", "# max_aleatoric, disagreement or ensemble_std"):
+    for comment in ("# each seed is its own model and policy", "# ensemble_std, max_aleatoric"):
         assert comment in text

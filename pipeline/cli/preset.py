@@ -12,7 +12,8 @@ from pipeline.tracking.paths import main_project
 
 PRESETS = Path(__file__).parents[1] / "presets"
 BASE = "pendulum"
-REPLACED = ("dataset",)  # sources have different keys, so an old block must not shine through
+# Sources, models and learners have options of their own, so an old block must not shine through another one's.
+REPLACED = {"dataset": None, "world_model": "name", "policy": "name"}
 
 
 def apply_preset(name: str, params_file: Path) -> list[str]:
@@ -63,12 +64,12 @@ def _load(yaml: YAML, path: Path) -> Any:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def _merge(base: MutableMapping[str, Any], overlay: MutableMapping[str, Any], where: str) -> list[str]:
+def _merge(base: Any, overlay: Any, where: str) -> list[str]:
     changes = []
     for key, value in overlay.items():
         old = base.get(key)
-        blocks = isinstance(value, MutableMapping) and isinstance(old, MutableMapping)
-        if blocks and not _replaces(where + key, old, value):
+        both = isinstance(value, MutableMapping) and isinstance(old, MutableMapping)
+        if both and not _replaces(where + key, old, value):
             changes += _merge(old, value, f"{where}{key}.")
         elif old != value:
             changes.append(f"{where}{key}: {_short(old)} -> {_short(value)}")
@@ -76,9 +77,12 @@ def _merge(base: MutableMapping[str, Any], overlay: MutableMapping[str, Any], wh
     return changes
 
 
-def _replaces(place: str, old: MutableMapping[str, Any], new: MutableMapping[str, Any]) -> bool:
-    """Whether the options of an old block would not fit the new one: another source, model or learner."""
-    return place in REPLACED or ("name" in new and new["name"] != old.get("name"))
+def _replaces(place: str, old: Any, new: Any) -> bool:
+    """Whether the options of the old block would not fit the new one."""
+    if place not in REPLACED:
+        return False
+    kind = REPLACED[place]
+    return kind is None or (kind in new and new[kind] != old.get(kind))
 
 
 def _with_tail(old: Any, new: Any) -> Any:
