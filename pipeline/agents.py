@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.bundle import BundleFacts
 from pipeline.interfaces import Filter, PolicyLearner
+from pipeline.standardise import StandardEncoder
 from pipeline.unbundle import load_bundle
 
 RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -25,6 +26,7 @@ class PolicyAgent:
         self.low, self.high = np.array(facts.action_low), np.array(facts.action_high)
         self.obs_dim = sum(math.prod(shape) for shape in facts.obs_shapes.values())
         self.action_dim = len(self.low)
+        self.remembers = not isinstance(filter, StandardEncoder)
         self._state, self._action, self._first = torch.empty(0), torch.empty(0), torch.empty(0)
 
     def reset(self, episodes: int) -> None:
@@ -44,6 +46,21 @@ class PolicyAgent:
         self._state = self.filter.observe(self._state, self._action, tensors, self._first)
         self._action, self._first = self.policy.act(self._state, None), torch.zeros(batch)
         return self.low + (self._action.double().numpy() + 1) / 2 * (self.high - self.low)
+
+    def act_after(self, obs: Mapping[str, NDArray[Any]], action: NDArray[Any]) -> NDArray[np.float64]:
+        """Actions "B A" for all that was seen, "B T ...", and done, "B T-1 A", since episodes began: for callers that
+        keep no agent between calls."""
+        first = next(iter(obs.values()))
+        self.reset(len(first))
+        for t in range(first.shape[1]):
+            if t > 0:
+                self._action = torch.from_numpy(self._unit(action[:, t - 1])).float()
+            acted = self.act({key: seen[:, t] for key, seen in obs.items()})
+        return acted
+
+    def _unit(self, action: NDArray[Any]) -> NDArray[np.float64]:
+        """From the environment's own units to [-1, 1]."""
+        return 2 * (np.asarray(action, np.float64) - self.low) / (self.high - self.low) - 1
 
     def _tensors(self, obs: RawObservation) -> dict[str, Tensor]:
         shapes = self.facts.obs_shapes

@@ -79,11 +79,12 @@ class Facts:
 
 
 class StandardEncoder(nn.Module):
-    """A Markov filter: the state is the standardised flat observation. Keys are concatenated in sorted order."""
+    """A Markov filter: the state is the standardised flat observation. Keys are concatenated in sorted order; images
+    are left out."""
 
     def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         super().__init__()
-        self.obs_shapes = dict(sorted(obs_shapes.items()))
+        self.obs_shapes = {k: s for k, s in sorted(obs_shapes.items()) if len(s) < 3}
         self.state_dim = len(statistics.obs_mean)
         # Not persistent: the statistics are saved as JSON beside the weights, readable by people.
         self.register_buffer("mean", torch.tensor(statistics.obs_mean), persistent=False)

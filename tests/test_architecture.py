@@ -31,7 +31,7 @@ MAY_IMPORT = {
     # a bundle is read by way of the registries of policies and of world models, which filter for them
     "bundle": {"interfaces"},
     "unbundle": {"bundle", "params", "policies", "standardise", "world_models"},
-    "agents": {"bundle", "interfaces", "unbundle"},
+    "agents": {"bundle", "interfaces", "standardise", "unbundle"},
     # evaluation compares agents with logs and with what was imagined, so it stands above data, policies and penalties
     "evaluation": {"agents", "bundle", "data", "environments", "imagination", "interfaces", "randomness", "standardise",
                    "types", "uncertainty"},

@@ -99,7 +99,7 @@ def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
         assert torch.equal(again.state, step.state) == same  # the generator is the only randomness
     member = model.draw_members(ROWS, draws())
     assert torch.equal(model.draw(state, action, prediction, draws(), member).member, member)
-    save_world_model(tmp_path / "model", name, model, {})
+    save_world_model(tmp_path / "model", model, {})
     loaded = load_world_model(tmp_path / "model").predict(state, action)
     assert torch.equal(loaded.mean, prediction.mean)
     assert torch.equal(loaded.std, prediction.std)

@@ -5,9 +5,7 @@ from typing import Any
 
 from pipeline.bundle import BundleFacts
 from pipeline.data.store import PreparedDataset
-from pipeline.interfaces import Filter
-from pipeline.standardise import Facts, StandardEncoder
-from pipeline.world_models import WORLD_MODELS
+from pipeline.standardise import Facts
 
 
 def bundle_facts(
@@ -17,9 +15,9 @@ def bundle_facts(
     facts: Facts,
     seed: int,
     privileged: list[str],
-    filter: Filter,
+    **filter: Any,
 ) -> BundleFacts:
-    """The facts of a bundle learned from ``dataset``, whose observations ``filter`` turns into states."""
+    """The facts of a bundle learned from ``dataset``; ``filter`` and ``filter_config`` where a world model filters."""
     spec = dataset.spec
     return BundleFacts(
         policy=policy,
@@ -33,15 +31,8 @@ def bundle_facts(
         dataset={k: getattr(spec, k) for k in ("name", "digest", "licence", "transitions", "episodes", "source")},
         seed=seed,
         privileged_knowledge=privileged,
-        **_filter_facts(filter),
+        **filter,
     )
-
-
-def _filter_facts(filter: Any) -> dict[str, Any]:
-    if isinstance(filter, StandardEncoder):
-        return {}
-    name = next(name for name, kind in WORLD_MODELS.items() if type(filter) is kind)
-    return {"filter": name, "filter_config": dataclasses.asdict(filter.config)}
 
 
 SCORES_ELSEWHERE = "`reports/model_card.md` and `reports/metrics/evaluate.json` of the run that made this bundle."

@@ -39,7 +39,7 @@ def main(seed: int) -> None:
         training = PolicyTraining(learner, LoggedReplay(filtered(dataset, "train", encoder)), None, EPOCH, seed, "bc")
         resume = learn(run, training, trainer_config)
 
-        bundled = bundle_facts("bc", config, dataset, facts, seed, [], encoder)
+        bundled = bundle_facts("bc", config, dataset, facts, seed, [])
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, encoder, bundled, {"rows": training.history}, model_card(bundled))
         resume.forget()

@@ -52,7 +52,7 @@ def main(seed: int) -> None:
         if run.is_main:
             quality = termination_quality(model, filtered(dataset, "held_out", model))
             history = training.summary() | {"termination": {"used": model.termination_used(), **quality}}
-            save_world_model(Path(WRITES[0].format(seed=seed)), run.params["world_model"]["name"], model, history)
+            save_world_model(Path(WRITES[0].format(seed=seed)), model, history)
             resume.forget()
             run.print(f"best held-out {history['criterion']}: {[round(x, 4) for x in history['best']]}")
             run.print(f"termination: {history['termination']}")

@@ -1,6 +1,7 @@
 """data/world_model/seed-K -> data/policy/seed-K: learn a policy in pessimistic imagination."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from pipeline.agents import load_agent
@@ -15,10 +16,11 @@ from pipeline.policies.learn import PolicyTraining
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.stages.bundling import bundle_facts, model_card
 from pipeline.stages.learning import learn
+from pipeline.stages.serving import served_example
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, seed_torch, set_up_torch
 from pipeline.uncertainty import Penalty, PenaltyConfig
-from pipeline.world_models.storage import load_world_model
+from pipeline.world_models.storage import load_world_model, name_of
 
 READS = ["data/dataset", "data/world_model/seed-{seed}"]
 WRITES = ["data/policy/seed-{seed}"]
@@ -54,7 +56,8 @@ def main(seed: int) -> None:
         imagination = Imagination(model, Penalty(penalty.name))
         replay = MixedReplay(logged, imagination, rollout) if chosen.imagines else LoggedReplay(logged)
         name, told = run.params["policy"]["name"], model.privileged_knowledge()
-        facts = bundle_facts(name, config, dataset, model.facts, seed, told, filter)
+        own = {"filter": name_of(model), "filter_config": dataclasses.asdict(model.config)} if filter is model else {}
+        facts = bundle_facts(name, config, dataset, model.facts, seed, told, **own)
         watch = Monitor(monitor, learner, filter, facts)
         training = PolicyTraining(learner, replay, imagination, rollout.refresh_every, seed, "policy", watch)
         resume = learn(run, training, trainer_config, every=10)
@@ -62,9 +65,7 @@ def main(seed: int) -> None:
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, filter, facts, {"rows": training.history}, model_card(facts))
         resume.forget()
-        agent, obs = load_agent(folder), dataset.flat_obs(dataset.steps("held_out")[:3])
-        agent.reset(len(obs))
-        run.log_policy(folder, obs, agent.act(obs))
+        run.log_policy(folder, *served_example(load_agent(folder), dataset))
 
 
 if __name__ == "__main__":

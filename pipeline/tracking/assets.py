@@ -3,7 +3,7 @@
 import warnings
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +26,8 @@ def log_dataset(name: str, digest: str, folder: Path) -> None:
     mlflow.log_input(dataset, context="training")
 
 
-def log_policy(bundle: Path, obs: "np.ndarray", action: "np.ndarray") -> None:
-    """The bundle with this package's code, so that ``mlflow models predict`` needs no checkout. ``obs`` "B O" and the
+def log_policy(bundle: Path, seen: Any, action: "np.ndarray") -> None:
+    """The bundle with this package's code, so that ``mlflow models predict`` needs no checkout. ``seen`` and the
     ``action`` "B A" it leads to are the example and the signature."""
     import mlflow
     from mlflow.models import infer_signature
@@ -39,7 +39,7 @@ def log_policy(bundle: Path, obs: "np.ndarray", action: "np.ndarray") -> None:
             python_model=str(SERVED_POLICY),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PACKAGE)],
-            signature=infer_signature(obs, action),
-            input_example=obs,
+            signature=infer_signature(seen, action),
+            input_example=seen,
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in SERVING_PACKAGES],
         )

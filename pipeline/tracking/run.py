@@ -140,11 +140,11 @@ class StageRun:
         if self.is_main:
             assets.log_dataset(spec.name, spec.digest, Path(folder))
 
-    def log_policy(self, bundle: Path | str, obs: "np.ndarray", action: "np.ndarray") -> None:
-        """The bundle as an MLflow model from code, observations "B O" to actions "B A", both in the environment's own
-        units; ``obs`` is a small batch of real observations, ``action`` what the policy does there."""
+    def log_policy(self, bundle: Path | str, seen: Any, action: "np.ndarray") -> None:
+        """The bundle as an MLflow model from code (:class:`pipeline.tracking.served_policy.ServedPolicy`); ``seen`` is
+        a small real input, ``action`` what the policy does there."""
         if self.is_main:
-            assets.log_policy(Path(bundle), obs, action)
+            assets.log_policy(Path(bundle), seen, action)
 
     def lightning_logger(self, prefix: str = "") -> "Logger | bool":
         """A Lightning logger on this very run, whose metrics are batched too; False (no logger) where not tracked."""

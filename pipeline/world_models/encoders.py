@@ -72,8 +72,7 @@ class Observations(nn.Module):
     def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         super().__init__()
         self.images = {k: s for k, s in sorted(obs_shapes.items()) if len(s) == 3}
-        vectors = {k: s for k, s in obs_shapes.items() if len(s) < 3}
-        self.standard = StandardEncoder(vectors, statistics)
+        self.standard = StandardEncoder(obs_shapes, statistics)
         self.vector_dim = self.standard.state_dim
         self.register_buffer("active", torch.tensor(statistics.active, dtype=torch.long), persistent=False)
         self.active: Tensor

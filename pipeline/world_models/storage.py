@@ -13,12 +13,12 @@ from pipeline.world_models import WORLD_MODELS
 SCHEMA_VERSION = 1
 
 
-def save_world_model(folder: Path, name: str, model: Any, history: dict[str, Any]) -> None:
+def save_world_model(folder: Path, model: Any, history: dict[str, Any]) -> None:
     """Write ``model.json``, ``weights.safetensors`` and ``history.json`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     described = {
         "schema_version": SCHEMA_VERSION,
-        "name": name,
+        "name": name_of(model),
         "config": dataclasses.asdict(model.config),
         "facts": dataclasses.asdict(model.facts),
     }
@@ -39,3 +39,8 @@ def load_world_model(folder: Path) -> Any:
     model = chosen(chosen.Config(**described["config"]), Facts.from_json(described["facts"]))
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     return model.eval().requires_grad_(False)
+
+
+def name_of(model: Any) -> str:
+    """The name under which a model's class is registered."""
+    return next(name for name, kind in WORLD_MODELS.items() if type(model) is kind)

@@ -1,0 +1,21 @@
+"""What the policy stage shows MLflow of a policy it has just saved."""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.agents import PolicyAgent
+from pipeline.data.store import PreparedDataset
+
+
+def served_example(agent: PolicyAgent, dataset: PreparedDataset, steps: int = 3) -> tuple[Any, Any]:
+    """The first steps of a held-out episode as the served policy takes them, and what it does."""
+    first = dataset.offsets[dataset.episodes("held_out")[0]]
+    if not agent.remembers:
+        obs = dataset.flat_obs(first + np.arange(steps))
+        agent.reset(len(obs))
+        return obs, agent.act(obs)
+    seen = {key: array[None, first : first + steps] for key, array in dataset.obs.items()}
+    low, high = np.array(dataset.spec.action_low), np.array(dataset.spec.action_high)
+    action = low + (dataset.action[None, first : first + steps - 1] + 1) / 2 * (high - low)
+    return {**seen, "action": action}, agent.act_after(seen, action)
