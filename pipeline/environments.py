@@ -30,7 +30,8 @@ Info = dict[str, Any]
 
 def make(env_id: str, env_kwargs: Mapping[str, Any], max_steps: int | None = None) -> gymnasium.Env[Any, Any]:
     """``gymnasium.make``, importing the module that an id names, without the log file that MuJoCo would leave.
-    ``max_steps`` takes the place of the registered time limit. Raises what Gymnasium and the environment raise."""
+    ``max_steps`` takes the place of the registered time limit; within Pixels and Masked the task's own holds too, so it
+    only shortens. Raises what Gymnasium and the environment raise."""
     module, _, name = env_id.rpartition(":")
     if module:
         importlib.import_module(module)
