@@ -67,12 +67,19 @@ def _merge(base: MutableMapping[str, Any], overlay: MutableMapping[str, Any], wh
     changes = []
     for key, value in overlay.items():
         old = base.get(key)
-        if isinstance(value, MutableMapping) and isinstance(old, MutableMapping) and where + key not in REPLACED:
-            changes += _merge(old, value, f"{where}{key}.")
+        if _same_keys(where + key, old, value):
+            changes += _merge(base[key], value, f"{where}{key}.")
         elif old != value:
             changes.append(f"{where}{key}: {_short(old)} -> {_short(value)}")
             base[key] = _with_tail(old, value)
     return changes
+
+
+def _same_keys(place: str, old: Any, new: Any) -> bool:
+    """Whether two values are blocks of the same thing: not of another dataset, nor of a class of another ``name``."""
+    if not isinstance(old, MutableMapping) or not isinstance(new, MutableMapping):
+        return False
+    return place not in REPLACED and new.get("name", old.get("name")) == old.get("name")
 
 
 def _with_tail(old: Any, new: Any) -> Any:
