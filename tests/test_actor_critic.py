@@ -125,8 +125,9 @@ def test_death_does_not_pay(go_on: float):
 @pytest.mark.parametrize("head", ["two_hot", "unit_gaussian"])
 @pytest.mark.parametrize("go_on", [1.0, 0.6, 0.4, 0.0])
 def test_critic_finds_the_value_of_an_episode_that_may_end(head: str, go_on: float):
-    chosen = learner(value_head=head, discount=0.8, horizon=3, batch_size=16, target_rate=0.1, reward_scale=2.0)
-    metrics = trained(chosen, Line(lambda s, a: 0 * s + 6.0, go_on=go_on), 500)
+    settings = {"discount": 0.8, "horizon": 3, "batch_size": 8, "target_rate": 0.1, "critic_learning_rate": 0.01}
+    chosen = learner(value_head=head, reward_scale=2.0, **settings)
+    metrics = trained(chosen, Line(lambda s, a: 0 * s + 6.0, go_on=go_on), 300)
     assert metrics["q_mean"].item() == pytest.approx(6 / (1 - 0.8 * go_on), rel=0.05)  # in the reward's own unit
 
 
@@ -218,11 +219,11 @@ def test_actor_finds_the_best_action_without_a_gradient_through_the_model():
 
 def test_penalty_weight_moves_the_policy_away_from_what_is_penalised():
     # reward - 1 x penalty = -(a - 0.5)^2 - 0.5 (a + 1) is best at a = 0.25
-    chosen = learner(penalty_weight=1.0, horizon=2, discount=0.1)
+    chosen = learner(penalty_weight=1.0, horizon=2, **(QUICK | {"discount": 0.1, "updates": 200}))
     model = Line(lambda s, a: -(a - 0.5).square(), keep=0.0, push=1.0)
     dream = Imagination(model, lambda model, prediction: 0.5 * (prediction.mean[0, :, 0] + 1))
     generator = draws()
-    for _ in range(500):
+    for _ in range(200):
         chosen.update(starts(64, spread=1.0), dream, generator)
     assert chosen.act(torch.zeros(1, 1), None).item() == pytest.approx(0.25, abs=0.05)
 

@@ -12,8 +12,9 @@ from torch import Generator, Tensor, nn
 from pipeline.distributions import HEADS, zero_last_layer
 from pipeline.imagination import Imagination
 from pipeline.networks import mlp
-from pipeline.policies.losses import absorbing_value, cosine_decay, lambda_return, penalised, reach_probability
+from pipeline.policies.losses import absorbing_value, lambda_return, penalised, reach_probability
 from pipeline.policies.networks import TanhGaussianActor
+from pipeline.training import cosine_decay
 from pipeline.types import Rollout, Transitions
 
 GRADIENTS = ("dynamics", "reinforce")

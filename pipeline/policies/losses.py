@@ -1,7 +1,5 @@
 """The mathematics of policy learning: pure functions, with time in their names."""
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -45,8 +43,3 @@ def lambda_return(reward_t: Tensor, discount_t: Tensor, next_value_t: Tensor, tr
 def reach_probability(continue_t: Tensor) -> Tensor:
     """Probability "B T" that an episode gets as far as step t, when it goes on after each with ``continue_t`` "B T"."""
     return torch.cat([torch.ones_like(continue_t[:, :1]), continue_t[:, :-1]], dim=1).cumprod(1)
-
-
-def cosine_decay(rate: float, done: int, total: int) -> float:
-    """``rate`` after ``done`` of ``total`` updates, down to zero (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
-    return rate * 0.5 * (1 + math.cos(math.pi * min(done / total, 1.0)))

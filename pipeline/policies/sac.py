@@ -9,8 +9,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
-from pipeline.policies.losses import absorbing_value, cosine_decay, penalised, td_target
+from pipeline.policies.losses import absorbing_value, penalised, td_target
 from pipeline.policies.networks import Critics, TanhGaussianActor
+from pipeline.training import cosine_decay
 from pipeline.types import Transitions
 
 

@@ -15,7 +15,7 @@ POLICY_PANELS = {
     "imagined_reward": "imagined reward [per step]",
     "imagined_penalty": "imagined penalty [reward per step]",
     "imagined_terminal_rate": "imagined terminals [share of steps]",
-    "critic_loss": "critic loss [squared reward]",
+    "critic_loss": "critic loss",
     "actor_loss": "actor loss",
     "alpha": "temperature alpha",
 }

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
 from pipeline.randomness import generator
-from pipeline.training import numbers
+from pipeline.training import cosine_decay, numbers
 from pipeline.types import Shard
 from pipeline.world_models.best import BestWeights
 
@@ -81,6 +81,10 @@ class WorldModelTraining(LightningModule):
     def on_train_epoch_start(self) -> None:
         self.started = time.perf_counter()
         self.sums: dict[str, Tensor] = {}
+        if self.model.config.learning_rate_decay:
+            rate = cosine_decay(self.model.config.learning_rate, self.epochs_done, self.config.max_epochs)
+            for group in self._raw_optimizer().param_groups:
+                group["lr"] = rate
 
     def training_step(self, chunk: int, batch_idx: int) -> None:
         chunk = int(chunk)

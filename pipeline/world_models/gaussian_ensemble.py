@@ -23,6 +23,7 @@ class EnsembleConfig:
     width: int = 200
     depth: int = 4  # hidden layers
     learning_rate: float = 1e-3
+    learning_rate_decay: bool = False  # cosine decay to zero over all epochs
     weight_decay: float = 1e-4  # of the last layer; earlier layers ramp down to a quarter, as in PETS
     log_variance_low: float = -14.0  # of standardised targets: 0.1 % of a target's spread
     log_variance_high: float = 1.0

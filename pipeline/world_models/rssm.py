@@ -37,11 +37,12 @@ class RSSMConfig:
     members: int = 5  # prior heads
     reward: str = "two_hot"  # two_hot | unit_gaussian
     termination: str = "learned"  # learned | known (privileged: a hand-written rule) | off
-    vector_std: float = 0.1  # expected error of a standardised vector observation: the less, the more it counts
+    vector_std: float = 0.05  # expected error of a standardised vector observation: the less, the more it counts
     free_nats: float = 1.0  # divergence of a step that costs nothing
     dynamics_weight: float = 1.0  # of the divergence that trains the prior
     representation_weight: float = 0.1  # of the same divergence as it trains the posterior
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
+    learning_rate_decay: bool = True  # cosine decay to zero: what is learned last is precision
     gradient_clip: float = 100.0  # largest norm of all gradients together
 
     def __post_init__(self) -> None:
