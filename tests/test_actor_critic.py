@@ -12,8 +12,9 @@ from toys import facts_of, linear_world, small_ensemble, transitions_of
 from pipeline.bundle import BundleFacts, load_bundle, save_bundle
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
-from pipeline.policies.losses import cosine_decay, lambda_return, reach_probability
+from pipeline.policies.losses import lambda_return, reach_probability
 from pipeline.policies.networks import TanhGaussianActor
+from pipeline.training import cosine_decay
 from pipeline.types import Prediction, Rollout, Step, Transitions
 from pipeline.uncertainty import Penalty
 
