@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from toys import facts_of, linear_world, small_ensemble, transitions_of
 
-from pipeline.bundle import BundleFacts, load_bundle, save_bundle
+from pipeline.bundle import BundleFacts, save_bundle
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
 from pipeline.policies.losses import lambda_return, reach_probability
 from pipeline.policies.networks import TanhGaussianActor
 from pipeline.training import cosine_decay
 from pipeline.types import Prediction, Rollout, Step, Transitions
+from pipeline.unbundle import load_bundle
 from pipeline.uncertainty import Penalty
 
 
@@ -34,18 +35,18 @@ class Line:
 
     def predict(self, state, action):
         mean = self.keep * state + self.push * action
-        return Prediction(mean[None], torch.ones_like(mean)[None])
+        return Prediction(mean[None], torch.ones_like(mean)[None], mean[:, :0])
 
     def draw(self, state, action, prediction, generator, member=None):
         next_state = prediction.mean[0]
         if generator is not None:
             next_state = next_state + self.noise * torch.randn(next_state.shape, generator=generator)
         reward = self.reward(state, action).squeeze(1)
-        return Step(next_state, reward, torch.full_like(reward, self.go_on), torch.zeros_like(reward))
+        return Step(next_state, reward, torch.full_like(reward, self.go_on), torch.zeros_like(reward), next_state)
 
 
 def imagination(model: Line, penalty: float = 0.0) -> Imagination:
-    return Imagination(model, lambda model, prediction: torch.full_like(prediction.mean[0, :, 0], penalty))
+    return Imagination(model, lambda model, prediction, sample: torch.full_like(prediction.mean[0, :, 0], penalty))
 
 
 def starts(rows: int, spread: float) -> Transitions:
@@ -268,7 +269,7 @@ def test_bundle_acts_as_the_learner(tmp_path: Path):
         statistics=dataclasses.asdict(facts.statistics), action_low=[-1.0] * 2, action_high=[1.0] * 2, env_id=None,
         env_kwargs={}, dataset={"name": "toy"}, seed=0, privileged_knowledge=[],
     )  # fmt: skip
-    save_bundle(tmp_path, chosen, described, {"rows": []}, "# card\n")
+    save_bundle(tmp_path, chosen, model.encoder, described, {"rows": []}, "# card\n")
     loaded, _, _ = load_bundle(tmp_path)
     assert torch.equal(loaded.act(data.state, None), chosen.act(data.state, None))
     assert torch.equal(loaded.return_quantiles, chosen.return_quantiles)
