@@ -21,7 +21,7 @@ STAGE = ["-m", "pipeline.stages.fit_world_model", "--seed", "0"]
 TORCHRUN = ["-m", "torch.distributed.run"]
 OURS = (LAUNCHER, "RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "MLFLOW_TRACKING_URI")
 SLURM = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "fit", "SLURM_NTASKS": "2", "SLURM_NODEID": "0",
-         "SLURM_STEP_NUM_TASKS": "2", "MASTER_ADDR": "127.0.0.1"}  # fmt: skip
+         "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "2", "MASTER_ADDR": "127.0.0.1"}  # fmt: skip
 
 
 def start(folder: Path, command: list[str], **variables: str) -> subprocess.Popen[str]:
