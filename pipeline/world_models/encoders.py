@@ -110,9 +110,11 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """State features "... F" -> observations, and how far they are from what was seen."""
 
-    def __init__(self, observations: Observations, features: int, width: int, depth: int, vector_std: float) -> None:
+    def __init__(
+        self, observations: Observations, features: int, width: int, depth: int, vector_std: float, image_std: float
+    ) -> None:
         super().__init__()
-        self.observations, self.vector_std = observations, vector_std
+        self.observations, self.vector_std, self.image_std = observations, vector_std, image_std
         dim = observations.vector_dim
         self.vectors = mlp([features, width, width, dim], nn.SiLU) if dim else None
         self.images = nn.ModuleDict({k: ImageDecoder(features, s, depth) for k, s in observations.images.items()})
@@ -126,14 +128,15 @@ class Decoder(nn.Module):
 
     def loss(self, features: Tensor, obs: Observation) -> Tensor:
         """Negative log-likelihood "..." up to a constant, summed over features and pixels: normals of spread
-        ``vector_std`` around squashed vectors and of spread one around scaled pixels."""
+        ``vector_std`` around squashed vectors and of spread ``image_std`` around scaled pixels."""
         total = torch.zeros(features.shape[:-1], device=features.device)
         if self.vectors is not None:
             error = (self.vectors(features) - self.observations.squashed(obs))[..., self.observations.active]
             total = total + 0.5 * (error / self.vector_std).square().sum(-1)
         for key, decoder in self.images.items():
             target = obs[key].float() / 255 - 0.5
-            total = total + 0.5 * (self._image(decoder, features) - target).square().sum((-3, -2, -1))
+            error = (self._image(decoder, features) - target) / self.image_std
+            total = total + 0.5 * error.square().sum((-3, -2, -1))
         return total
 
     def _image(self, decoder: nn.Module, features: Tensor) -> Tensor:

@@ -14,14 +14,15 @@ from torch.nn import functional as F
 from pipeline.types import CategoricalPrediction, Prediction
 
 UNIFORM = 0.01  # share of a uniform in every categorical: no class is ever impossible (DreamerV3)
-LEAST_STD, LARGEST_STD = 0.1, 2.1
+LEAST_STD, LARGEST_STD = 0.02, 2.0
 
 
 class Latent(Protocol):
-    """``dim`` numbers are drawn, ``raw_dim`` describe their distribution."""
+    """``dim`` numbers are drawn, ``raw_dim`` describe their distribution; ``random`` says whether it has any width."""
 
     dim: int
     raw_dim: int
+    random: bool
 
     def noise(self, shape: tuple[int, ...], generator: Generator, device: torch.device) -> Tensor:
         """What one sample of leading ``shape`` needs, "... D"."""
@@ -40,7 +41,9 @@ class Latent(Protocol):
 
 
 class GaussianLatent:
-    """Independent normals, with a standard deviation kept between 0.1 and 2.1."""
+    """Independent normals, with a standard deviation kept between 0.02 and 2."""
+
+    random = True
 
     def __init__(self, dim: int) -> None:
         self.dim, self.raw_dim = dim, 2 * dim
@@ -72,6 +75,8 @@ class PointLatent(GaussianLatent):
     """A deterministic transition: the mean alone. Its divergence is that of two normals of unit spread, half the
     squared distance; it expects no noise, so all of its uncertainty is disagreement."""
 
+    random = False
+
     def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         mean = raw.chunk(2, dim=-1)[0]
         return mean, torch.ones_like(mean)
@@ -87,6 +92,8 @@ class PointLatent(GaussianLatent):
 class CategoricalLatent:
     """``groups`` categoricals of ``classes`` each, as one-hot vectors side by side, with straight-through gradients
     (DreamerV2, Hafner et al. 2021, arXiv:2010.02193) and 1 % of a uniform mixed in (DreamerV3)."""
+
+    random = True
 
     def __init__(self, groups: int, classes: int) -> None:
         self.groups, self.classes = groups, classes

@@ -38,7 +38,8 @@ class RSSMConfig:
     reward: str = "two_hot"  # two_hot | unit_gaussian
     termination: str = "learned"  # learned | known (privileged: a hand-written rule) | off
     vector_std: float = 0.05  # expected error of a standardised vector observation: the less, the more it counts
-    free_nats: float = 1.0  # divergence of a step that costs nothing
+    image_std: float = 0.2  # the same for pixels, as a share of full brightness
+    free_nats: float = 1.0  # divergence of a step that costs nothing; a point latent has none
     dynamics_weight: float = 1.0  # of the divergence that trains the prior
     representation_weight: float = 0.1  # of the same divergence as it trains the posterior
     learning_rate: float = 1e-3
@@ -102,7 +103,7 @@ class RSSM(nn.Module):
         shown, raw = self.recurrence.features_dim, self.latent.raw_dim
         self.posterior = mlp([shown + self.encoder.embed_dim, c.width, raw], nn.SiLU)
         self.prior = stacked_mlp(c.members, [shown, c.width, raw])
-        self.decoder = Decoder(self.observations, self.state_dim, c.width, c.image_depth, c.vector_std)
+        self.decoder = Decoder(self.observations, self.state_dim, c.width, c.image_depth, c.vector_std, c.image_std)
         self.reward: Any = HEADS[c.reward]()
         self.reward_net = zero_last_layer(mlp([self.state_dim, c.width, self.reward.size], nn.SiLU))
         self.termination = build_termination(c.termination, self.facts, self.state_dim, self._flat_vectors)
@@ -233,7 +234,7 @@ class RSSM(nn.Module):
         """Every term of the loss for every frame or step, zero where a window is padded."""
         frames = torch.cat([torch.ones_like(batch.valid[:, :1]), batch.valid], dim=1)
         prior, posterior = self._prior(seen.features), seen.posterior.expand(self.config.members, *seen.posterior.shape)
-        free = self.config.free_nats
+        free = self.config.free_nats if self.latent.random else 0.0
         before, after = seen.state[:, :-1], seen.state[:, 1:]
         reward = self.reward.loss(self.reward_net(after), batch.reward / self.reward_scale)
         terms = {
