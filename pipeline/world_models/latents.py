@@ -50,7 +50,7 @@ class GaussianLatent:
 
     def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         mean, scale = raw.chunk(2, dim=-1)
-        return mean, LEAST_STD + (LARGEST_STD - LEAST_STD) * torch.sigmoid(scale)
+        return mean, LEAST_STD + (LARGEST_STD - LEAST_STD) * torch.sigmoid(scale - 2)  # about 0.25 at first
 
     def noise(self, shape: tuple[int, ...], generator: Generator, device: torch.device) -> Tensor:
         return torch.randn(*shape, self.dim, generator=generator, device=device)

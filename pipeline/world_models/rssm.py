@@ -38,7 +38,7 @@ class RSSMConfig:
     reward: str = "two_hot"  # two_hot | unit_gaussian
     termination: str = "learned"  # learned | known (privileged: a hand-written rule) | off
     vector_std: float = 0.05  # expected error of a standardised vector observation: the less, the more it counts
-    image_std: float = 0.2  # the same for pixels, as a share of full brightness
+    image_std: float = 0.1  # the same for pixels, as a share of full brightness
     free_nats: float = 1.0  # divergence of a step that costs nothing; a point latent has none
     dynamics_weight: float = 1.0  # of the divergence that trains the prior
     representation_weight: float = 0.1  # of the same divergence as it trains the posterior
