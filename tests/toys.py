@@ -47,3 +47,8 @@ def training_of(
 ) -> WorldModelTraining:
     batches = Bootstrap(train, held_out, model.config.members, config.batch_size, seed=0)
     return WorldModelTraining(model, batches, config, seed=0)
+
+
+def transitions_equal(left: Transitions, right: Transitions) -> None:
+    for name, field in vars(left).items():
+        torch.testing.assert_close(field, getattr(right, name), rtol=0, atol=0)
