@@ -15,6 +15,7 @@ from pipeline.interfaces import Filter
 
 SCHEMA_VERSION = 1
 STANDARD = "standard"  # the filter that keeps no state: its scales are in the statistics
+FRAMES = "frames"  # the filter that stacks the last images
 FILTER_PREFIX = "filter."  # of the names of its weights
 
 
@@ -33,7 +34,7 @@ class BundleFacts:
     dataset: dict[str, Any]  # name, digest, licence, transitions, episodes
     seed: int
     privileged_knowledge: list[str]
-    filter: str = STANDARD  # or the world model that filters
+    filter: str = STANDARD  # or frames, or the world model that filters
     filter_config: dict[str, Any] = field(default_factory=dict)
 
 

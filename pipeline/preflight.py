@@ -15,7 +15,8 @@ def check(params: Mapping[str, Any]) -> None:
             raise ValueError(f"params.yaml: unknown block `{name}`{did_you_mean(name, [*blocks, 'seeds'])}")
     check_seeds(params.get("seeds"))
     configs = {name: load(section(params, name), name) for name, load in blocks.items()}
-    check_shares(configs["trainer"], configs["fit"].batch_size)
+    (model, _), fit = configs["world_model"], configs["fit"]
+    check_shares(configs["trainer"], fit.batch_size, fit.window if model.remembers else 1)
 
 
 def check_seeds(seeds: Any) -> None:

@@ -96,14 +96,15 @@ def single(config: TrainerConfig) -> TrainerConfig:
     return replace(config, devices=1, num_nodes=1, strategy="auto")
 
 
-def check_shares(config: TrainerConfig, batch_size: int) -> None:
-    """Raises ValueError unless every process gets as many rows of a global batch: DDP takes the mean over processes, so
-    the rows of a smaller share would count for more."""
-    processes = config.devices * config.num_nodes
-    if batch_size % processes:
-        near = max(round(batch_size / processes), 1) * processes
+def check_shares(config: TrainerConfig, batch_size: int, window: int = 1) -> None:
+    """Raises ValueError unless every process gets as many rows of a global batch, or as many windows of ``window``
+    steps: DDP takes the mean over processes, so the rows of a smaller share would count for more."""
+    processes, shares = config.devices * config.num_nodes, max(batch_size // window, 1)
+    if shares % processes:
+        near = max(round(shares / processes), 1) * processes * window
+        what = f"`fit.batch_size: {batch_size}`" + (f" of {shares} windows" if window > 1 else "")
         count = f"{processes} processes, trainer.devices {config.devices} times trainer.num_nodes {config.num_nodes}"
-        raise ValueError(f"params.yaml: `fit.batch_size: {batch_size}` cannot be shared by {count}; set it to {near}")
+        raise ValueError(f"params.yaml: {what} cannot be shared by {count}; set it to {near}")
 
 
 def seed_torch(seed: int, *place: str | int) -> None:

@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import nn
 
-from pipeline.bundle import FILTER_PREFIX, SCHEMA_VERSION, STANDARD, BundleFacts
+from pipeline.bundle import FILTER_PREFIX, FRAMES, SCHEMA_VERSION, STANDARD, BundleFacts
+from pipeline.frames import FramesConfig, StackedFrames
 from pipeline.params import build
 from pipeline.policies import POLICIES
 from pipeline.standardise import Facts, StandardEncoder, Statistics
@@ -32,7 +33,8 @@ def load_bundle(folder: Path | str) -> tuple[nn.Module, nn.Module, BundleFacts]:
             {k.removeprefix(FILTER_PREFIX): weights.pop(k) for k in list(weights) if k.startswith(FILTER_PREFIX)}
         )
         chosen = POLICIES[facts.policy]
-        learner = chosen(build(chosen.Config, facts.config, "config"), filter.state_dim, len(facts.action_low))
+        seen = {"images": filter.images} if facts.filter == FRAMES else {}
+        learner = chosen(build(chosen.Config, facts.config, "config"), filter.state_dim, len(facts.action_low), **seen)
         learner.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         first = " ".join(str(error).split())[:300]
@@ -44,6 +46,8 @@ def _filter(facts: BundleFacts) -> Any:
     statistics = Statistics(**facts.statistics)
     if facts.filter == STANDARD:
         return StandardEncoder(facts.obs_shapes, statistics)
+    if facts.filter == FRAMES:
+        return StackedFrames(build(FramesConfig, facts.filter_config, "filter_config"), facts.obs_shapes, statistics)
     chosen = WORLD_MODELS[facts.filter]
     told = Facts(statistics, facts.obs_shapes, len(facts.action_low), facts.dataset["transitions"], facts.env_id)
     return chosen(build(chosen.Config, facts.filter_config, "filter_config"), told)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback
-from toys import linear_world, small_ensemble, training_of, transitions_of
+from toys import linear_world, rssm_training, small_ensemble, training_of, transitions_of
 
 from pipeline.imagination import Imagination, RolloutConfig
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
@@ -29,14 +29,16 @@ KILLED_IN = 3  # the epoch whose middle, or the save at whose end, is the last m
 
 def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
     """A training from its beginning; ``weights`` seeds the initial weights."""
+    if name == "rssm":  # more than one chunk of steps, so that an epoch has a middle
+        fit = FitConfig(batch_size=16, window=4, max_epochs=EPOCHS, patience=EPOCHS)
+        return _moved(rssm_training(80, fit), weights)
     raw = linear_world(2600)
     model = small_ensemble(raw, width=16)
     data = transitions_of(raw, model.encoder)
     torch.manual_seed(weights)
     if name == "world_model":
-        for parameter in model.parameters():
-            parameter.data.add_(0.01 * torch.randn_like(parameter))
-        return training_of(model, data[:2400], data[2400:], FitConfig(batch_size=32, max_epochs=EPOCHS))
+        fit = FitConfig(batch_size=32, max_epochs=EPOCHS)
+        return _moved(training_of(model, data[:2400], data[2400:], fit), weights)
     if name == "bc":
         learner = BehaviourCloning(BCConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), 3, 2)
         return PolicyTraining(learner, LoggedReplay(data), None, 150, 0, "bc")
@@ -47,6 +49,13 @@ def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
     replay = MixedReplay(data, imagination, RolloutConfig(length=3, starts=100, retain=2))
     sac = SAC(SACConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), 3, 2, penalty_weight=0.5)
     return PolicyTraining(sac, replay, imagination, 150, 0, "policy")
+
+
+def _moved(training: WorldModelTraining, weights: int) -> WorldModelTraining:
+    torch.manual_seed(weights)
+    for parameter in training.model.parameters():
+        parameter.data.add_(0.01 * torch.randn_like(parameter))
+    return training
 
 
 def train(training: WorldModelTraining | PolicyTraining, callbacks: list[Callback]) -> dict[str, Any]:

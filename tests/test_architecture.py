@@ -8,7 +8,7 @@ from closure import ROOT, imports
 
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 CORE = {"types", "interfaces", "params", "randomness", "networks", "standardise", "imagination", "training",
-        "distributions"}  # fmt: skip
+        "distributions", "images", "frames"}  # fmt: skip
 # What each family may import of the project, beside itself. What is not listed here meets in `stages` alone.
 MAY_IMPORT = {
     "types": set(),
@@ -18,19 +18,21 @@ MAY_IMPORT = {
     "imagination": {"interfaces", "types"},
     "networks": set(),
     "distributions": set(),
+    "images": set(),
     "standardise": {"types"},
+    "frames": {"standardise", "types"},
     "training": {"randomness"},
     "distractors": set(),
     "environments": {"distractors"},
     # sources ask the environment that made the logs; batches know what filters an observation, and are drawn
     "data": {"environments", "interfaces", "params", "randomness", "standardise", "types"},
-    "world_models": {"distributions", "networks", "randomness", "standardise", "training", "types"},
+    "world_models": {"distributions", "images", "networks", "randomness", "standardise", "training", "types"},
     "uncertainty": {"interfaces", "types"},
     # learners imagine, but never learn which model or penalty they imagine with
-    "policies": {"distributions", "imagination", "interfaces", "networks", "randomness", "training", "types"},
+    "policies": {"distributions", "images", "imagination", "interfaces", "networks", "randomness", "training", "types"},
     # a bundle is read by way of the registries of policies and of world models, which filter for them
     "bundle": {"interfaces"},
-    "unbundle": {"bundle", "params", "policies", "standardise", "world_models"},
+    "unbundle": {"bundle", "frames", "params", "policies", "standardise", "world_models"},
     "agents": {"bundle", "interfaces", "standardise", "unbundle"},
     # evaluation compares agents with logs and with what was imagined, so it stands above data, policies and penalties
     "evaluation": {"agents", "bundle", "data", "environments", "imagination", "interfaces", "randomness", "standardise",

@@ -16,6 +16,7 @@ from pipeline.tracking.run import StageRun
 from pipeline.training import ResumePoint
 
 ROOT = Path(__file__).parents[1]
+NAMES = ("world_model", "rssm", "sac", "actor_critic", "bc")
 
 
 def killed(name: str, folder: Path, moment: str) -> None:
@@ -40,11 +41,11 @@ def differences(a: Any, b: Any, place: str = "") -> list[str]:
 
 @pytest.fixture(scope="module")
 def unbroken() -> dict[str, dict[str, Any]]:
-    return {name: train(build(name), []) for name in ("world_model", "sac", "actor_critic", "bc")}
+    return {name: train(build(name), []) for name in NAMES}
 
 
 @pytest.mark.parametrize("moment", ["epoch", "write"])
-@pytest.mark.parametrize("name", ["world_model", "sac", "actor_critic", "bc"])
+@pytest.mark.parametrize("name", NAMES)
 def test_killed_training_ends_bit_equal(name: str, moment: str, unbroken: dict[str, Any], tmp_path: Path) -> None:
     killed(name, tmp_path, moment)
     assert (tmp_path / "last.partial").exists() == (moment == "write")

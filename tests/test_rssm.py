@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toys import hidden_velocity
 
 from pipeline.data.batches import WindowBatches
-from pipeline.data.logged import Episode, LoggedData
 from pipeline.data.store import PreparedDataset
 from pipeline.data.tensors import facts_of, filtered
 from pipeline.data.windows import Windows
@@ -20,25 +20,6 @@ from pipeline.world_models.fit import FitConfig, WorldModelTraining
 from pipeline.world_models.rssm import RSSM, RSSMConfig
 
 SMALL = {"deter": 24, "stoch": 4, "classes": 4, "width": 24, "members": 3}
-
-
-def hidden_velocity(episodes: int, steps: int = 24) -> LoggedData:
-    """A point on a line whose velocity is pushed by the action; only the position is seen. It ends beyond 4; reward is
-    the position it arrives at."""
-    rng = np.random.default_rng(0)
-    logged = []
-    for _ in range(episodes):
-        x, v, obs, actions = rng.normal(), 0.3 * rng.normal(), [], []
-        obs.append(x)
-        while len(actions) < steps and abs(x) <= 4:
-            a = rng.uniform(-1, 1)
-            v, x = v + 0.2 * a, x + v + 0.2 * a
-            actions.append(a)
-            obs.append(x)
-        state, action = np.array(obs, np.float32)[:, None], np.array(actions, np.float32)[:, None]
-        logged.append(Episode({"state": state}, action, state[1:, 0], abs(x) > 4))
-    bounds = {"action_low": [-1.0], "action_high": [1.0]}
-    return LoggedData(place="line", source="npz", episodes=logged, **bounds)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,22 @@
 """Small worlds with known answers."""
 
+import tempfile
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data.batches import Bootstrap
+from pipeline.data import tensors
+from pipeline.data.batches import Bootstrap, WindowBatches
+from pipeline.data.logged import Episode, LoggedData
+from pipeline.data.windows import Windows
+from pipeline.data.writer import write_dataset
 from pipeline.standardise import Facts, StandardEncoder, Statistics
 from pipeline.types import Transitions
 from pipeline.world_models.fit import FitConfig, WorldModelTraining
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
+from pipeline.world_models.rssm import RSSM, RSSMConfig
 
 NOISE = 0.1
 
@@ -46,4 +55,39 @@ def training_of(
     model: GaussianEnsemble, train: Transitions, held_out: Transitions, config: FitConfig
 ) -> WorldModelTraining:
     batches = Bootstrap(train, held_out, model.config.members, config.batch_size, seed=0)
+    return WorldModelTraining(model, batches, config, seed=0)
+
+
+def transitions_equal(left: Transitions, right: Transitions) -> None:
+    for name, field in vars(left).items():
+        torch.testing.assert_close(field, getattr(right, name), rtol=0, atol=0)
+
+
+def hidden_velocity(episodes: int, steps: int = 24) -> LoggedData:
+    """A point on a line whose velocity is pushed by the action; only the position is seen. It ends beyond 4; reward is
+    the position it arrives at."""
+    rng = np.random.default_rng(0)
+    logged = []
+    for _ in range(episodes):
+        x, v, obs, actions = rng.normal(), 0.3 * rng.normal(), [], []
+        obs.append(x)
+        while len(actions) < steps and abs(x) <= 4:
+            a = rng.uniform(-1, 1)
+            v, x = v + 0.2 * a, x + v + 0.2 * a
+            actions.append(a)
+            obs.append(x)
+        state, action = np.array(obs, np.float32)[:, None], np.array(actions, np.float32)[:, None]
+        logged.append(Episode({"state": state}, action, state[1:, 0], abs(x) > 4))
+    bounds = {"action_low": [-1.0], "action_high": [1.0]}
+    return LoggedData(place="line", source="npz", episodes=logged, **bounds)
+
+
+def rssm_training(episodes: int, config: FitConfig) -> WorldModelTraining:
+    """A small recurrent model on windows of the hidden velocity."""
+    with tempfile.TemporaryDirectory() as folder:  # the arrays stay mapped, so a killed process leaves no files behind
+        dataset = write_dataset(Path(folder) / "line", hidden_velocity(episodes), "line", 0.2, 0)
+    torch.manual_seed(0)
+    model = RSSM(RSSMConfig(deter=12, stoch=4, width=12, members=2), tensors.facts_of(dataset))
+    train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
+    batches = WindowBatches(train, held_out, config.windows, config.held_out_rows, seed=0)
     return WorldModelTraining(model, batches, config, seed=0)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
-from pipeline.policies.networks import TanhGaussianActor
+from pipeline.policies.networks import ImageTorso, TanhGaussianActor
 from pipeline.types import Transitions
 
 
@@ -15,11 +15,12 @@ class BCConfig:
     updates: int = 10_000
     batch_size: int = 256
     hidden: list[int] = field(default_factory=lambda: [256, 256])
+    image_depth: int = 16  # channels of the first convolution, where the state holds images
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
-        if min(self.updates, self.batch_size) < 1:
-            raise ValueError("updates and batch_size must be at least 1")
+        if min(self.updates, self.batch_size, self.image_depth) < 1:
+            raise ValueError("updates, batch_size and image_depth must be at least 1")
 
 
 class BehaviourCloning(nn.Module):
@@ -36,20 +37,22 @@ class BehaviourCloning(nn.Module):
         reward_range: tuple[float, float] = (0.0, 0.0),
         reward_scale: float = 1.0,
         penalty_weight: float = 0.0,
+        images: dict[str, list[int]] | None = None,
     ) -> None:
         """``reward_range``, ``reward_scale`` and ``penalty_weight`` are what every learner is offered; imitation needs
-        none of them."""
+        none of them. ``images`` are those that the state ends with (:class:`ImageTorso`)."""
         super().__init__()
         self.config = config
-        self.actor = TanhGaussianActor(state_dim, action_dim, config.hidden)
-        self.optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.learning_rate, fused=True)
+        self.torso = ImageTorso(state_dim, images or {}, config.image_depth)
+        self.actor = TanhGaussianActor(self.torso.features_dim, action_dim, config.hidden)
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
         self.updates_done = 0
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         return [self.optimizer]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
-        loss = (self.actor.mode(batch.state) - batch.action).square().mean()
+        loss = (self.act(batch.state, None) - batch.action).square().mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -57,4 +60,4 @@ class BehaviourCloning(nn.Module):
         return {"bc_loss": loss.detach()}
 
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
-        return self.actor.mode(state)
+        return self.actor.mode(self.torso(state))

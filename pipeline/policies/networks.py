@@ -6,9 +6,28 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.images import ImageEncoder
 from pipeline.networks import mlp, stacked_mlp
 
 LOG_STD_LOW, LOG_STD_HIGH = -5.0, 2.0
+
+
+class ImageTorso(nn.Module):
+    """Convolutions over the images that stand flat at the end of a state: "B Z" -> "B F". ``images`` maps their names
+    to their shapes, in order; what stands before them passes through, and so does a state without images."""
+
+    def __init__(self, state_dim: int, images: dict[str, list[int]], depth: int) -> None:
+        super().__init__()
+        self.shapes = list(images.values())
+        pixels = [math.prod(shape) for shape in self.shapes]
+        self.sizes = [state_dim - sum(pixels), *pixels]
+        self.encoders = nn.ModuleDict({key: ImageEncoder(shape, depth) for key, shape in images.items()})
+        self.features_dim: int = self.sizes[0] + sum(e.embed_dim for e in self.encoders.values())  # type: ignore[misc, assignment]
+
+    def forward(self, state: Tensor) -> Tensor:
+        vectors, *flat = state.split(self.sizes, dim=-1)
+        encoded = zip(self.encoders.values(), flat, self.shapes, strict=True)
+        return torch.cat([vectors, *(encoder(x.unflatten(-1, shape)) for encoder, x, shape in encoded)], dim=-1)
 
 
 class TanhGaussianActor(nn.Module):

@@ -1,6 +1,8 @@
 """Where a learner's batches come from: logged transitions, mixed with what was imagined lately."""
 
 from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Protocol, Self
 
 import torch
 from torch import Generator, Tensor
@@ -12,16 +14,26 @@ from pipeline.types import Metrics, Transitions
 CPU_ROWS = 512  # rows imagined at once on a CPU: the members' activations then stay in its cache
 
 
+class Rows(Protocol):
+    """Transitions by their rows, in memory or not."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Tensor) -> Transitions: ...
+
+    def to(self, device: torch.device) -> Self: ...
+
+
 class LoggedReplay:
     """Batches of logged transitions alone."""
 
-    def __init__(self, logged: Transitions) -> None:
+    def __init__(self, logged: Rows) -> None:
         self.logged = logged
 
     def refresh(self, learner: PolicyLearner, generator: Generator) -> Metrics:
         return {}
 
-    def batches(self, count: int, batch_size: int, generator: Generator) -> list[Transitions]:
+    def batches(self, count: int, batch_size: int, generator: Generator) -> Iterable[Transitions]:
         """``count`` batches, gathered in one go because one large gather is cheaper than many small ones."""
         rows = _draw(self.logged, count * batch_size, generator)
         return [rows[i * batch_size : (i + 1) * batch_size] for i in range(count)]
@@ -34,6 +46,13 @@ class LoggedReplay:
 
     def load_state(self, state: list[dict[str, Tensor]]) -> None:
         pass
+
+
+class ReadReplay(LoggedReplay):
+    """For rows that are read when they are asked for: one batch is in memory at a time."""
+
+    def batches(self, count: int, batch_size: int, generator: Generator) -> Iterator[Transitions]:
+        return (_draw(self.logged, batch_size, generator) for _ in range(count))
 
 
 class Recent:
@@ -70,8 +89,9 @@ class Recent:
         """Views, oldest first."""
         return [self.storage[a : a + n] for a, n in zip(self._starts(), self.counts, strict=True)]
 
-    def to(self, device: torch.device) -> None:
+    def to(self, device: torch.device) -> Self:
         self.storage = self.storage.to(device)
+        return self
 
     def _starts(self) -> list[int]:
         """Where each part starts in the storage, oldest first."""
@@ -130,7 +150,7 @@ class MixedReplay(LoggedReplay):
             self.imagined.add([Transitions(**fields)])
 
 
-def _draw(source: Transitions | Recent, count: int, generator: Generator) -> Transitions:
+def _draw(source: Rows, count: int, generator: Generator) -> Transitions:
     return source[torch.randint(max(len(source), 1), (count,), generator=generator, device=generator.device)]
 
 

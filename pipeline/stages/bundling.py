@@ -17,7 +17,7 @@ def bundle_facts(
     privileged: list[str],
     **filter: Any,
 ) -> BundleFacts:
-    """The facts of a bundle learned from ``dataset``; ``filter`` and ``filter_config`` where a world model filters."""
+    """The facts of a bundle learned from ``dataset``; ``filter`` and ``filter_config`` where not the standard one."""
     spec = dataset.spec
     return BundleFacts(
         policy=policy,

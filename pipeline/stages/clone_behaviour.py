@@ -1,18 +1,22 @@
 """data/dataset -> data/bc/seed-K: the baseline, a policy that imitates the logs."""
 
 import argparse
+import dataclasses
 from pathlib import Path
+from typing import Any
 
-from pipeline.bundle import save_bundle
-from pipeline.data.store import open_dataset
+from pipeline.bundle import FRAMES, save_bundle
+from pipeline.data.mapped import MappedTransitions
+from pipeline.data.store import PreparedDataset, open_dataset
 from pipeline.data.tensors import facts_of, filtered
+from pipeline.frames import FramesConfig, StackedFrames
 from pipeline.params import build, section
 from pipeline.policies.bc import BehaviourCloning
 from pipeline.policies.learn import PolicyTraining
-from pipeline.policies.replay import LoggedReplay
+from pipeline.policies.replay import LoggedReplay, ReadReplay
 from pipeline.stages.bundling import bundle_facts, model_card
 from pipeline.stages.learning import learn
-from pipeline.standardise import StandardEncoder
+from pipeline.standardise import Facts, StandardEncoder
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, seed_torch, set_up_torch
 
@@ -32,17 +36,29 @@ def main(seed: int) -> None:
         dataset = open_dataset("data/dataset")
         run.log_dataset(dataset.spec, "data/dataset")
         facts = facts_of(dataset)
-        encoder = StandardEncoder(facts.obs_shapes, facts.statistics)
+        filter, replay, own = seen_by_the_policy(dataset, facts)
         seed_torch(seed, "bc", "weights")
-        learner = BehaviourCloning(config, encoder.state_dim, facts.action_dim)
+        images = getattr(filter, "images", None)
+        learner = BehaviourCloning(config, filter.state_dim, facts.action_dim, images=images)
 
-        training = PolicyTraining(learner, LoggedReplay(filtered(dataset, "train", encoder)), None, EPOCH, seed, "bc")
+        training = PolicyTraining(learner, replay, None, EPOCH, seed, "bc")
         resume = learn(run, training, trainer_config)
 
-        bundled = bundle_facts("bc", config, dataset, facts, seed, [])
+        bundled = bundle_facts("bc", config, dataset, facts, seed, [], **own)
         folder = Path(WRITES[0].format(seed=seed))
-        save_bundle(folder, learner, encoder, bundled, {"rows": training.history}, model_card(bundled))
+        save_bundle(folder, learner, filter, bundled, {"rows": training.history}, model_card(bundled))
         resume.forget()
+
+
+def seen_by_the_policy(dataset: PreparedDataset, facts: Facts) -> tuple[Any, LoggedReplay, dict[str, Any]]:
+    """Its filter, the transitions in that filter's states, and what the bundle says of the filter."""
+    if not dataset.spec.image_keys:
+        encoder = StandardEncoder(facts.obs_shapes, facts.statistics)
+        return encoder, LoggedReplay(filtered(dataset, "train", encoder)), {}
+    config = FramesConfig()
+    frames = StackedFrames(config, facts.obs_shapes, facts.statistics)
+    replay = ReadReplay(MappedTransitions(dataset, "train", frames, config.frames))
+    return frames, replay, {"filter": FRAMES, "filter_config": dataclasses.asdict(config)}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.batches import Bootstrap, WindowBatches
-from pipeline.data.store import PreparedDataset, open_dataset
+from pipeline.data.store import DatasetSpec, PreparedDataset, open_dataset
 from pipeline.data.tensors import facts_of, filtered
 from pipeline.data.windows import Windows
 from pipeline.evaluation.model_error import termination_quality
@@ -32,6 +32,7 @@ def main(seed: int) -> None:
 
         dataset = open_dataset("data/dataset")
         run.log_dataset(dataset.spec, "data/dataset")
+        check_observations(chosen, dataset.spec)
         seed_torch(seed, "world_model", "weights")
         model = chosen(model_config, facts_of(dataset))
 
@@ -56,6 +57,12 @@ def main(seed: int) -> None:
             resume.forget()
             run.print(f"best held-out {history['criterion']}: {[round(x, 4) for x in history['best']]}")
             run.print(f"termination: {history['termination']}")
+
+
+def check_observations(chosen: Any, spec: DatasetSpec) -> None:
+    """Raises ValueError where the chosen model would see nothing: one that does not remember sees vectors alone."""
+    if not chosen.remembers and not spec.vector_keys:
+        raise ValueError("params.yaml: observations are images alone; set `world_model.name: rssm`")
 
 
 def batches_for(model: Any, dataset: PreparedDataset, config: FitConfig, seed: int) -> Batches:

@@ -1,71 +1,19 @@
 """Observations into an embedding and back: symlog for vectors, convolutions for images, both together for a dict.
 
 Leading axes are free. Vectors are standardised, then squashed by symlog, so that a rare outlier does not rule the loss;
-images come as uint8 "H W C" and are scaled to [-0.5, 0.5] on the device.
+images come as uint8 "H W C" and are scaled on the device.
 """
 
 import math
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from pipeline.distributions import symexp, symlog
+from pipeline.images import ImageDecoder, ImageEncoder
 from pipeline.networks import mlp
 from pipeline.standardise import StandardEncoder, Statistics
 from pipeline.types import Observation
-
-SMALLEST_MAP = 4  # convolutions halve an image until another halving would fall below this side
-
-
-def image_sides(side: int) -> list[int]:
-    """The side of every feature map on the way down from an image."""
-    sides = [side]
-    while sides[-1] // 2 >= SMALLEST_MAP:
-        sides.append(sides[-1] // 2)
-    return sides
-
-
-class ImageEncoder(nn.Module):
-    """Strided convolutions whose channels double as the side halves: "N H W C" -> "N E". Without normalisation a small
-    thing that moves before a plain background goes unnoticed for thousands of steps."""
-
-    def __init__(self, shape: list[int], depth: int) -> None:
-        super().__init__()
-        side, _, channels = shape
-        sides = image_sides(side)
-        layers: list[nn.Module] = []
-        for i in range(len(sides) - 1):
-            before, channels = channels, depth * 2**i
-            layers += [nn.Conv2d(before, channels, 4, stride=2, padding=1), nn.GroupNorm(1, channels), nn.SiLU()]
-        self.net = nn.Sequential(*layers)
-        self.embed_dim = channels * sides[-1] ** 2
-
-    def forward(self, images: Tensor) -> Tensor:
-        scaled = rearrange(images, "n h w c -> n c h w").float() / 255 - 0.5
-        return self.net(scaled).flatten(1)
-
-
-class ImageDecoder(nn.Module):
-    """The way back by transposed convolutions: "N F" -> "N H W C" in [-0.5, 0.5] (not clamped)."""
-
-    def __init__(self, features: int, shape: list[int], depth: int) -> None:
-        super().__init__()
-        side, _, channels = shape
-        sides = image_sides(side)[::-1]
-        widths = [depth * 2**i for i in range(len(sides) - 1)][::-1]
-        self.first = (widths[0], sides[0])
-        self.enter = nn.Linear(features, widths[0] * sides[0] ** 2)
-        layers: list[nn.Module] = []
-        for before, after, inputs, outputs in zip(sides, sides[1:], widths, [*widths[1:], channels], strict=False):
-            layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, output_padding=after - 2 * before)]
-            layers += [nn.GroupNorm(1, outputs), nn.SiLU()]
-        self.net = nn.Sequential(nn.SiLU(), *layers[:-2])
-
-    def forward(self, features: Tensor) -> Tensor:
-        channels, side = self.first
-        start = rearrange(self.enter(features), "n (c h w) -> n c h w", c=channels, h=side)
-        return rearrange(self.net(start), "n c h w -> n h w c")
 
 
 class Observations(nn.Module):
