@@ -62,6 +62,7 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         scores=tables.score_table(results),
         dataset=tables.dataset_table(results),
         model=tables.model_table(results),
+        open_loop=tables.open_loop_table(results),
         gap=tables.gap_table(results),
         provenance=provenance(results, key),
         params=as_yaml(params),

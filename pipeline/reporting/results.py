@@ -36,6 +36,11 @@ class Results:
         noun = "seed" if len(self.seeds) == 1 else "seeds"
         return f"{self.dataset.spec.name}, {noun} {', '.join(map(str, self.seeds))}"
 
+    @property
+    def error_unit(self) -> str:
+        """What open-loop and reconstruction errors of observations are measured in."""
+        return "standard deviations" if self.dataset.spec.vector_keys else "share of brightness"
+
     def summary(self, agent: str) -> Json | None:
         """The scores of one agent, None where it was not run."""
         found: Json | None = self.evaluation["scores"].get(agent)

@@ -10,6 +10,13 @@ from pipeline.reporting.results import AGENTS, Json, Results
 from pipeline.reporting.style import LABELS
 from pipeline.reporting.verdict import interval, number, with_interval
 
+OPEN_LOOP_ROWS = {
+    "model_rmse": "observation, world model",
+    "persistence_rmse": "observation, persistence",
+    "reward_mae": "reward, world model",
+    "reward_baseline_mae": "reward, mean logged reward",
+}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -71,6 +78,21 @@ def _model_row(seed: int, history: Json) -> list[str]:
     row += [ends["used"], number(ends.get("precision"))]
     recall = number(ends.get("recall"))
     return [*row, f"{recall} of {ends['positives']:,}" if ends.get("positives") else recall]
+
+
+def open_loop_table(results: Results) -> Table:
+    """Open-loop errors by horizon: the mean over seeds and, of several, the least and the largest."""
+    errors = list(results.errors.values())
+    header = ["error after steps", *map(str, errors[0]["horizons"])]
+    return Table(header, [[label, *_by_horizon(errors, key)] for key, label in OPEN_LOOP_ROWS.items()])
+
+
+def _by_horizon(errors: list[Json], key: str) -> list[str]:
+    told = []
+    for values in zip(*(e[key] for e in errors), strict=True):
+        mean = number(sum(values) / len(values))
+        told.append(mean if len(values) == 1 else f"{mean} {interval([min(values), max(values)])}")
+    return told
 
 
 def gap_table(results: Results) -> Table:
