@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.data.spec import DatasetSpec
 from pipeline.reporting.limits import bound_shares
-from pipeline.reporting.results import AGENTS, Json, Results
+from pipeline.reporting.results import AGENTS, Arrays, Json, Results
 from pipeline.reporting.style import LABELS
 from pipeline.reporting.verdict import interval, number, with_interval
 
@@ -93,6 +93,23 @@ def _by_horizon(errors: list[Json], key: str) -> list[str]:
         mean = number(sum(values) / len(values))
         told.append(mean if len(values) == 1 else f"{mean} {interval([min(values), max(values)])}")
     return told
+
+
+def latent_table(results: Results) -> Table:
+    """One row a seed: latents and those that are active; divergence, entropies and reconstruction error, means over
+    the steps after the context. No row for a model without latents."""
+    header = ["seed", "latents", "active", "KL [nats]", "posterior entropy", "prior entropy"]
+    header.append(f"reconstruction [{results.error_unit}]")
+    return Table(header, [_latent_row(seed, found) for seed, found in results.latents.items()])
+
+
+def _latent_row(seed: int, found: Arrays) -> list[str]:
+    units, classes, later = len(found["activity"]), int(found["classes"]), slice(int(found["context"]) + 1, None)
+    active = int((found["activity"] > found["active_above"]).sum())
+    keys = ("kl", "posterior_entropy", "prior_entropy", "reconstruction_rmse")
+    means = [float(found[key][later].mean()) if key in found else None for key in keys]
+    kind = f"{units} × {classes} classes" if classes > 1 else f"{units} continuous"
+    return [str(seed), kind, f"{active} ({active / units:.0%})", *map(number, means)]
 
 
 def gap_table(results: Results) -> Table:

@@ -18,9 +18,10 @@ LEAST_STD, LARGEST_STD = 0.1, 2.1
 
 
 class Latent(Protocol):
-    """``dim`` numbers are drawn, ``raw_dim`` describe their distribution."""
+    """``dim`` numbers are drawn, ``raw_dim`` describe their distribution; ``classes`` numbers form one unit."""
 
     dim: int
+    classes: int  # 1 where continuous
     raw_dim: int
 
     def noise(self, shape: tuple[int, ...], generator: Generator, device: torch.device) -> Tensor:
@@ -43,7 +44,7 @@ class GaussianLatent:
     """Independent normals, with a standard deviation kept between 0.1 and 2.1."""
 
     def __init__(self, dim: int) -> None:
-        self.dim, self.raw_dim = dim, 2 * dim
+        self.dim, self.raw_dim, self.classes = dim, 2 * dim, 1
 
     def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         mean, scale = raw.chunk(2, dim=-1)
