@@ -122,6 +122,23 @@ class CategoricalPrediction(Prediction):
 
 
 @dataclass(frozen=True)
+class Beliefs(TensorFields):
+    """What a model with a stochastic latent believed at every frame of windows, filtered from an empty memory.
+
+    A latent has U units of K numbers each: one where it is continuous, a one-hot vector where it is categorical, in the
+    latent's own unit. Divergence and entropies are summed over units, in nats; where the prior has several heads,
+    what is said of it is the mean over them.
+    """
+
+    state: Annotated[Tensor, "B T+1 Z"]
+    mode: Annotated[Tensor, "B T+1 U K"]  # the posterior's most likely latent, which the state holds
+    prior_variance: Annotated[Tensor, "B T+1 U K"]
+    kl: Annotated[Tensor, "B T+1"]  # KL(posterior || prior)
+    posterior_entropy: Annotated[Tensor, "B T+1"]
+    prior_entropy: Annotated[Tensor, "B T+1"]
+
+
+@dataclass(frozen=True)
 class Step(TensorFields):
     """One drawn step."""
 

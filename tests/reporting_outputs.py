@@ -102,6 +102,7 @@ def _calibration(folder: Path, rng: np.random.Generator) -> None:
     h = np.array(HORIZONS, float)
     errors = {
         "horizons": HORIZONS,
+        "context": 5,
         "model_rmse": (0.03 * h**0.7 * rng.uniform(0.9, 1.1)).tolist(),
         "persistence_rmse": np.minimum(1.3, 0.2 * h**0.6).tolist(),
         "reward_mae": (0.1 * h**0.5).tolist(),

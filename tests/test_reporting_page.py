@@ -13,7 +13,7 @@ from reporting_outputs import write_outputs
 from pipeline.reporting.limits import limits
 from pipeline.reporting.page import as_yaml, write_figures, write_page
 from pipeline.reporting.results import Results, load
-from pipeline.reporting.tables import dataset_table, gap_table, model_table, score_table
+from pipeline.reporting.tables import dataset_table, gap_table, model_table, open_loop_table, score_table
 from pipeline.reporting.verdict import compare, headline, number
 from pipeline.tracking import provenance
 
@@ -131,6 +131,19 @@ def test_tables_hold_the_numbers(finished: Path) -> None:
     assert facts["environment"] == "Pendulum-v1"
     gap = dict(gap_table(results).rows)
     assert gap["exploitation gap (imagined − real)"] == number(results.evaluation["exploitation_gap"])
+
+
+def test_open_loop_errors_are_told_by_horizon(finished: Path, tmp_path: Path) -> None:
+    results = load(finished, [0, 1])
+    table, (first, second) = open_loop_table(results), results.errors.values()
+    assert table.header == ["error after steps", "1", "2", "5", "10", "20", "50"]
+    a, b = first["model_rmse"][3], second["model_rmse"][3]
+    assert table.rows[0][4] == f"{number((a + b) / 2)} [{number(min(a, b))}, {number(max(a, b))}]"
+    assert open_loop_table(load(finished, [1])).rows[0][4] == number(b)
+    assert table.rows[2][0] == "reward, world model"
+    page = text_of(render(results, tmp_path))
+    assert f"<td>{table.rows[0][4]}</td>" in page
+    assert "shows the model 5 real steps" in page
 
 
 def test_only_the_asked_seeds_are_read(finished: Path) -> None:

@@ -45,9 +45,9 @@ def _per_epoch(results: Results, key: str) -> list[tuple[Any, Any]]:
 def open_loop_figure(results: Results) -> Figure:
     """Error of h-step predictions under the logged actions on held-out episodes, beside simple baselines."""
     figure, (state, reward) = panels(f"Open-loop error on held-out episodes: {results.title}", 2)
-    _horizons(state, results, "model_rmse", "persistence_rmse", "persistence: state stays as it was")
+    _horizons(state, results, "model_rmse", "persistence_rmse", "persistence: nothing changes")
     _horizons(reward, results, "reward_mae", "reward_baseline_mae", "baseline: mean logged reward")
-    state.set_ylabel("state RMSE [standardised]")
+    state.set_ylabel(f"observation RMSE [{results.error_unit}]")
     reward.set_ylabel("reward MAE [per step]")
     return figure
 

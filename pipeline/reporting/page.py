@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
-from pipeline.reporting import data_figures, model_figures, policy_figures, tables
+from pipeline.reporting import data_figures, latent_figures, model_figures, policy_figures, tables
+from pipeline.reporting.film import animation, save_animation
 from pipeline.reporting.limits import limits
 from pipeline.reporting.results import Results
 from pipeline.reporting.style import RC, save
@@ -25,6 +26,10 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "frames": data_figures.frames_figure,
     "world_model": model_figures.learning_figure,
     "open_loop": model_figures.open_loop_figure,
+    "latent_frames": latent_figures.frames_figure,
+    "latent_trajectories": latent_figures.trajectories_figure,
+    "latent_steps": latent_figures.steps_figure,
+    "latent_states": latent_figures.states_figure,
     "penalty": model_figures.penalty_figure,
     "policy": policy_figures.policy_figure,
     "behaviour_cloning": policy_figures.cloning_figure,
@@ -33,7 +38,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
 
 
 def write_figures(results: Results, folder: Path) -> dict[str, Path]:
-    """Every figure that these results have, as PNG."""
+    """Every figure that these results have, as PNG, and the film of what was imagined as an animated GIF."""
     written = {}
     with matplotlib.rc_context(RC):
         for name, draw in FIGURES.items():
@@ -41,6 +46,10 @@ def write_figures(results: Results, folder: Path) -> dict[str, Path]:
             if figure is not None:
                 written[name] = folder / f"{name}.png"
                 save(figure, written[name])
+    film = animation(results)
+    if film is not None:
+        written["latent_film"] = folder / "latent_film.gif"
+        save_animation(film, written["latent_film"])
     return written
 
 
@@ -58,10 +67,12 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         spec=results.dataset.spec,
         evaluation=results.evaluation,
         headline=headline(results),
-        figures={name: base64.b64encode(file.read_bytes()).decode() for name, file in figures.items()},
+        figures={name: data_uri(file) for name, file in figures.items()},
         scores=tables.score_table(results),
         dataset=tables.dataset_table(results),
         model=tables.model_table(results),
+        open_loop=tables.open_loop_table(results),
+        latents=tables.latent_table(results),
         gap=tables.gap_table(results),
         provenance=provenance(results, key),
         params=as_yaml(params),
@@ -69,6 +80,11 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
+
+
+def data_uri(image: Path) -> str:
+    """A PNG or GIF as part of the page."""
+    return f"data:image/{image.suffix[1:]};base64,{base64.b64encode(image.read_bytes()).decode()}"
 
 
 def provenance(results: Results, key: str) -> tables.Table:

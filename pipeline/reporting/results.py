@@ -25,6 +25,7 @@ class Results:
     world_model: dict[int, Json]  # history.json
     errors: dict[int, Json]  # open-loop errors and penalty correlations
     samples: dict[int, Arrays]  # one-step true error beside every penalty
+    latents: dict[int, Arrays]  # what the model made of held-out windows; empty for a model without latents
     policy: dict[int, Json]
     bc: dict[int, Json]
     returns: Arrays  # raw, "S E"
@@ -35,6 +36,16 @@ class Results:
         """Dataset and seeds, for the head of every figure."""
         noun = "seed" if len(self.seeds) == 1 else "seeds"
         return f"{self.dataset.spec.name}, {noun} {', '.join(map(str, self.seeds))}"
+
+    @property
+    def error_unit(self) -> str:
+        """What open-loop and reconstruction errors of observations are measured in."""
+        return "standard deviations" if self.dataset.spec.vector_keys else "share of brightness"
+
+    @property
+    def first_latents(self) -> Arrays | None:
+        """Those of the first seed, whose windows and states are shown; None for a model without latents."""
+        return next(iter(self.latents.values()), None)
 
     def summary(self, agent: str) -> Json | None:
         """The scores of one agent, None where it was not run."""
@@ -49,6 +60,7 @@ def load(root: Path, seeds: list[int]) -> Results:
     def per_seed(folder: str, file: str) -> dict[int, Json]:
         return {seed: read_json(data / folder / f"seed-{seed}" / file) for seed in seeds}
 
+    latents = {seed: data / "calibration" / f"seed-{seed}" / "latents.npz" for seed in seeds}
     return Results(
         seeds=seeds,
         dataset=open_dataset(data / "dataset"),
@@ -56,6 +68,7 @@ def load(root: Path, seeds: list[int]) -> Results:
         world_model=per_seed("world_model", "history.json"),
         errors=per_seed("calibration", "errors.json"),
         samples={seed: read_npz(data / "calibration" / f"seed-{seed}" / "samples.npz") for seed in seeds},
+        latents={seed: read_npz(file) for seed, file in latents.items() if file.exists()},
         policy=per_seed("policy", "history.json"),
         bc=per_seed("bc", "history.json"),
         returns=read_npz(data / "returns" / "returns.npz"),

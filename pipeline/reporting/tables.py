@@ -6,9 +6,16 @@ from typing import Any
 
 from pipeline.data.spec import DatasetSpec
 from pipeline.reporting.limits import bound_shares
-from pipeline.reporting.results import AGENTS, Json, Results
+from pipeline.reporting.results import AGENTS, Arrays, Json, Results
 from pipeline.reporting.style import LABELS
 from pipeline.reporting.verdict import interval, number, with_interval
+
+OPEN_LOOP_ROWS = {
+    "model_rmse": "observation, world model",
+    "persistence_rmse": "observation, persistence",
+    "reward_mae": "reward, world model",
+    "reward_baseline_mae": "reward, mean logged reward",
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,38 @@ def _model_row(seed: int, history: Json) -> list[str]:
     row += [ends["used"], number(ends.get("precision"))]
     recall = number(ends.get("recall"))
     return [*row, f"{recall} of {ends['positives']:,}" if ends.get("positives") else recall]
+
+
+def open_loop_table(results: Results) -> Table:
+    """Open-loop errors by horizon: the mean over seeds and, of several, the least and the largest."""
+    errors = list(results.errors.values())
+    header = ["error after steps", *map(str, errors[0]["horizons"])]
+    return Table(header, [[label, *_by_horizon(errors, key)] for key, label in OPEN_LOOP_ROWS.items()])
+
+
+def _by_horizon(errors: list[Json], key: str) -> list[str]:
+    told = []
+    for values in zip(*(e[key] for e in errors), strict=True):
+        mean = number(sum(values) / len(values))
+        told.append(mean if len(values) == 1 else f"{mean} {interval([min(values), max(values)])}")
+    return told
+
+
+def latent_table(results: Results) -> Table:
+    """One row a seed: latents and those that are active; divergence, entropies and reconstruction error, means over
+    the steps after the context. No row for a model without latents."""
+    header = ["seed", "latents", "active", "KL [nats]", "posterior entropy", "prior entropy"]
+    header.append(f"reconstruction [{results.error_unit}]")
+    return Table(header, [_latent_row(seed, found) for seed, found in results.latents.items()])
+
+
+def _latent_row(seed: int, found: Arrays) -> list[str]:
+    units, classes, later = len(found["activity"]), int(found["classes"]), slice(int(found["context"]) + 1, None)
+    active = int((found["activity"] > found["active_above"]).sum())
+    keys = ("kl", "posterior_entropy", "prior_entropy", "reconstruction_rmse")
+    means = [float(found[key][later].mean()) if key in found else None for key in keys]
+    kind = f"{units} × {classes} classes" if classes > 1 else f"{units} continuous"
+    return [str(seed), kind, f"{active} ({active / units:.0%})", *map(number, means)]
 
 
 def gap_table(results: Results) -> Table:

@@ -11,6 +11,7 @@ import torch
 from pipeline.data.store import PreparedDataset, open_dataset
 from pipeline.data.tensors import filtered, windows
 from pipeline.data.windows import Windows
+from pipeline.evaluation.latents import latent_report
 from pipeline.evaluation.model_error import CONTEXT, HORIZONS, Scale, one_step, open_loop, ranking
 from pipeline.params import build, section
 from pipeline.randomness import generator
@@ -44,6 +45,9 @@ def main(seed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "errors.json").write_text(json.dumps(errors, indent=2) + "\n")
         np.savez(folder / "samples.npz", **samples)  # type: ignore[arg-type]
+        if model.remembers:
+            latents = latent_report(model, whole_windows(dataset, context, seed), scale, context)
+            np.savez_compressed(folder / "latents.npz", **latents)  # type: ignore[arg-type]
         for h, error in zip(errors["horizons"], errors["model_rmse"], strict=True):
             run.log_metrics({"assess/open_loop_rmse": error}, step=h)
         run.log_metrics({f"assess/spearman_{k}": v["spearman"] for k, v in errors["penalties"].items()}, step=0)

@@ -18,9 +18,11 @@ LEAST_STD, LARGEST_STD = 0.02, 2.0
 
 
 class Latent(Protocol):
-    """``dim`` numbers are drawn, ``raw_dim`` describe their distribution; ``random`` says whether it has any width."""
+    """``dim`` numbers are drawn, ``classes`` of them form one unit; ``raw_dim`` describe their distribution; ``random``
+    says whether it has any width."""
 
     dim: int
+    classes: int  # 1 where continuous
     raw_dim: int
     random: bool
 
@@ -46,7 +48,7 @@ class GaussianLatent:
     random = True
 
     def __init__(self, dim: int) -> None:
-        self.dim, self.raw_dim = dim, 2 * dim
+        self.dim, self.raw_dim, self.classes = dim, 2 * dim, 1
 
     def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         mean, scale = raw.chunk(2, dim=-1)

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from pipeline.distributions import HEADS, zero_last_layer
 from pipeline.networks import mlp, stacked_mlp
 from pipeline.standardise import Facts
-from pipeline.types import Observation, Prediction, Segments, Shard, Step, Transitions
+from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions
 from pipeline.world_models.best import Part
 from pipeline.world_models.encoders import Decoder, Encoder, Observations
 from pipeline.world_models.latents import CategoricalLatent, GaussianLatent, Latent, PointLatent
@@ -193,6 +193,22 @@ class RSSM(nn.Module):
 
     def _flat_vectors(self, state: Tensor) -> Observation:
         return {k: v for k, v in self.decode(state).items() if k not in self.observations.images}
+
+    @torch.no_grad()
+    def beliefs(self, windows: Segments) -> Beliefs:
+        """What the posterior, and the prior heads before it, believe at every frame of windows; nothing is drawn."""
+        seen = self.filter_window(windows, None)
+        carry, latent = self._split(seen.state)
+        raw, unscaled = self._prior(seen.features), torch.ones_like(self.spread)
+        posterior, prior = (self.latent.prediction(x, unscaled, carry) for x in (seen.posterior[None], raw))
+        return Beliefs(
+            state=seen.state,
+            mode=latent.unflatten(-1, (-1, self.latent.classes)),
+            prior_variance=prior.std.square().mean(0).unflatten(-1, (-1, self.latent.classes)),
+            kl=self.latent.kl(seen.posterior.expand(raw.shape), raw).mean(0),
+            posterior_entropy=posterior.entropy()[0],
+            prior_entropy=prior.entropy().mean(0),
+        )
 
     # --- how it learns ---
 
