@@ -15,6 +15,8 @@ DATASETS = {
     "ci": None,
     "pendulum-actor-critic": "pendulum",
     "pendulum-rssm": "pendulum",
+    "pendulum-masked-rssm": "pendulum-masked",
+    "hopper-mixed-rssm": "hopper-mixed",
 }  # of the presets that are not named after theirs
 
 
