@@ -12,6 +12,7 @@ from pipeline.reporting.style import COLOURS, CYCLE, log_scale, panels, seed_cur
 
 STEPS_SHOWN = (1, 2, 5, 10, 15, 20, 30, 50)  # of imagination, as frames
 FEATURES_SHOWN = 6
+ENTROPIES = {"posterior_entropy": "model", "prior_entropy": "imagined"}  # and their colours; a point has none
 LEAST_SHOWN = 1e-4  # activity: units below stand at the axis
 
 
@@ -22,7 +23,7 @@ def frames_figure(results: Results) -> Figure | None:
     if found is None or not images:
         return None
     context = int(found["context"])
-    frames = [0, context, *(context + h for h in STEPS_SHOWN if context + h < len(found["kl"]))]
+    frames = sorted({0, context, *(context + h for h in STEPS_SHOWN if context + h < len(found["kl"]))})
     rows = [row for strip in strips(found, images) for row in strip.items()]
     figure, grid = panels(_title(results, "Open-loop film"), len(rows) * len(frames), columns=len(frames), height=0.85)
     for i, axes in enumerate(grid):
@@ -66,9 +67,7 @@ def steps_figure(results: Results) -> Figure | None:
     """Error of the decoded posterior beside that of imagination, divergence and entropies by step."""
     if results.first_latents is None:
         return None
-    entropies = (
-        {"posterior_entropy": "model", "prior_entropy": "imagined"} if "prior_entropy" in results.first_latents else {}
-    )
+    entropies = {key: colour for key, colour in ENTROPIES.items() if key in results.first_latents}
     figure, grid = panels(f"Filtering and imagining: {results.title}", 3 if entropies else 2, columns=3, height=2.8)
     _errors(grid[0], results)
     kl = _by_step(results, "kl")
@@ -107,22 +106,25 @@ def states_figure(results: Results) -> Figure | None:
     if found is None:
         return None
     figure, (units, states) = panels(_title(results, "Latents and states"), 2)
-    for i, (seed, f) in enumerate(results.latents.items()):
-        told = np.sort(np.maximum(f["activity"], LEAST_SHOWN))[::-1]
-        active = int((f["activity"] > f["active_above"]).sum())
-        label = f"seed {seed}: {active} of {len(told)} active"
-        units.plot(np.arange(1, len(told) + 1), told, "o-", markersize=3, color=CYCLE[i % len(CYCLE)], label=label)
-    units.axhline(float(found["active_above"]), color=COLOURS["baseline"], linestyle="--", label="active above")
-    categorical = found["classes"] > 1
-    units.set(yscale="log", xlabel="latents, most active first")
-    units.set_ylabel("entropy of class usage [nats]" if categorical else "variance of mean / prior variance")
-    units.legend(loc="best")
+    _activity(units, results)
     x, y = found["points"].T
     drawn = states.scatter(x, y, c=found["reward"], s=4, linewidths=0, cmap="viridis")
     figure.colorbar(drawn, ax=states, label="reward [per step]")
     first, second = found["shares"]
     states.set(xlabel=f"component 1 ({first:.0%} of variance)", ylabel=f"component 2 ({second:.0%} of variance)")
     return figure
+
+
+def _activity(axes: Axes, results: Results) -> None:
+    for i, (seed, f) in enumerate(results.latents.items()):
+        told = np.sort(np.maximum(f["activity"], LEAST_SHOWN))[::-1]
+        active = int((f["activity"] > f["active_above"]).sum())
+        label = f"seed {seed}: {active} of {len(told)} active"
+        axes.plot(np.arange(1, len(told) + 1), told, "o-", markersize=3, color=CYCLE[i % len(CYCLE)], label=label)
+    axes.axhline(float(f["active_above"]), color=COLOURS["baseline"], linestyle="--", label="active above")
+    axes.set(yscale="log", xlabel="latents, most active first")
+    axes.set_ylabel("entropy of class usage [nats]" if f["classes"] > 1 else "variance of mean / prior variance")
+    axes.legend(loc="best")
 
 
 def _title(results: Results, what: str) -> str:

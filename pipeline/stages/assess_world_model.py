@@ -48,6 +48,8 @@ def main(seed: int) -> None:
         if model.remembers:
             latents = latent_report(model, whole_windows(dataset, context, seed), scale, context)
             np.savez_compressed(folder / "latents.npz", **latents)  # type: ignore[arg-type]
+            active = float((latents["activity"] > latents["active_above"]).mean())
+            run.log_metrics({"assess/active_latents": active}, step=0)
         for h, error in zip(errors["horizons"], errors["model_rmse"], strict=True):
             run.log_metrics({"assess/open_loop_rmse": error}, step=h)
         run.log_metrics({f"assess/spearman_{k}": v["spearman"] for k, v in errors["penalties"].items()}, step=0)
