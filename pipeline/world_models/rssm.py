@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 
 from pipeline.distributions import HEADS, zero_last_layer
 from pipeline.networks import mlp, stacked_mlp
@@ -126,7 +127,7 @@ class RSSM(nn.Module):
         carry, latent = self._split(state * (1 - first)[:, None])
         x = torch.cat([latent, action * (1 - first)[:, None]], dim=-1)
         carry = self.recurrence(carry, x)
-        raw = self._posterior(self.recurrence.features(carry, x), self.encoder(obs))
+        raw = self.posterior(torch.cat([self.recurrence.features(carry, x), self.encoder(obs)], dim=-1))
         return torch.cat([carry, self.latent.sample(raw, None)], dim=-1)
 
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
@@ -180,9 +181,6 @@ class RSSM(nn.Module):
     def _split(self, state: Tensor) -> tuple[Tensor, Tensor]:
         return state[..., : self.recurrence.carry_dim], state[..., self.recurrence.carry_dim :]
 
-    def _posterior(self, features: Tensor, embedding: Tensor) -> Tensor:
-        return self.posterior(torch.cat([features, embedding], dim=-1))  # type: ignore[no-any-return]
-
     def _prior(self, features: Tensor) -> Tensor:
         """Features "... F" -> raw "M ... R"."""
         flat = features.flatten(0, -2)
@@ -214,19 +212,26 @@ class RSSM(nn.Module):
 
     def filter_window(self, batch: Segments, noise: Tensor | None) -> Filtered:
         """The posterior through a window from an empty memory; ``noise`` "B T+1 D", or None for the mode."""
-        embedding = self.encoder(batch.obs)
+        first: Any = self.posterior[0]
+        rest = self.posterior[1:]
+        of_features, of_embedding = first.weight.split([self.recurrence.features_dim, self.encoder.embed_dim], dim=1)
+        # What the posterior makes of observations does not wait for the recurrence: one product for the whole window.
+        seen = F.linear(self.encoder(batch.obs), of_embedding, first.bias)
         # The first frame follows no known action.
         action = torch.cat([torch.zeros_like(batch.action[:, :1]), batch.action], dim=1)
+        noises = [None] * action.shape[1] if noise is None else noise.unbind(1)
         carry, latent = self._split(self.initial(len(action)))
-        rows: list[tuple[Tensor, Tensor, Tensor]] = []
-        for t in range(action.shape[1]):
-            x = torch.cat([latent, action[:, t]], dim=-1)
+        rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        # Unbound, because the gradient of each indexed step would be as large as the window.
+        for action_t, seen_t, noise_t in zip(action.unbind(1), seen.unbind(1), noises, strict=True):
+            x = torch.cat([latent, action_t], dim=-1)
             carry = self.recurrence(carry, x)
             features = self.recurrence.features(carry, x)
-            raw = self._posterior(features, embedding[:, t])
-            latent = self.latent.sample(raw, None if noise is None else noise[:, t])
-            rows.append((torch.cat([carry, latent], dim=-1), features, raw))
-        return Filtered(*(torch.stack(x, 1) for x in zip(*rows, strict=True)))
+            raw = rest(torch.addmm(seen_t, features, of_features.T))
+            latent = self.latent.sample(raw, noise_t)
+            rows.append((carry, latent, features, raw))
+        carries, latents, features, raw = (torch.stack(x, 1) for x in zip(*rows, strict=True))
+        return Filtered(torch.cat([carries, latents], dim=-1), features, raw)
 
     def loss(
         self, batch: Segments, generator: Generator, shard: Shard | None = None
@@ -249,7 +254,7 @@ class RSSM(nn.Module):
     def _terms(self, batch: Segments, seen: Filtered) -> dict[str, Tensor]:
         """Every term of the loss for every frame or step, zero where a window is padded."""
         frames = torch.cat([torch.ones_like(batch.valid[:, :1]), batch.valid], dim=1)
-        prior, posterior = self._prior(seen.features), seen.posterior.expand(self.config.members, *seen.posterior.shape)
+        prior, posterior = self._prior(seen.features), seen.posterior  # "M B T+1 R" and "B T+1 R"
         free = self.config.free_nats if self.latent.random else 0.0
         before, after = seen.state[:, :-1], seen.state[:, 1:]
         reward = self.reward.loss(self.reward_net(after), batch.reward / self.reward_scale)
