@@ -6,11 +6,9 @@ vector observation. Both keep the task's time limit, and tell its own observatio
 
 import contextlib
 import functools
-import importlib
-import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -18,39 +16,14 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 
 from pipeline.distractors import DISTRACTORS, Plain
+from pipeline.env_ids import SIDES, make
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # else pygame greets on standard output
 if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame complains of the missing screen
-SIDES = range(32, 129)  # pixels a side of the images that the prepared dataset holds
 DRAWN = 128  # about the side of the drawing that is shrunk, where a task can be drawn to any scale
 
 Info = dict[str, Any]
-
-
-def make(env_id: str, env_kwargs: Mapping[str, Any], max_steps: int | None = None) -> gymnasium.Env[Any, Any]:
-    """``gymnasium.make``, importing the module that an id names, without the log file that MuJoCo would leave.
-    ``max_steps`` takes the place of the registered time limit; within Pixels and Masked the task's own holds too, so it
-    only shortens. Raises what Gymnasium and the environment raise."""
-    module, _, name = env_id.rpartition(":")
-    if module:
-        importlib.import_module(module)
-    entry_point = str(gymnasium.spec(name).entry_point)
-    if ("mujoco" in entry_point or "robotics" in entry_point) and importlib.util.find_spec("mujoco"):
-        import mujoco
-
-        mujoco.set_mju_user_warning(lambda message: None)  # HalfCheetah's would drop a MUJOCO_LOG.TXT
-    return gymnasium.make(env_id, max_episode_steps=max_steps, **env_kwargs)
-
-
-def chain(env_id: str | None, env_kwargs: Mapping[str, Any]) -> list[str]:
-    """Names of an environment and of those it wraps; the last is the task, such as ``Pendulum-v1``."""
-    names: list[str] = []
-    while env_id is not None:
-        names.append(env_id.removeprefix(f"{__name__}:"))
-        wraps = env_id.startswith(f"{__name__}:")
-        env_id, env_kwargs = (env_kwargs.get("env_id"), env_kwargs.get("env_kwargs") or {}) if wraps else (None, {})
-    return names
 
 
 class Pixels(gymnasium.Wrapper):  # type: ignore[type-arg]

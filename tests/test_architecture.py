@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "frames": {"standardise", "types"},
     "training": {"randomness"},
     "distractors": set(),
-    "environments": {"distractors"},
+    "env_ids": set(),
+    "environments": {"distractors", "env_ids"},
     # sources ask the environment that made the logs; batches know what filters an observation, and are drawn
-    "data": {"environments", "interfaces", "params", "randomness", "standardise", "types"},
+    "data": {"env_ids", "environments", "interfaces", "params", "randomness", "standardise", "types"},
     "world_models": {"distributions", "images", "networks", "randomness", "standardise", "training", "types"},
     "uncertainty": {"interfaces", "types"},
     # learners imagine, but never learn which model or penalty they imagine with

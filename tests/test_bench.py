@@ -10,17 +10,24 @@ import pytest
 import torch
 
 from pipeline import bench
+from pipeline.bench.latent import LatentWorld, usual_shapes
 from pipeline.bench.plain import PlainEnsemble, PlainSAC
 from pipeline.bench.reduced import precisions
 from pipeline.bench.rival import mbrl_results
 from pipeline.bench.timing import gflop_of
 from pipeline.bench.world import BenchConfig, World, make_world
 from pipeline.networks import StackedLinear
+from pipeline.policies.actor_critic import ActorCriticConfig
 from pipeline.policies.replay import LoggedReplay
 from pipeline.types import Transitions
+from pipeline.world_models.rssm import RSSMConfig
 
+TINY_RSSM = RSSMConfig(deter=8, stoch=2, width=8, image_depth=2, members=2)
+TINY_LATENTS = [replace(shapes, windows=2, steps=3, starts=4, model=TINY_RSSM,
+                        learner=ActorCriticConfig(batch_size=4, horizon=2, hidden=[8]))
+                for shapes in usual_shapes()]  # fmt: skip
 TINY = BenchConfig(threads=1, seconds=0.03, members=3, width=16, depth=2, batch=8, hidden=[16, 16], starts=20,
-                   rows=400, shell_steps=4, precision_steps=6, ingest_rows=3000)  # fmt: skip
+                   rows=400, latents=TINY_LATENTS, shell_steps=4, precision_steps=6, ingest_rows=3000)  # fmt: skip
 NOT_ALLOWED = "mlflow minari gymnasium scipy matplotlib dvc h5py safetensors typer pandas jinja2 ruamel PIL psutil"
 BARE = """
 import sys
@@ -38,10 +45,11 @@ class Bare(PathFinder):  # torchmetrics asks for the installed version before it
 
 sys.meta_path = [Bare if finder is PathFinder else finder for finder in sys.meta_path]
 from pipeline.bench import measure
+from pipeline.bench.latent import usual_shapes
 from pipeline.bench.world import BenchConfig
 
 measure(BenchConfig(threads=1, seconds=0.01, members=2, width=8, depth=1, batch=4, hidden=[8, 8], starts=8, rows=100,
-                    shell_steps=2, precision_steps=3, ingest_rows=3000), None)
+                    shell_steps=2, precision_steps=3, ingest_rows=3000, latents=usual_shapes()[:1]), None)
 """
 
 
@@ -143,7 +151,11 @@ def test_reduced_precision_learns_too(world: World) -> None:
 def test_bench_measures_every_case(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     report = json.loads(json.dumps(bench.measure(TINY, mbrl=None)))
-    found = {(r["case"].split()[0], r["who"]) for r in report["results"]}
+    latent = {r["case"] for r in report["results"] if r["case"].endswith(("vectors", "images"))}
+    kinds = ("rssm", "rssm imagination", "actor-critic")
+    assert latent == {f"{kind}, {name}" for kind in kinds for name in ("vectors", "images")}
+    assert all(r["gflops"] > 0 for r in report["results"] if r["case"] in latent)
+    found = {(r["case"].split()[0], r["who"]) for r in report["results"] if r["case"] not in latent}
     cases = {(c, w) for c in ("ensemble", "imagination", "policy") for w in ("ours", "plain")}
     assert found == cases | {("bmm", "torch"), ("linear", "torch")}
     assert all(r["rate"] > 0 and len(r["repeats"]) == 3 for r in report["results"])
@@ -159,6 +171,19 @@ def test_bench_runs_with_torch_and_lightning_alone() -> None:
     ran = subprocess.run([sys.executable, "-c", BARE, NOT_ALLOWED], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "ingest" in ran.stdout
+
+
+def test_latent_cases_are_the_stated_shapes() -> None:
+    """Sixteen windows of 32 steps; the state is 128 numbers of memory and 16 drawn."""
+    vectors, images = (LatentWorld(shapes, torch.device("cpu")) for shapes in usual_shapes())
+    for world in (vectors, images):
+        assert world.segments.action.shape == (16, 32, 3)
+        assert world.model.state_dim == world.starts(5).shape[1] == 128 + 16
+        assert world.model.config.width == 128
+    assert vectors.segments.obs["state"].shape == (16, 33, 11)
+    assert images.segments.obs["pixels"].shape == (16, 33, 32, 32, 3)
+    assert images.segments.obs["pixels"].dtype == torch.uint8
+    assert images.model.encoder.images["pixels"].net[0].out_channels == 16
 
 
 def test_an_interpreter_without_mbrl_is_one_line(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pipeline.data.sources.minari import minari_root
 from pipeline.data.store import PreparedDataset, open_dataset
 from pipeline.data.tensors import facts_of
 from pipeline.data.writer import write_dataset
-from pipeline.environments import make
+from pipeline.env_ids import make
 from pipeline.params import choose
 from pipeline.reporting.data_figures import FRAMES_SHOWN, frames_figure
 from pipeline.reporting.style import RC

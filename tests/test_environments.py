@@ -9,7 +9,7 @@ from dial import DIAL_SIDE, DIAL_STEPS
 from gymnasium.spaces import Box, Dict
 
 from pipeline.distractors import shrink
-from pipeline.environments import chain, make
+from pipeline.env_ids import chain, make
 from pipeline.evaluation.episodes import run_episodes
 
 PIXELS, MASKED = "pipeline.environments:Pixels-v0", "pipeline.environments:Masked-v0"

@@ -15,6 +15,7 @@ import torch
 
 from pipeline.bench.cases import ceilings, ensemble_steps, imagined_transitions, matmul_ceiling, policy_updates
 from pipeline.bench.ingest import ingest_speed
+from pipeline.bench.latent import LatentShapes, latent_cases
 from pipeline.bench.reduced import precisions
 from pipeline.bench.rival import mbrl_results
 from pipeline.bench.shells import overheads
@@ -54,6 +55,8 @@ def _measure_device(config: BenchConfig, device: torch.device, mbrl: str | None,
     for case in (ensemble_steps, imagined_transitions, policy_updates):
         results += case(world, ceiling)
     results += rival
+    for shapes in latents_for(config, device):
+        results += latent_cases(shapes, device, config.seconds)
     print(f"\n{rate_table(results)}")
     simulated = _simulated(results, config)
     print(f"\n{simulated['seconds']:,.0f} s of simulated time per second of compute at {config.dt} s a step")
@@ -63,6 +66,11 @@ def _measure_device(config: BenchConfig, device: torch.device, mbrl: str | None,
     report["outside_tensor_work"] += shells
     report["reduced_precision"] += reduced
     report["simulated_time"].append({"device": device.type, **simulated})
+
+
+def latents_for(config: BenchConfig, device: torch.device) -> list[LatentShapes]:
+    """The large ones take a GPU."""
+    return [*config.latents, *(config.large_latents if device.type == "cuda" else [])]
 
 
 def _simulated(results: list[Result], config: BenchConfig) -> dict[str, float]:
@@ -94,7 +102,7 @@ def _heading(machine: dict[str, Any], c: BenchConfig) -> str:
         f"imagination: {c.starts} rollouts of {c.horizon} steps with penalty; ours and plain act by the policy, "
         f"mbrl by random actions\n"
         f"policy: SAC {'x'.join(map(str, c.hidden))}, {c.critics} critics, {c.obs} observations, {c.action} actions, "
-        f"batch {c.batch}"
+        f"batch {c.batch}\n" + "\n".join(f"rssm, {shapes}" for shapes in c.latents)
     )
 
 

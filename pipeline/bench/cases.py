@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.plain import PlainEnsemble, PlainSAC
-from pipeline.bench.timing import Result, Work, compare, matmul_precision, rates
+from pipeline.bench.timing import Result, Work, compare, matmul_precision, rates, twenty
 from pipeline.bench.world import World
 from pipeline.imagination import Imagination, RolloutConfig
 from pipeline.policies.replay import LoggedReplay, MixedReplay
@@ -33,21 +33,10 @@ def matmul_ceiling(world: World) -> list[Result]:
     results = []
     for ((kind, shape), product), name in itertools.product(rivals.items(), PRECISIONS):
         with matmul_precision(name), torch.no_grad():
-            repeats = rates({"": _twenty(product, gflop[kind])}, c.seconds / 4, device)[""]
+            repeats = rates({"": twenty(product, gflop[kind])}, c.seconds / 4, device)[""]
         median = statistics.median(repeats)
         results.append(Result(shape, "torch", device.type, PRECISIONS[name], "GFLOP", median, repeats, median))
     return results
-
-
-def _twenty(product: Callable[[], Tensor], gflop: float) -> Work:
-    """Many products between looks at the clock, so that the clock does not count."""
-
-    def work() -> float:
-        for _ in range(20):
-            product()
-        return 20 * gflop
-
-    return work
 
 
 def ceilings(results: list[Result]) -> Ceilings:

@@ -30,8 +30,12 @@ def _rate_row(r: Result, plain: float | None) -> list[str]:
     gflops = "" if r.gflops is None else f"{r.gflops:.1f}"
     share = "" if r.share_of_ceiling is None else f"{r.share_of_ceiling:.0%}"
     times = "" if plain is None else f"{r.rate / plain:.2f}"
-    spread = f"{min(r.repeats):,.0f}-{max(r.repeats):,.0f}"
-    return [r.case, r.who, r.device, r.precision, f"{r.rate:,.0f}", r.unit, spread, gflops, share, times]
+    spread = f"{_figure(min(r.repeats))}-{_figure(max(r.repeats))}"
+    return [r.case, r.who, r.device, r.precision, _figure(r.rate), r.unit, spread, gflops, share, times]
+
+
+def _figure(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
 def overhead_table(found: list[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 REPEATS = 3
@@ -65,6 +66,17 @@ def compare(
         share = gflops / ceiling if ceiling else None
         results.append(Result(case, who, device.type, "fp32", unit, rate, repeats, gflops, share))
     return results
+
+
+def twenty(product: Callable[[], Tensor], gflop: float) -> Work:
+    """Many products between looks at the clock, so that the clock does not count."""
+
+    def work() -> float:
+        for _ in range(20):
+            product()
+        return 20 * gflop
+
+    return work
 
 
 def gflop_of(work: Work) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from pipeline.bench.latent import LatentShapes, large_shapes, usual_shapes
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.randomness import generator, seed_of
 from pipeline.standardise import Facts, Statistics
@@ -16,7 +17,7 @@ NOISE = 0.02
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """Sizes and time. The defaults take about two minutes a device."""
+    """Sizes and time. The defaults take about three minutes a device."""
 
     threads: int = 2
     seconds: float = 5.0  # of each case and rival
@@ -32,6 +33,8 @@ class BenchConfig:
     starts: int = 5000  # imagined rollouts at once
     dt: float = 0.02  # seconds of simulated time in one step
     rows: int = 50_000  # training transitions of the made-up world; a tenth more is held out
+    latents: list[LatentShapes] = field(default_factory=usual_shapes)
+    large_latents: list[LatentShapes] = field(default_factory=large_shapes)  # where there is a GPU
     shell_steps: int = 200  # gradient steps, with and without the Lightning shell
     precision_steps: int = 900  # gradient steps of each precision before the held-out error is taken
     ingest_rows: int = 1_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.logged import Episode
-from pipeline.environments import SIDES
+from pipeline.env_ids import SIDES
 from pipeline.params import did_you_mean
 
 BOUND_TOLERANCE = 1e-4  # share of the range: float32 rounding of a declared bound is no defect

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.data.logged import Episode, LoggedData
 from pipeline.data.references import reference_scores
-from pipeline.environments import chain, make
+from pipeline.env_ids import chain, make
 
 if TYPE_CHECKING:
     import tempfile

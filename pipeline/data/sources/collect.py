@@ -13,7 +13,7 @@ from pipeline.data.logged import LoggedData
 from pipeline.data.sources.base import SourceConfig, combine
 from pipeline.data.sources.behaviours import BEHAVIOURS, PENDULUM_ONLY
 from pipeline.data.sources.minari import minari_episodes, minari_facts, minari_root, open_minari, stored_size
-from pipeline.environments import chain, make
+from pipeline.env_ids import chain, make
 from pipeline.params import did_you_mean
 
 if TYPE_CHECKING:

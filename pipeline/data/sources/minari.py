@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import environments
 from pipeline.data.logged import Episode, LoggedData
 from pipeline.data.sources.base import FileFacts, SourceConfig, combine, finite_bounds
 from pipeline.data.validate import check_image
@@ -151,6 +150,8 @@ def _jpeg_warnings(dataset: "MinariDataset") -> list[str]:
 
 def _importing_id(spec: "EnvSpec") -> str:
     """The id under which another process finds an environment of this project too."""
+    from pipeline import environments
+
     module = str(spec.entry_point).partition(":")[0]
     return f"{module}:{spec.id}" if module == environments.__name__ else spec.id
 
