@@ -49,8 +49,8 @@ def draws(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def fitted(line: PreparedDataset) -> RSSM:
-    training = training_of(model_of(line, learning_rate=3e-3, vector_std=0.1), line, 25)
-    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 25, [], progress=False).fit(training)
+    training = training_of(model_of(line, learning_rate=5e-3, vector_std=0.3), line, 40)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 40, [], progress=False).fit(training)
     return training.finish().eval().requires_grad_(False)
 
 
