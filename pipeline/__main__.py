@@ -1,4 +1,4 @@
-"""``python -m pipeline``: preset, doctor, evaluate, export, plot, bench."""
+"""``python -m pipeline``: preset, doctor, evaluate, export, plot, efficiency, bench."""
 
 import sys
 from pathlib import Path
@@ -68,6 +68,18 @@ def plot(
     from pipeline.cli.plot import plot_metric
 
     for line in plot_metric(metric, file):
+        typer.echo(line)
+
+
+@app.command()
+def efficiency(
+    shares: Annotated[list[float] | None, typer.Argument(help="Of the training episodes; 0.1 0.25 0.5 1.0")] = None,
+    out: Annotated[Path, typer.Option(help="Where to write the PNG")] = Path("reports/sample-efficiency.png"),
+) -> None:
+    """Run the pipeline on shares of the training episodes, and draw what each is worth."""
+    from pipeline.cli.efficiency import measure_efficiency
+
+    for line in measure_efficiency(shares or [0.1, 0.25, 0.5, 1.0], out):
         typer.echo(line)
 
 

@@ -1,10 +1,12 @@
-"""Streams a log into the folder that :mod:`pipeline.data.store` describes: validate, append, split, map, measure."""
+"""Streams a log into the folder that :mod:`pipeline.data.store` describes: validate, append, split, thin, map, measure."""
 
 import errno
 import shutil
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import chain, compress
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from pipeline.data import validate
 from pipeline.data.growing import EpisodeFiles
 from pipeline.data.logged import Episode, LoggedData
 from pipeline.data.measure import Moments, digest_of, map_actions, statistics
+from pipeline.data.share import chosen_share, keep_episodes
 from pipeline.data.spec import SCHEMA_VERSION, DatasetSpec, write_spec
 from pipeline.data.store import PreparedDataset, open_dataset
 
@@ -23,7 +26,8 @@ class Appended:
     lengths: list[int] = field(default_factory=list)
     held_out: list[bool | None] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)  # copies of one episode share a group
-    terminals: int = 0
+    terminated: list[bool] = field(default_factory=list)
+    left_out: int = 0  # training episodes beyond the share that is asked for
     action_min: np.ndarray = field(default_factory=lambda: np.array(np.inf))
     action_max: np.ndarray = field(default_factory=lambda: np.array(-np.inf))
 
@@ -31,9 +35,25 @@ class Appended:
         self.lengths.append(len(episode.action))
         self.held_out.append(episode.held_out)
         self.groups.append(group)
-        self.terminals += int(episode.terminated)
+        self.terminated.append(episode.terminated)
         self.action_min = np.minimum(self.action_min, episode.action.min(axis=0))
         self.action_max = np.maximum(self.action_max, episode.action.max(axis=0))
+
+    def only(self, kept: np.ndarray) -> Self:
+        """Without the episodes outside ``kept``, bool "E". The extremes of actions stay those of the whole log, so that
+        inferred bounds, and with them the held-out actions, are the same for every share."""
+
+        def some(values: Iterable[Any]) -> list[Any]:
+            return list(compress(values, kept))
+
+        return replace(
+            self,
+            lengths=some(self.lengths),
+            held_out=some(self.held_out),
+            groups=some(self.groups),
+            terminated=some(self.terminated),
+            left_out=int((~kept).sum()),
+        )
 
     @property
     def offsets(self) -> np.ndarray:
@@ -41,15 +61,23 @@ class Appended:
 
 
 def write_dataset(
-    folder: Path | str, logged: LoggedData, name: str, held_out_fraction: float, seed: int
+    folder: Path | str,
+    logged: LoggedData,
+    name: str,
+    held_out_fraction: float,
+    seed: int,
+    train_share: float = 1.0,
 ) -> PreparedDataset:
-    """Validate and store a log, split by episode. Streams into a sibling folder that is renamed at the very end, so a
-    failure leaves whatever stood in ``folder``. Raises ValueError for bad logs and for a full disk."""
-    write_prepared(Path(folder), logged, name, held_out_fraction, seed)
+    """Validate and store a log, split by episode, with ``train_share`` of its training episodes. Streams into a sibling
+    folder that is renamed at the very end, so a failure leaves whatever stood in ``folder``. Raises ValueError for bad
+    logs and for a full disk."""
+    write_prepared(Path(folder), logged, name, held_out_fraction, seed, train_share)
     return open_dataset(folder)
 
 
-def write_prepared(folder: Path, logged: LoggedData, name: str, held_out_fraction: float, seed: int) -> None:
+def write_prepared(
+    folder: Path, logged: LoggedData, name: str, held_out_fraction: float, seed: int, train_share: float
+) -> None:
     """As :func:`write_dataset`, without opening the result."""
     partial = folder.with_name(f".{folder.name}.partial")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +87,10 @@ def write_prepared(folder: Path, logged: LoggedData, name: str, held_out_fractio
     try:
         appended = _append_all(partial, logged)
         held_out = _split(logged.place, appended, held_out_fraction, seed)
+        kept = chosen_share(appended.groups, held_out, train_share, seed)
+        if not kept.all():
+            keep_episodes(partial, appended.offsets, kept)
+            appended, held_out = appended.only(kept), held_out[kept]
         write_spec(_finish(partial, logged, name, appended, held_out), partial / "spec.json")
         if logged.minari is not None:
             _copy_children(Path(logged.minari.name), partial / "minari")
@@ -169,7 +201,7 @@ def _finish(folder: Path, logged: LoggedData, name: str, appended: Appended, hel
         episodes=len(appended.lengths),
         held_out_episodes=int(held_out.sum()),
         dropped=logged.dropped,
-        terminals=appended.terminals,
+        terminals=sum(appended.terminated),
         reward_min=float(reward[0][0]),
         reward_max=float(reward[1][0]),
         reward_mean=float(reward[2][0]),
@@ -191,6 +223,8 @@ def _warnings(
     copies = len(appended.groups) - len(set(appended.groups))
     equal_rewards = bool(reward[0][0] == reward[1][0])
     found = [*logged.warnings, *validate.oddities(np.array(appended.lengths), copies, constant, equal_rewards)]
+    if appended.left_out:
+        found.append(f"{appended.left_out} training episodes are left out, as `dataset.train_share` asks")
     if not declared:
         low, high = (np.round(x, 4).tolist() for x in (appended.action_min, appended.action_max))
         found.append(

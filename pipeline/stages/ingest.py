@@ -20,7 +20,8 @@ def main() -> None:
         run.log_params({"dataset": block})
         name = config.name or config.title
         logged = source(config).read()
-        dataset = write_dataset(WRITES[0], logged, name, config.held_out_fraction, config.split_seed)
+        split = (config.held_out_fraction, config.split_seed, config.train_share)
+        dataset = write_dataset(WRITES[0], logged, name, *split)
         facts = card(dataset)
         metrics = Path(WRITES[1])
         metrics.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class SourceConfig:
     """Options of every source. ``held_out_path`` equal to ``path`` splits by ``held_out_fraction``; another file of the
     same layout is the held-out split. Bounds null: ask the file, then the environment, else infer with a warning.
-    References null: the file's metadata, then the D4RL table."""
+    References null: the file's metadata, then the D4RL table. ``train_share`` of the training episodes are kept, those
+    of a smaller share among those of a larger one; the held-out split does not depend on it."""
 
     path: str
     held_out_path: str
@@ -33,10 +34,13 @@ class SourceConfig:
     licence: str | None = None
     held_out_fraction: float = 0.1
     split_seed: int = 0
+    train_share: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out_fraction < 1:
             raise ValueError(f"held_out_fraction {self.held_out_fraction} must lie between 0 and 1")
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share {self.train_share} must lie above 0 and be at most 1")
         if (self.ref_min_score is None) != (self.ref_max_score is None):
             raise ValueError("give both ref_min_score and ref_max_score, or neither")
 
