@@ -174,7 +174,7 @@ class GaussianEnsemble(nn.Module):
         error = (mean - self.targets(batch)).square()
         nll = (error * torch.exp(-log_variance) + log_variance).mean((1, 2)).sum()
         bounds = self.config.bound_weight * (self.high - self.low).mean((1, 2)).sum()
-        metrics = {"nll": nll.detach() / len(mean), "mse": error.detach().mean()}
+        metrics = {"nll": 0.5 * nll.detach() / len(mean), "mse": error.detach().mean()}
         loss = nll + bounds
         if isinstance(self.termination, LearnedTermination):
             ends = self.termination.loss(batch.state, batch.action, batch.next_state, batch.terminal).mean()
