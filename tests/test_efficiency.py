@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def project(empty: Path) -> Path:
     """One stage that hands out the made-up results, read from logs that git ignores, counted outside of the project."""
     git("init", "-q")
-    subprocess.run(["dvc", "init", "-q"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
     Path("logs").mkdir()
     made = {
         str(share): dict(zip(("dataset", "evaluate"), stage_outputs(share, None), strict=True)) for share in (0.25, 1.0)
