@@ -100,7 +100,7 @@ class StandardEncoder(nn.Module):
     def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         super().__init__()
         self.obs_shapes = {k: s for k, s in sorted(obs_shapes.items()) if len(s) < 3}
-        self.state_dim = len(statistics.obs_mean)
+        self.state_dim = self.present_dim = len(statistics.obs_mean)
         # Not persistent: the statistics are saved as JSON beside the weights, readable by people.
         self.register_buffer("mean", torch.tensor(statistics.obs_mean), persistent=False)
         self.register_buffer("std", torch.tensor(statistics.obs_std), persistent=False)

@@ -9,6 +9,7 @@ from data_examples import LENGTHS, counting_episode, counting_log
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.actions import BoxActions
 from pipeline.data.card import card
 from pipeline.data.findings import findings
 from pipeline.data.logged import Episode, LoggedData
@@ -99,6 +100,35 @@ def test_actions_map_to_the_unit_box_and_back(
     np.testing.assert_allclose(stored[:, 0], np.linspace(-1, 1, 9), atol=2e-2)
     back = low + (stored.astype(np.float64) + 1) / 2 * width
     np.testing.assert_allclose(back, action, atol=1e-5 * (width + abs(low)))
+
+
+def test_bounds_at_quantiles_keep_what_lies_beyond(tmp_path: Path) -> None:
+    """101 even actions and one far out: the bounds are the 5 % quantiles, and stored actions tell the logged ones."""
+    action = np.append(np.linspace(0, 100, 101), 1000).astype(np.float32)[:, None]
+    obs = {"state": np.arange(103.0)[:, None]}
+    episodes = [Episode(obs, action, np.full(102, r), False) for r in (0.0, 1.0)]
+    log = LoggedData("actions", "npz", episodes, action_low=[-1.0], action_high=[1000.0], action_quantile=0.05)
+    dataset = write_dataset(tmp_path / "d", log, "actions", 0.5, seed=0)
+    low, high = dataset.spec.action_low[0], dataset.spec.action_high[0]
+    assert (dataset.spec.action_bounds, low, high) == (
+        "quantiles",
+        pytest.approx(5, abs=0.2),
+        pytest.approx(96, abs=0.2),
+    )
+    stored = dataset.action[dataset.steps("train")]
+    assert stored.min() < -1
+    assert stored.max() > 10
+    np.testing.assert_allclose(BoxActions([low], [high]).raw(stored), action, rtol=1e-5, atol=1e-3)
+    assert not dataset.action[dataset.offsets[1:] - 1].any()
+
+
+def test_quantiles_that_leave_no_room_are_refused(tmp_path: Path) -> None:
+    episodes = [
+        Episode({"state": np.arange(21.0)[:, None]}, np.eye(20)[:, :1], np.full(20, r), False) for r in (0.0, 1.0)
+    ]
+    log = LoggedData("still", "npz", episodes, action_low=[0.0], action_high=[1.0], action_quantile=0.1)
+    with pytest.raises(ValueError, match="action 0 is 0 at both quantiles; lower `dataset"):
+        write_dataset(tmp_path / "d", log, "still", 0.5, seed=0)
 
 
 def test_bounds_are_never_inferred_silently(tmp_path: Path) -> None:

@@ -88,6 +88,30 @@ def test_elites_are_those_of_least_held_out_error(fitted):
     torch.testing.assert_close(again, best)
 
 
+@pytest.mark.parametrize(("asked", "last"), [(None, 1e-3), (False, 1e-3), (True, 0.5e-3)])
+def test_the_learning_rate_decays_where_that_is_asked(asked: bool | None, last: float):
+    """Half of a cosine is behind it in the second of two epochs; an ensemble's rate is constant by habit."""
+    raw = linear_world(300)
+    model = small_ensemble(raw)
+    data = transitions_of(raw, model.encoder)
+    training = training_of(model, data, data, FitConfig(max_epochs=2, learning_rate_decay=asked))
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, [], progress=False).fit(training)
+    assert training._raw_optimizer().param_groups[0]["lr"] == pytest.approx(last)
+
+
+def test_the_geometric_criterion_is_not_outvoted_by_one_noisy_output():
+    """The first learner knows one output a hundred times better; plain means would prefer the other."""
+    raw = linear_world(200)
+    model = small_ensemble(raw, criterion="geometric_mse")
+    judged = model.judged({"output_mse": torch.tensor([[1.0, 1e-4], [0.9, 1e-2]])})
+    torch.testing.assert_close(judged["geometric_mse"], torch.tensor([1e-2, 0.009**0.5]))
+    assert model.parts()[0].criterion == "geometric_mse"
+    sums = model.held_out(transitions_of(raw, model.encoder))
+    torch.testing.assert_close(sums["output_mse"].mean(-1), sums["mse"])
+    with pytest.raises(ValueError, match="criterion `nll` must be mse or geometric_mse"):
+        EnsembleConfig(criterion="nll")
+
+
 def test_draw_is_reparameterised_and_stays_in_the_logged_range(fitted):
     model, _ = fitted
     state = torch.full((4, 3), 50.0)

@@ -44,6 +44,7 @@ class LoggedData:
     action_kind: str = CONTINUOUS
     action_low: list[float] | None = None  # of discrete actions: the first number
     action_high: list[float] | None = None  # and the last
+    action_quantile: float | None = None  # of the stored actions, at which bounds are drawn instead
     obs_names: dict[str, list[str]] = field(default_factory=dict)
     env_id: str | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)

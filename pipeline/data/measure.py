@@ -10,6 +10,7 @@ import numpy as np
 
 CHUNK = 1 << 17  # rows of vectors held in memory at a time
 IMAGE_BYTES = 1 << 20  # of images held in memory at a time
+QUANTILE_STEPS = 1 << 20  # logged actions that quantiles are taken of
 Moments = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # minimum, maximum, mean, standard deviation
 
 
@@ -23,12 +24,24 @@ def statistics(folder: Path, offsets: np.ndarray, held_out: np.ndarray) -> tuple
     return obs, _moments(np.load(folder / "reward.npy", mmap_mode="r"), train)
 
 
-def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """From the log's own units to [-1, 1], in place; the row of a final observation has no action and gets 0."""
+def action_quantiles(file: Path, offsets: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """The values float64 "A" beyond which ``share`` of the logged actions lie, at the low and at the high end; of a
+    million steps, evenly apart, where there are more."""
+    actions = np.load(file, mmap_mode="r")
+    steps = np.delete(np.arange(len(actions)), offsets[1:] - 1)
+    chosen = actions[steps[:: -(-len(steps) // QUANTILE_STEPS)]].astype(np.float64)
+    low, high = np.quantile(chosen, [share, 1 - share], axis=0)
+    return low, high
+
+
+def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarray, clip: bool = True) -> None:
+    """From the log's own units to [-1, 1], in place, unless ``clip`` is False and they lie beyond; the row of a final
+    observation has no action and gets 0."""
     actions = np.load(file, mmap_mode="r+")
     for start in range(0, len(actions), CHUNK):
         chunk = actions[start : start + CHUNK].astype(np.float64)
-        actions[start : start + CHUNK] = np.clip(2 * (chunk - low) / (high - low) - 1, -1, 1)
+        mapped = 2 * (chunk - low) / (high - low) - 1
+        actions[start : start + CHUNK] = np.clip(mapped, -1, 1) if clip else mapped
     actions[offsets[1:] - 1] = 0
     actions.flush()
 

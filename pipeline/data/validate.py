@@ -130,6 +130,13 @@ def check_action_range(place: str, low: list[float] | None, high: list[float] | 
             )
 
 
+def check_quantiles(place: str, low: np.ndarray, high: np.ndarray) -> None:
+    """Raises ValueError where the quantiles of an action ("A" each) leave it no room."""
+    if (still := low >= high).any():
+        a = int(np.argmax(still))
+        raise ValueError(f"{place}: action {a} is {low[a]:g} at both quantiles; lower `dataset.action_quantile`, or null")
+
+
 def check_disk(folder: Path, needed: int) -> None:
     """Raises ValueError when the file system of ``folder`` lacks ``needed`` bytes."""
     free = shutil.disk_usage(folder).free

@@ -14,7 +14,7 @@ from pipeline.actions import DISCRETE
 from pipeline.data import validate
 from pipeline.data.growing import EpisodeFiles
 from pipeline.data.logged import Episode, LoggedData
-from pipeline.data.measure import digest_of, map_actions, one_hot_actions, statistics
+from pipeline.data.measure import action_quantiles, digest_of, map_actions, one_hot_actions, statistics
 from pipeline.data.share import chosen_share, keep_episodes
 from pipeline.data.spec import SCHEMA_VERSION, DatasetSpec, write_spec
 from pipeline.data.store import PreparedDataset, open_dataset
@@ -182,14 +182,13 @@ def _finish(folder: Path, logged: LoggedData, name: str, appended: Appended, hel
     offsets = appended.offsets
     np.save(folder / "offsets.npy", offsets)
     np.save(folder / "held_out.npy", held_out)
-    low, high, declared = _bounds(logged, appended)
-    start = 0
+    (low, high, known), start = _bounds(folder, logged, appended), 0
     if logged.action_kind == DISCRETE:
         start, count = int(low[0]), int(high[0] - low[0]) + 1
         one_hot_actions(folder / "action.npy", offsets, start, count)
         low, high = np.zeros(count), np.ones(count)
     else:
-        map_actions(folder / "action.npy", offsets, low, high)
+        map_actions(folder / "action.npy", offsets, low, high, clip=known != "quantiles")
     obs, reward = statistics(folder, offsets, held_out)
     shapes = {key: list(np.load(folder / f"obs.{key}.npy", mmap_mode="r").shape[1:]) for key in obs}
     vectors = {key: m for key, m in obs.items() if len(shapes[key]) == 1}
@@ -205,7 +204,7 @@ def _finish(folder: Path, logged: LoggedData, name: str, appended: Appended, hel
         action_kind=logged.action_kind,
         action_low=low.tolist(),
         action_high=high.tolist(),
-        action_bounds="declared" if declared else "inferred",
+        action_bounds=known,
         env_id=logged.env_id,
         env_kwargs=logged.env_kwargs,
         max_episode_steps=logged.max_episode_steps,
@@ -228,19 +227,19 @@ def _finish(folder: Path, logged: LoggedData, name: str, appended: Appended, hel
         constant_features=constant,
         licence=logged.licence,
         digest=digest_of(folder, [SCHEMA_VERSION, names, low.tolist(), high.tolist()]),
-        warnings=_warnings(logged, appended, declared),
+        warnings=_warnings(logged, appended, known),
         action_start=start,
     )
 
 
-def _warnings(logged: LoggedData, appended: Appended, declared: bool) -> list[str]:
+def _warnings(logged: LoggedData, appended: Appended, known: str) -> list[str]:
     found = [*logged.warnings, *logged.remarks.warnings]
     if appended.left_out:
         found.append(f"{appended.left_out} training episodes are left out, as `dataset.train_share` asks")
-    if not declared and logged.action_kind == DISCRETE:
+    if known == "inferred" and logged.action_kind == DISCRETE:
         low, high = (int(x[0]) for x in (appended.action_min, appended.action_max))
         found.append(f"discrete actions are those of the log, {low} to {high}; set `dataset.action_count` if there are more")
-    elif not declared:
+    elif known == "inferred":
         low, high = (np.round(x, 4).tolist() for x in (appended.action_min, appended.action_max))
         found.append(
             f"no declared action bounds: inferred from the data's extremes, low {low}, high {high}; set "
@@ -249,8 +248,13 @@ def _warnings(logged: LoggedData, appended: Appended, declared: bool) -> list[st
     return found
 
 
-def _bounds(logged: LoggedData, appended: Appended) -> tuple[np.ndarray, np.ndarray, bool]:
+def _bounds(folder: Path, logged: LoggedData, appended: Appended) -> tuple[np.ndarray, np.ndarray, str]:
+    """Of actions "A" in the log's own units, and how they are known."""
     declared = _declared_bounds(logged, appended.action_min.shape[0])
+    if logged.action_quantile is not None:
+        low, high = action_quantiles(folder / "action.npy", appended.offsets, logged.action_quantile)
+        validate.check_quantiles(logged.place, low, high)
+        return low, high, "quantiles"
     low, high = declared or (appended.action_min.astype(np.float64), appended.action_max.astype(np.float64))
     validate.check_action_range(logged.place, low.tolist(), high.tolist(), len(low))
-    return low, high, declared is not None
+    return low, high, "declared" if declared else "inferred"

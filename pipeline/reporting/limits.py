@@ -21,6 +21,8 @@ def limits(results: Results) -> list[str]:
         told.append("No reference returns: results cannot be compared with those of other datasets.")
     if spec.action_bounds == "inferred":
         told.append("Action bounds were inferred from the logs: the true range may be wider.")
+    if spec.action_bounds == "quantiles":
+        told.append("The policy acts within what most of the logs did, as `dataset.action_quantile` asks.")
     bounds = [share for history in results.world_model.values() for share in bound_shares(history) or ()]
     if bounds and max(bounds) > SATURATED:
         told.append(f"Up to {max(bounds):.0%} of the world model's variances sit at a bound: there they rank nothing.")

@@ -23,7 +23,6 @@ from pipeline.world_models.random_weights import DropoutLinear, Layer, RandomNet
 @dataclass(frozen=True)
 class BayesianConfig(GaussianConfig):
     learning_rate: float = 3e-3
-    learning_rate_decay: bool = True  # what is learned last is precision
     samples: int = 7  # of the weights that predict side by side, as an ensemble's members do
     prior_scale: float = 1.0  # standard deviation of a weight's prior, times the root of its layer's inputs
     divergence_weight: float = 1.0  # 1: the evidence bound; less: a colder posterior (Wenzel et al., arXiv:2002.02405)
@@ -38,6 +37,8 @@ class BayesianConfig(GaussianConfig):
 
 class BayesianModel(GaussianModel):
     """What both kinds share. One posterior learns from all logs, and every sample of it is drawn from."""
+
+    decays_learning_rate = True  # what is learned last is precision
 
     def __init__(self, config: BayesianConfig, facts: Facts, layer: Callable[[int, int, int], Layer]) -> None:
         """``layer`` builds a layer from its place, inputs and outputs."""

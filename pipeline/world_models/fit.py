@@ -30,6 +30,7 @@ class FitConfig:
     max_epochs: int = 40
     patience: int = 5  # epochs without any member improving its held-out error by `improvement`
     improvement: float = 0.01
+    learning_rate_decay: bool | None = None  # to zero over all epochs, along a cosine; null: as the model usually does
     held_out_rows: int = 20_000  # at most so many held-out transitions are used for stopping
 
     def __post_init__(self) -> None:
@@ -65,6 +66,8 @@ class WorldModelTraining(LightningModule):
         self.model, self.batches, self.config, self.seed = model, batches, config, seed
         self.epochs_done, self.stale_epochs = 0, 0
         self.history: list[dict[str, Any]] = []
+        asked = config.learning_rate_decay
+        self.decays: bool = model.decays_learning_rate if asked is None else asked
         self.best = BestWeights(model.parts, config.improvement)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -81,7 +84,7 @@ class WorldModelTraining(LightningModule):
     def on_train_epoch_start(self) -> None:
         self.started = time.perf_counter()
         self.sums: dict[str, Tensor] = {}
-        if self.model.config.learning_rate_decay:
+        if self.decays:
             rate = cosine_decay(self.model.config.learning_rate, self.epochs_done, self.config.max_epochs)
             for group in self._raw_optimizer().param_groups:
                 group["lr"] = rate
@@ -132,7 +135,7 @@ class WorldModelTraining(LightningModule):
         sums = {k: torch.stack([p[k] for p in parts]).sum(0) for k in parts[0]}
         sums = {k: self.trainer.strategy.reduce(v, reduce_op="sum") for k, v in sums.items()}
         count = sums.pop("count")
-        return {k: v / count for k, v in sums.items()}  # type: ignore[operator]
+        return self.model.judged({k: v / count for k, v in sums.items()})  # type: ignore[operator]
 
     def _row(self, held_out: dict[str, Tensor]) -> dict[str, Any]:
         """One epoch in numbers; of what decides when to stop there is one for each member."""

@@ -43,11 +43,11 @@ class GaussianConfig:
     width: int = 200
     depth: int = 4  # hidden layers
     learning_rate: float = 1e-3
-    learning_rate_decay: bool = False  # cosine decay to zero over all epochs
     log_variance_low: float = -14.0  # of standardised targets: 0.1 % of a target's spread
     log_variance_high: float = 1.0
     bound_weight: float = 0.01  # pulls the learned bounds together
     beta: float = 0.0  # 0: the likelihood; up to 1: outputs that are nearly certain no longer drown the others
+    criterion: str = "mse"  # held-out error that picks weights; geometric_mse: no noisy output outvotes the rest
     termination: str = "learned"  # learned | known (privileged: a hand-written rule) | off
     clamp_margin: float = 0.1  # drawn states stay within the logged range widened by this share; rewards within it
     history: int = 0  # steps before the present one that the state holds, for delays and for what is not observed
@@ -55,6 +55,8 @@ class GaussianConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.beta <= 1:
             raise ValueError(f"beta {self.beta} must lie between 0 and 1")
+        if self.criterion not in ("mse", "geometric_mse"):
+            raise ValueError(f"criterion `{self.criterion}` must be mse or geometric_mse")
         if self.termination not in ("learned", "known", "off"):
             raise ValueError(f"termination `{self.termination}` must be learned, known or off")
         if not 0 <= self.history <= LONGEST:
@@ -78,6 +80,7 @@ class GaussianModel(nn.Module):
 
     recurrent = False
     gradient_clip = None
+    decays_learning_rate = False
     elites: Tensor  # the members that are drawn from
 
     def __init__(self, config: Any, facts: Facts, network: Callable[[list[int]], Network]) -> None:
@@ -92,7 +95,7 @@ class GaussianModel(nn.Module):
         self.net: Any = network([self.state_dim + self.action_dim, *[config.width] * config.depth, 2 * outputs])
         self.low = nn.Parameter(torch.full((self.net.learners, 1, outputs), config.log_variance_low))
         self.high = nn.Parameter(torch.full((self.net.learners, 1, outputs), config.log_variance_high))
-        self.termination = build_termination(config.termination, facts, self.state_dim, self.decode)
+        self.termination = build_termination(config.termination, facts, self.encoder.present_dim, self.decode)
 
     @property
     def learners(self) -> int:
@@ -199,15 +202,16 @@ class GaussianModel(nn.Module):
     def parts(self) -> list[Part]:
         """Each learner keeps its own best weights by its own error; the termination head by its own loss."""
         stacked = {k: p for k, p in self.named_parameters() if not k.startswith("termination.")}
-        parts = [Part("mse", self.learners, stacked)]
+        parts = [Part(self.config.criterion, self.learners, stacked)]
         if isinstance(self.termination, LearnedTermination):
             parts.append(Part.whole("termination_loss", self.termination))
         return parts
 
     @torch.no_grad()
     def held_out(self, batch: Transitions) -> dict[str, Tensor]:
-        """Sums over one held-out batch ("B ..." fields), to be added up and divided by ``count``: squared error and
-        negative log-likelihood of each learner "L", saturation of the log-variance at either bound, termination loss.
+        """Sums over one held-out batch ("B ..." fields), to be added up and divided by ``count``: squared error,
+        also by output "L D", and negative log-likelihood of each learner "L", saturation of the log-variance at either
+        bound, termination loss.
 
         Members that share a learner are judged together, as the Gaussian with the moments of their mixture.
         """
@@ -221,19 +225,22 @@ class GaussianModel(nn.Module):
         if self.learners < len(mean):
             mean, log_variance = mixture(mean, log_variance)
         error = (mean - self.targets(batch)).square()
-        sums["mse"] = error.mean(-1).sum(1)
+        sums |= {"mse": error.mean(-1).sum(1), "output_mse": error.sum(1)}
         sums["nll"] = 0.5 * (error * torch.exp(-log_variance) + log_variance).mean(-1).sum(1)
         if isinstance(self.termination, LearnedTermination):
             ends = self.termination.loss(batch.state, batch.action, batch.next_state, batch.terminal)
             sums["termination_loss"] = ends.mean() * len(batch)
         return sums
 
+    def judged(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Held-out means, the errors of single outputs as their geometric mean "L"."""
+        outputs = held_out.pop("output_mse")
+        return held_out | {"geometric_mse": outputs.log().mean(-1).exp()}
+
     def calibrate(self, held_out: list[Transitions], train: list[Transitions]) -> None:
         """Settle where the termination head decides, once the best weights are back."""
         if isinstance(self.termination, LearnedTermination):
-            data = Transitions.cat(held_out)
-            data = data if data.terminal.any() else Transitions.cat(train)
-            self.termination.calibrate(data.state, data.action, data.next_state, data.terminal)
+            self.termination.calibrate(Transitions.cat(held_out), Transitions.cat(train))
 
 
 def mixture(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:

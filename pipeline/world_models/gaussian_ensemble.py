@@ -58,5 +58,5 @@ class GaussianEnsemble(GaussianModel):
 
         Elites by held-out error: training error prefers the member that overfits.
         """
-        self.elites.copy_(best["mse"].argsort()[: self.config.elites])
+        self.elites.copy_(best[self.config.criterion].argsort()[: self.config.elites])
         self.calibrate(held_out, train)

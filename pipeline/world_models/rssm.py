@@ -44,7 +44,6 @@ class RSSMConfig:
     dynamics_weight: float = 1.0  # of the divergence that trains the prior
     representation_weight: float = 0.1  # of the same divergence as it trains the posterior
     learning_rate: float = 1e-3
-    learning_rate_decay: bool = True  # cosine decay to zero: what is learned last is precision
     gradient_clip: float = 100.0  # largest norm of all gradients together
 
     def __post_init__(self) -> None:
@@ -83,6 +82,7 @@ class RSSM(nn.Module):
 
     Config = RSSMConfig
     remembers = recurrent = True
+    decays_learning_rate = True  # what is learned last is precision
 
     def __init__(self, config: RSSMConfig, facts: Facts) -> None:
         super().__init__()
@@ -281,14 +281,16 @@ class RSSM(nn.Module):
         sums = {k: v.sum() for k, v in self._terms(batch, self.filter_window(batch, None)).items()}
         return sums | {"nll": self._bound(sums), "count": batch.valid.sum()}
 
+    def judged(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Held-out means, as they are."""
+        return held_out
+
     def conclude(self, best: dict[str, Tensor], held_out: list[Segments], train: list[Segments]) -> None:
         """Measure the latents' spread over the logs and calibrate the termination head, with the best weights back."""
         seen = Transitions.cat([self._transitions(batch) for batch in train])
         self.spread.copy_(self._split(seen.next_state)[1].std(0).clamp(min=LEAST_SPREAD))
         if isinstance(self.termination, LearnedTermination):
-            data = Transitions.cat([self._transitions(batch) for batch in held_out])
-            data = data if data.terminal.any() else seen
-            self.termination.calibrate(data.state, data.action, data.next_state, data.terminal)
+            self.termination.calibrate(Transitions.cat([self._transitions(batch) for batch in held_out]), seen)
 
     def _transitions(self, batch: Segments) -> Transitions:
         """The valid steps of windows between filtered states."""

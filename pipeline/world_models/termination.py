@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from pipeline.networks import mlp
 from pipeline.standardise import Facts
-from pipeline.types import Observation
+from pipeline.types import Observation, Transitions
 
 
 def _hopper(obs: Tensor) -> Tensor:
@@ -59,18 +59,20 @@ class NoTermination(nn.Module):
 
 class LearnedTermination(nn.Module):
     """Binary classifier on (state, action, next state). Terminals are rare, so they are weighted up in the loss; the
-    weight is taken off the logit again, and ``calibrate`` moves the decision point to where F1 is best."""
+    weight is taken off the logit again, and ``calibrate`` moves the decision point to where F1 is best. Of a state it
+    sees the first ``state_dim`` entries: with a history behind them, few terminals would be learned by heart."""
 
     def __init__(self, state_dim: int, action_dim: int, terminal_share: float, width: int = 64) -> None:
         super().__init__()
-        self.net = mlp([2 * state_dim + action_dim, width, width, 1], nn.SiLU)
+        self.net, self.state_dim = mlp([2 * state_dim + action_dim, width, width, 1], nn.SiLU), state_dim
         self.positive_weight = math.sqrt((1 - terminal_share) / terminal_share)
         self.register_buffer("offset", torch.tensor(-math.log(self.positive_weight)))
         self.offset: Tensor
 
     def forward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """The weighted logit of "this step was terminal", "B"."""
-        return self.net(torch.cat([state, action, next_state], dim=-1)).squeeze(-1)
+        seen = [state[..., : self.state_dim], action, next_state[..., : self.state_dim]]
+        return self.net(torch.cat(seen, dim=-1)).squeeze(-1)
 
     def loss(self, state: Tensor, action: Tensor, next_state: Tensor, terminal: Tensor) -> Tensor:
         """Weighted cross-entropy of every step, "B"."""
@@ -81,11 +83,13 @@ class LearnedTermination(nn.Module):
         return torch.sigmoid(-(self(state, action, next_state) + self.offset))
 
     @torch.no_grad()
-    def calibrate(self, state: Tensor, action: Tensor, next_state: Tensor, terminal: Tensor) -> None:
-        """Put the decision point (probability one half) at the logit of best F1 on these transitions."""
-        logit, order = self(state, action, next_state).sort(descending=True)
-        hits = terminal[order].cumsum(0)
-        f1 = 2 * hits / (torch.arange(1, len(hits) + 1, device=hits.device) + terminal.sum())
+    def calibrate(self, held_out: Transitions, train: Transitions) -> None:
+        """Put the decision point (probability one half) at the logit of best F1 on held-out transitions, on the others
+        where no terminal was held out."""
+        data = held_out if held_out.terminal.any() else train
+        logit, order = self(data.state, data.action, data.next_state).sort(descending=True)
+        hits = data.terminal[order].cumsum(0)
+        f1 = 2 * hits / (torch.arange(1, len(hits) + 1, device=hits.device) + data.terminal.sum())
         best = int(f1.argmax())
         after = logit[min(best + 1, len(logit) - 1)]
         self.offset.copy_(-(logit[best] + after) / 2)
@@ -97,7 +101,8 @@ Termination = KnownTermination | LearnedTermination | NoTermination
 def build_termination(
     choice: str, facts: Facts, state_dim: int, decode: Callable[[Tensor], Observation]
 ) -> Termination:
-    """``choice``: learned, known or off. Raises ValueError for a task without a known rule."""
+    """``choice``: learned, known or off; ``state_dim``: entries of a state that tell of the present. Raises
+    ValueError for a task without a known rule."""
     terminals = facts.statistics.terminals
     if choice == "known":
         return KnownTermination((facts.task or "").split("-")[0].lower(), decode)

@@ -8,6 +8,7 @@ from pipeline.data.findings.finding import Finding
 from pipeline.data.findings.sample import FloatArray, Sample, evenly
 
 SATURATED = 0.99  # of the way to a bound
+NARROW = 0.1  # standard deviation of an action in [-1, 1] below which networks see it as nearly constant
 MOSTLY = 0.9  # share of actions at a bound from which hardly any other was tried
 BINS = 21
 CELLS = 20  # to a side of the grid on the two principal components
@@ -92,11 +93,16 @@ def actions(sample: Sample) -> Finding:
         "at_a_bound_share": at_bound.mean(),
         "most_at_a_bound": at_bound.max(),
         "never_varied": still,
+        "least_spread": action.std(axis=0).min(),
         "share_by_bin": counts,
     }
     if still:
         meaning = "Some actions never vary, so the logs do not tell what they do."
         return Finding("actions", "warning", evidence, meaning, "leave them out by `dataset.transform`")
+    if evidence["least_spread"] < NARROW:
+        meaning = "Some actions use a small part of their bounds: to a network they are nearly constant."
+        remedy = "`dataset.action_quantile: 0.005` draws the bounds where the logs are, and keeps the policy within"
+        return Finding("actions", "warning", evidence, meaning, remedy)
     if at_bound.mean() > MOSTLY:
         meaning = "Nearly all actions lie at a bound: what moderate ones do is hardly known."
         remedy = "check `dataset.action_low` and `dataset.action_high`"

@@ -27,7 +27,8 @@ class SourceConfig:
     """Options of every source. ``held_out_path`` equal to ``path`` splits by ``held_out_fraction``; another file of the
     same layout is the held-out split. Bounds null: ask the file, then the environment, else infer with a warning; the
     same for ``action_kind`` and ``action_count``, but that an unknown kind is continuous. Discrete actions are whole
-    numbers, one a step, whose bounds are the first and the last.
+    numbers, one a step, whose bounds are the first and the last. ``action_quantile`` narrows the bounds to what the logs
+    use: this share of the logged actions lies beyond either of them, as logged, and out of a policy's reach.
     References null: the file's metadata, then the D4RL table. ``train_share`` of the training episodes are kept, those
     of a smaller share among those of a larger one; the held-out split does not depend on it. ``transform`` is applied by
     the stage: see :mod:`pipeline.data.transform`."""
@@ -41,6 +42,7 @@ class SourceConfig:
     action_count: int | None = None  # of discrete actions
     action_low: list[float] | None = None
     action_high: list[float] | None = None
+    action_quantile: float | None = None
     ref_min_score: float | None = None
     ref_max_score: float | None = None
     licence: str | None = None
@@ -60,6 +62,8 @@ class SourceConfig:
             raise ValueError(f"action_kind `{self.action_kind}` must be one of {', '.join(KINDS)}, or null")
         if self.action_count is not None and (self.action_kind != DISCRETE or self.action_count < 2):
             raise ValueError(f"action_count {self.action_count} must be 2 or more, and needs `action_kind: discrete`")
+        if self.action_quantile is not None and not (self.action_kind != DISCRETE and 0 < self.action_quantile < 0.5):
+            raise ValueError(f"action_quantile {self.action_quantile} must lie between 0 and 0.5; discrete ones have none")
         if (self.ref_min_score is None) != (self.ref_max_score is None):
             raise ValueError("give both ref_min_score and ref_max_score, or neither")
 
@@ -123,6 +127,7 @@ def combine(
         action_kind=kind,
         action_low=low,
         action_high=high,
+        action_quantile=config.action_quantile,
         obs_names=facts.obs_names,
         env_id=config.env_id or facts.env_id,
         env_kwargs=config.env_kwargs or facts.env_kwargs,
