@@ -53,7 +53,7 @@ def test_figure_shows_each_agent_with_its_intervals_and_the_logs_as_a_line() -> 
     np.testing.assert_allclose([[low[1], high[1]] for low, high in bars.get_segments()], expected)
     (logged,) = (line for line in axes.lines if line.get_label() == "logged behaviour")
     np.testing.assert_allclose(logged.get_ydata(), 3.0, atol=1e-12)
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["200\n0.25", "800\n1"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["200\n25 %", "800\n100 %"]
     assert figure.get_suptitle() == "Sample efficiency: made-up, seeds 0, 1"
 
 
@@ -86,6 +86,7 @@ made = json.loads(pathlib.Path(dataset["path"]).read_text())[str(dataset["train_
 pathlib.Path("reports/metrics").mkdir(parents=True)
 for name, content in made.items():
     pathlib.Path("reports/metrics", name + ".json").write_text(json.dumps(content))
+pathlib.Path("page.html").write_text("page")
 with open({counter!r}, "a") as file:
     file.write("ran ")
 """
@@ -95,6 +96,8 @@ stages:
     cmd: python stage.py
     deps: [stage.py, "${dataset.path}"]
     params: [dataset]
+    outs:
+    - page.html: {cache: false}  # DVC's run cache leaves out a stage with such an output
     metrics:
     - reports/metrics/dataset.json: {cache: false}
     - reports/metrics/evaluate.json: {cache: false}
@@ -136,24 +139,30 @@ def test_shares_run_under_dvc_once_and_leave_the_workspace_alone(project: Path) 
     out = project / "efficiency.png"
     before = git("status", "--porcelain")
     lines = list(measure_efficiency([1.0, 0.25], out))
-    assert [line for line in lines if " of " in line] == ["share 0.25 (1 of 2)", "share 1 (2 of 2)"]
+    assert [line for line in lines if " of " in line] == [
+        "share 0.25 (1 of 2): experiment efficiency-0.25",
+        "share 1 (2 of 2): experiment efficiency-1",
+    ]
     assert json.loads(out.with_suffix(".json").read_text()) == {"runs": results()}
     assert git("status", "--porcelain") == before
     assert (project / "counter").read_text() == "ran ran "
-    list(measure_efficiency([0.25], out))
-    assert (project / "counter").read_text() == "ran ran "  # DVC's run cache had it
-    assert len(git("for-each-ref", "refs/exps").splitlines()) == 2
+    assert "(run before)" in list(measure_efficiency([0.25], out))[1]
+    assert (project / "counter").read_text() == "ran ran "
+    Path("stage.py").write_text(Path("stage.py").read_text() + "# edited\n")
+    assert "(run before)" not in list(measure_efficiency([0.25], out))[1]
+    assert (project / "counter").read_text() == "ran ran ran "
+    assert len(git("for-each-ref", "refs/exps").splitlines()) == 2  # the newer one stands for the older
 
 
 def test_a_missing_commit_or_dvc_is_named(empty: Path) -> None:
     with pytest.raises(ValueError, match="stand on a git commit and there is none; run `git init`, then commit"):
-        next(measure_efficiency([1.0], empty / "out.png"))
+        list(measure_efficiency([1.0], empty / "out.png"))
     git("init", "-q")
     with pytest.raises(ValueError, match="there is none"):
-        next(measure_efficiency([1.0], empty / "out.png"))
+        list(measure_efficiency([1.0], empty / "out.png"))
     git("commit", "-qm", "empty", "--allow-empty")
     with pytest.raises(ValueError, match=r"\.dvc: not found"):
-        next(measure_efficiency([1.0], empty / "out.png"))
+        list(measure_efficiency([1.0], empty / "out.png"))
 
 
 @pytest.mark.parametrize("shares", [["0"], ["0.5", "1.5"]])

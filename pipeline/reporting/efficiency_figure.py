@@ -12,7 +12,7 @@ from pipeline.reporting.style import COLOURS, LABELS, panels
 # Estimate and interval as evaluate.json names them, and what the axis says.
 MEASURES = (
     ("return_mean", "return_ci95", "mean return [sum of rewards], 95 % interval"),
-    ("iqm", "ci95", "normalised score, interquartile mean, 95 % interval"),
+    ("iqm", "ci95", "normalised score, IQM, 95 % interval"),
 )
 
 
@@ -49,9 +49,10 @@ def _line(axes: Axes, logged: Json, key: str, interval: str) -> None:
 
 
 def _label(axes: Axes, results: Sequence[Json], unit: str) -> None:
-    axes.set(xscale="log", xlabel="logged transitions learned from, share of training episodes", ylabel=unit)
+    axes.set(xscale="log", xlabel="logged transitions, and share of training episodes", ylabel=unit)
     ticks = {
-        result["train_transitions"]: f"{result['train_transitions']:,}\n{result['share']:.3g}" for result in results
+        result["train_transitions"]: f"{result['train_transitions']:,}\n{100 * result['share']:.3g} %"
+        for result in results
     }
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.minorticks_off()
