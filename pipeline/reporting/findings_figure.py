@@ -29,9 +29,8 @@ def _action_shift(axes: Axes, evidence: Json) -> None:
     shifts = evidence["shifts"]
     known, colours = evidence["known_from_both_by_shift"], _marked(shifts, evidence["best_shift"])
     axes.bar(shifts, known, width=0.6, color=colours, label="action known from both observations alone")
-    axes.plot(
-        shifts, evidence["change_explained_by_shift"], "o-", color=COLOURS["baseline"], label="change explained by it"
-    )
+    explained = evidence["change_explained_by_shift"]
+    axes.plot(shifts, explained, "o-", color=COLOURS["baseline"], label="change explained by it")
     axes.set(xlabel="row of the action, from the change's own", ylabel="share of variance", title="Action by row")
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.set_ylim(min(0.0, *known), 1.45)
@@ -41,32 +40,27 @@ def _action_shift(axes: Axes, evidence: Json) -> None:
 def _reward_shift(axes: Axes, evidence: Json) -> None:
     shifts, left = evidence["shifts"], [max(1 - known, LEAST_LEFT) for known in evidence["explained_by_shift"]]
     axes.bar(shifts, left, width=0.6, color=_marked(shifts, evidence["best_shift"]))
-    axes.set(
-        xlabel="row of the reward, from the step's own", ylabel="share left open", title="Reward by row", yscale="log"
-    )
+    axes.set(xlabel="row of the reward, from the step's own", ylabel="share left open", title="Reward by row")
+    axes.set(yscale="log", ylim=(LEAST_LEFT / 2, 2))
 
 
 def _memory(axes: Axes, evidence: Json) -> None:
     open_shares = [1 - evidence["explained_now"], 1 - evidence["explained_with_history"]]
     label = f"left open: {open_shares[0]:.2g}, with history {open_shares[1]:.2g}"
-    axes.bar(
-        evidence["lags"], evidence["residual_autocorrelation_by_lag"], width=0.6, color=COLOURS["logged"], label=label
-    )
+    linked = evidence["residual_autocorrelation_by_lag"]
+    axes.bar(evidence["lags"], linked, width=0.6, color=COLOURS["logged"], label=label)
     axes.axhline(0, color="#333333", linewidth=0.8)
-    axes.set(
-        xlabel="lag [steps]", ylabel="autocorrelation", ylim=(-1, 1), title=f"One-step residuals: {evidence['feature']}"
-    )
+    axes.set(xlabel="lag [steps]", ylabel="autocorrelation", ylim=(-1, 1))
+    axes.set_title(f"One-step residuals: {evidence['feature']}")
     axes.legend(loc="lower left")
 
 
 def _unit_change(axes: Axes, evidence: Json) -> None:
     names, factors = evidence["features"], np.array(evidence["factor_by_feature"], float)
     axes.barh(range(len(names)), np.log10(factors), color=_marked(names, evidence.get("feature")))
-    axes.set(
-        xlabel="one-step changes along the log [factor, log10]",
-        title="Scale of features",
-        ylim=(len(names) - 0.5, -0.5),
-    )
+    widest = max(SCALES, 1.1 * float(abs(np.log10(factors)).max()))
+    axes.set(xlabel="one-step changes along the log [factor, log10]", title="Scale of features")
+    axes.set(xlim=(-widest, widest), ylim=(len(names) - 0.5, -0.5))
     axes.axvline(0, color="#333333", linewidth=0.8)
     if len(names) <= FEATURES_NAMED:
         axes.set_yticks(range(len(names)), names, fontsize=8)
