@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from data_examples import LENGTHS, counting_columns, npz_block
 
-from pipeline.data.sources import SOURCES, d4rl_hdf5
+from pipeline.data.sources import SOURCES, flat, stored
+from pipeline.data.sources.npz import Member, read_npz
 from pipeline.data.store import PreparedDataset
 from pipeline.data.writer import write_dataset
 from pipeline.params import choose
@@ -99,9 +100,67 @@ def test_hdf5_read_in_blocks_gives_the_same(rows: int, tmp_path: Path, monkeypat
     columns = counting_columns()
     with h5py.File(tmp_path / "log.h5", "a") as file:
         file["next"] = columns["next_obs"]
-    monkeypatch.setattr(d4rl_hdf5, "BLOCK", rows * columns["obs"][0].nbytes)
+    monkeypatch.setattr(stored, "BLOCK", rows * columns["obs"][0].nbytes)
     expected = ingest(npz_block(tmp_path / "log.npz", columns), tmp_path / "npz")
     assert ingest(block, tmp_path / "d").spec.digest == expected.spec.digest
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_npz_is_read_in_blocks(write: Any, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two times, once for breaks in the states and once to store them; the first has no use for two of the rows."""
+    columns, asked = counting_columns(), list[tuple[str, int]]()
+    expected = ingest(npz_block(tmp_path / "whole.npz", columns), tmp_path / "whole")
+    block = npz_block(tmp_path / "log.npz", columns)
+    write(tmp_path / "log.npz", **columns)
+    read = Member.read
+
+    def counted(member: Member, start: int, stop: int) -> np.ndarray:
+        asked.append((member.name, stop - start))
+        return read(member, start, stop)
+
+    monkeypatch.setattr(Member, "read", counted)
+    monkeypatch.setattr(stored, "BLOCK", rows * columns["obs"][0].nbytes)
+    monkeypatch.setattr(flat, "CHUNK", rows)
+    assert ingest(block, tmp_path / "d").spec.digest == expected.spec.digest
+    steps, largest = sum(LENGTHS), max(rows, *LENGTHS)
+    assert max(count for _, count in asked) <= largest
+    assert steps < sum(count for name, count in asked if name == "obs") <= 2 * steps
+    assert {name for name, _ in asked} == {"obs", "next_obs"}  # columns of one number a row are read whole
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_any_rows_of_an_npz_are_those_of_numpy(write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "plain": rng.normal(size=(40, 3)),
+        "big_endian": rng.integers(0, 9, (40, 2)).astype(">i2"),
+        "by_column": np.asfortranarray(rng.normal(size=(40, 3))),
+        "flat": rng.normal(size=40),
+        "flags": rng.normal(size=(40, 2)) > 0,
+    }
+    write(tmp_path / "log.npz", **arrays)
+    monkeypatch.setattr(stored, "BLOCK", 100)
+    found = read_npz(tmp_path / "log.npz", {*arrays}).arrays
+    assert [isinstance(found[name], np.ndarray) for name in arrays] == [False, False, True, True, False]
+    with np.load(tmp_path / "log.npz") as whole:
+        for name, column in found.items():
+            assert (column.shape, column.dtype) == (arrays[name].shape, arrays[name].dtype)
+            for start, stop in rng.integers(0, 41, (20, 2)):  # forwards and back, empty ones too
+                assert np.array_equal(column[start:stop], whole[name][start:stop])
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_npz_damaged_within_is_refused(write: Any, tmp_path: Path) -> None:
+    columns = counting_columns()
+    noise = np.random.default_rng(0).normal(size=(len(columns["obs"]), 2000)).astype(np.float32)
+    block = npz_block(tmp_path / "log.npz", columns, next_obs_key=None)
+    write(tmp_path / "log.npz", **{**columns, "obs": noise})
+    content = bytearray((tmp_path / "log.npz").read_bytes())
+    content[50_000:50_100] = bytes(100)
+    (tmp_path / "log.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="truncated, corrupt or not npz"):
+        ingest(block, tmp_path / "d")
 
 
 def test_hdf5_damaged_within_is_refused(tmp_path: Path) -> None:

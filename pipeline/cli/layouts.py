@@ -95,7 +95,7 @@ def _flat_guess(path: Path, kind: str) -> Guess:
         guess.block["action_kind"] = DISCRETE
         guess.unsure["action_kind"] = "actions are whole numbers; where they are amounts, store them as floats"
     if found["terminal_key"] and found["timeout_key"] and source != "d3rlpy_hdf5":
-        terminal, timeout = (columns.arrays[str(found[key])].astype(bool) for key in ("terminal_key", "timeout_key"))
+        terminal, timeout = (columns.arrays[str(found[key])][:].astype(bool) for key in ("terminal_key", "timeout_key"))
         if (both := int((terminal & timeout).sum())) and both == int(timeout.sum()):
             guess.block["terminal_includes_timeouts"] = True
             shown = f"all {both} rows with `{found['timeout_key']}` have `{found['terminal_key']}` too"

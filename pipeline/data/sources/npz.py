@@ -2,6 +2,8 @@
 
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from pipeline.data.logged import LoggedData
 from pipeline.data.sources.flat import Columns, FlatConfig, read_flat
+from pipeline.data.sources.stored import BLOCK, StoredRows, is_wide
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,57 @@ class Npz:
 
 
 def read_npz(path: Path, wanted: set[str]) -> Columns:
-    """The wanted arrays of a file, never unpickling. Raises ValueError when it cannot be read."""
+    """The wanted arrays of a file, never unpickling; vectors stay on disk. Raises ValueError when it cannot be read."""
+    with _readable(path), np.load(path, allow_pickle=False) as file:
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("a single array, expected an archive")
+        members = {name: Member(path, name) for name in file.files if name in wanted}
+        arrays = {name: member.rows() if member.in_rows else file[name] for name, member in members.items()}
+        return Columns(arrays, list(file.files), {})
+
+
+class Member:
+    """One array of an archive, compressed or not: a stream that goes on where it stands and starts again to go back, so
+    that the checksum of what was read to its end is compared."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        self._open()
+
+    def _open(self) -> None:
+        self.stream = zipfile.ZipFile(self.path).open(f"{self.name}.npy")
+        version = np.lib.format.read_magic(self.stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        self.shape, self.by_column, self.dtype = header(self.stream)
+        self.begin = self.stream.tell()
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether rows of numbers stand one after the other."""
+        return is_wide(self.shape) and not self.by_column and not self.dtype.hasobject
+
+    def rows(self) -> StoredRows:
+        return StoredRows(self.shape, self.dtype, self.read)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Raises ValueError where the file turns out to be damaged."""
+        width = int(np.prod(self.shape[1:]))
+        with _readable(self.path):
+            self._go(self.begin + start * width * self.dtype.itemsize)
+            content = self.stream.read((stop - start) * width * self.dtype.itemsize)
+            return np.frombuffer(content, self.dtype, (stop - start) * width).reshape(-1, *self.shape[1:])
+
+    def _go(self, position: int) -> None:
+        if position < self.stream.tell():
+            self._open()
+        while self.stream.tell() < position and self.stream.read(min(position - self.stream.tell(), BLOCK)):
+            pass
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("a single array, expected an archive")
-            return Columns({name: file[name] for name in file.files if name in wanted}, list(file.files), {})
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        yield
+    except (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: truncated, corrupt or not npz ({reason}); fetch the file again") from None
