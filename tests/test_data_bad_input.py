@@ -46,7 +46,7 @@ def poisoned(name: str, row: int, value: float) -> dict[str, np.ndarray]:
         (changed(action=np.zeros((18, 1), np.float32)), "columns differ in length"),
         (
             changed(action=np.zeros((19, 1), np.int64)),
-            "`action` holds int64; set `dataset.action_kind: discrete`, or store floats",
+            "`action` holds int64; set `dataset.action_kind` to `discrete` where they are choices, or `continuous`",
         ),
         (changed(next_obs=np.zeros((19, 3))), "`next_obs` is [19, 3], expected [19, 2]"),
         (changed(obs=np.array([["a", "b"]] * 19), next_obs=np.array([["a", "b"]] * 19)), "expected numbers"),

@@ -84,7 +84,7 @@ def test_without_a_count_those_of_the_log_are_all(tmp_path: Path) -> None:
         (NUMBERS, {"action_count": 2}, "episode 0, action[2] = 2 is none of 0 to 1; correct `dataset.action_count`"),
         (NUMBERS + 0.5, {}, "episode 0, action[0] = 0.5 is no whole number"),
         (np.eye(3)[NUMBERS], {}, "episode 0, action: 3 numbers a step; a discrete action is one whole number"),
-        (NUMBERS, {"action_kind": None}, "`action` holds int64; set `dataset.action_kind: discrete`, or store floats"),
+        (NUMBERS, {"action_kind": None}, "`action` holds int64; set `dataset.action_kind` to `discrete`"),
         (NUMBERS, {"action_kind": "diskrete"}, "action_kind `diskrete` must be one of continuous, discrete"),
         (NUMBERS, {"action_kind": None, "action_count": 3}, "action_count 3 must be 2 or more, and needs"),
         (0 * NUMBERS, {}, "action 0 has bounds [0, 0]"),

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.actions import DISCRETE
+from pipeline.actions import CONTINUOUS, DISCRETE
 from pipeline.data.sources.d4rl_hdf5 import read_hdf5
 from pipeline.data.sources.flat import Columns, FlatConfig
 from pipeline.data.sources.npz import read_npz
+from pipeline.data.sources.stored import is_wide
 from pipeline.data.sources.table_files import CSV, PARQUET, table_files
 from pipeline.params import choose
 
@@ -91,9 +92,10 @@ def _flat_guess(path: Path, kind: str) -> Guess:
     guess.block |= {key: name for key, name in found.items() if name != getattr(defaults, key)}
     guess.columns = [(name, str(list(array.shape)), str(array.dtype)) for name, array in columns.arrays.items()]
     guess.unsure |= {key: "no such column" for key, name in found.items() if name is None and key in guess.block}
-    if columns.arrays[str(found["action_key"])].dtype.kind in "iub":
-        guess.block["action_kind"] = DISCRETE
-        guess.unsure["action_kind"] = "actions are whole numbers; where they are amounts, store them as floats"
+    action = columns.arrays[str(found["action_key"])]
+    if action.dtype.kind in "iub":
+        guess.block["action_kind"] = CONTINUOUS if is_wide(action.shape) else DISCRETE
+        guess.unsure["action_kind"] = "actions are whole numbers: discrete where they are choices, else continuous"
     if found["terminal_key"] and found["timeout_key"] and source != "d3rlpy_hdf5":
         terminal, timeout = (columns.arrays[str(found[key])][:].astype(bool) for key in ("terminal_key", "timeout_key"))
         if (both := int((terminal & timeout).sum())) and both == int(timeout.sum()):

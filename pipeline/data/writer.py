@@ -15,6 +15,7 @@ from pipeline.data import validate
 from pipeline.data.growing import EpisodeFiles
 from pipeline.data.logged import Episode, LoggedData
 from pipeline.data.measure import action_quantiles, digest_of, map_actions, one_hot_actions, statistics
+from pipeline.data.rounding import Rounding
 from pipeline.data.share import chosen_share, keep_episodes
 from pipeline.data.spec import SCHEMA_VERSION, DatasetSpec, write_spec
 from pipeline.data.store import PreparedDataset, open_dataset
@@ -31,6 +32,7 @@ class Appended:
     left_out: int = 0  # training episodes beyond the share that is asked for
     action_min: np.ndarray = field(default_factory=lambda: np.array(np.inf))
     action_max: np.ndarray = field(default_factory=lambda: np.array(-np.inf))
+    rounding: Rounding = field(default_factory=Rounding)
 
     def note(self, episode: Episode, group: int) -> None:
         self.lengths.append(len(episode.action))
@@ -138,6 +140,7 @@ def _append_all(folder: Path, logged: LoggedData) -> Appended:
             elif bounds is not None:
                 validate.check_bounds(logged.place, index, episode.action, *bounds)
             files.append(episode)
+            appended.rounding.note(raw, episode)
             appended.note(episode, seen.setdefault(validate.content_hash(episode), len(seen)))
     return appended
 
@@ -233,7 +236,7 @@ def _finish(folder: Path, logged: LoggedData, name: str, appended: Appended, hel
 
 
 def _warnings(logged: LoggedData, appended: Appended, known: str) -> list[str]:
-    found = [*logged.warnings, *logged.remarks.warnings]
+    found = [*logged.warnings, *logged.remarks.warnings, *appended.rounding.warnings()]
     if appended.left_out:
         found.append(f"{appended.left_out} training episodes are left out, as `dataset.train_share` asks")
     if known == "inferred" and logged.action_kind == DISCRETE:

@@ -87,6 +87,7 @@ class FileFacts:
     obs_dim: int | None = None
     obs_names: dict[str, list[str]] = field(default_factory=dict)
     action_kind: str | None = None
+    whole_actions: str | None = None  # where actions are stored as integers, which may be choices or amounts
     bounds: Bounds | None = None
     env_id: str | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -115,10 +116,14 @@ def combine(
     remarks: Remarks | None = None,
 ) -> LoggedData:
     """Params first, then the file, then the environment. Raises ValueError when the environment named in params cannot
-    be made or does not fit the log."""
+    be made or does not fit the log, and when nobody says whether integers are choices or amounts."""
     env, problem = _environment_facts(config, facts)
-    kind = config.action_kind or facts.action_kind or env.action_kind or CONTINUOUS
-    low, high = _bounds(config, [told.bounds for told in (facts, env) if told.action_kind in (None, kind)])
+    told = config.action_kind or facts.action_kind or env.action_kind
+    if told is None and facts.whole_actions is not None:
+        fix = "set `dataset.action_kind` to `discrete` where they are choices, or `continuous` where they are amounts"
+        raise ValueError(f"{facts.whole_actions}; {fix}")
+    kind = told or CONTINUOUS
+    low, high = _bounds(config, [one.bounds for one in (facts, env) if one.action_kind in (None, kind)])
     references, ref_source = _references(config, facts)
     return LoggedData(
         place=config.path,

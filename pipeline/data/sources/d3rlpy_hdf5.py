@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from pipeline.actions import DISCRETE
+from pipeline.actions import CONTINUOUS, DISCRETE
 from pipeline.data.logged import LoggedData
 from pipeline.data.sources.d4rl_hdf5 import read_hdf5
 from pipeline.data.sources.flat import Columns, FlatConfig, read_flat
@@ -33,5 +33,6 @@ class D3rlpyHdf5:
 def _read(path: Path, wanted: set[str]) -> Columns:
     """Beside the columns d3rlpy marks whether actions are discrete."""
     columns = read_hdf5(path, wanted | {"discrete_action"})
-    discrete = bool(columns.arrays.pop("discrete_action", False))
-    return replace(columns, attributes={**columns.attributes, "action_kind": DISCRETE if discrete else None})
+    discrete = columns.arrays.pop("discrete_action", None)
+    kind = None if discrete is None else DISCRETE if discrete else CONTINUOUS
+    return replace(columns, attributes={**columns.attributes, "action_kind": kind})

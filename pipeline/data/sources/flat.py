@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from pipeline.actions import CONTINUOUS
 from pipeline.data.logged import Episode, LoggedData
 from pipeline.data.sources.base import FileFacts, SourceConfig, combine, existing
 from pipeline.data.validate import check_column, check_column_kind
@@ -87,6 +86,10 @@ class FlatLog:
                 yield Episode({"state": obs}, self.action[steps], self.reward[steps], False, held_out)
 
     @property
+    def whole_actions(self) -> bool:
+        return self.action.dtype.kind in "iub"
+
+    @property
     def size(self) -> int:
         return 4 * (len(self.obs) + len(self.stops)) * (self.obs.shape[1] + self.action.shape[1] + 2)
 
@@ -99,20 +102,22 @@ def read_flat(config: FlatConfig, source: str, reader: Reader) -> LoggedData:
     if len({(log.obs.shape[1], log.action.shape[1]) for log in logs}) > 1:
         raise ValueError(f"{config.held_out_path}: observations or actions differ in length from {config.path}")
     flags = [held_out for _, held_out in config.parts]
-    logged = combine(
+    whole = (f"{log.place}: `{config.action_key}` holds {log.action.dtype}" for log in logs if log.whole_actions)
+    facts = FileFacts(
+        obs_dim=logs[0].obs.shape[1],
+        action_kind=logs[0].action_kind,
+        whole_actions=next(whole, None),
+        env_id=logs[0].env_id,
+    )
+    return combine(
         config,
         source,
-        FileFacts(obs_dim=logs[0].obs.shape[1], env_id=logs[0].env_id, action_kind=logs[0].action_kind),
+        facts,
         (episode for log, flag in zip(logs, flags, strict=True) for episode in log.episodes(flag)),
         sum(log.dropped for log in logs),
         [f"{log.place.name}: {warning}" for log in logs for warning in log.warnings],
         sum(log.size for log in logs),
     )
-    for log in logs:
-        if logged.action_kind == CONTINUOUS and log.action.dtype.kind in "iub":
-            fix = "set `dataset.action_kind: discrete`, or store floats"
-            raise ValueError(f"{log.place}: `{config.action_key}` holds {log.action.dtype}; {fix}")
-    return logged
 
 
 def _load(config: FlatConfig, path: Path, reader: Reader) -> FlatLog:
