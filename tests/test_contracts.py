@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import facts_of, linear_world
+import toys
+from toys import HISTORY, facts_of, linear_world, logged_in
 
 from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
@@ -25,7 +26,6 @@ from pipeline.uncertainty import PENALTIES, Penalty, PenaltyConfig, build_penalt
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.storage import load_world_model, save_world_model
 
-HISTORY = "gaussian_ensemble with history"
 MODELS = [*WORLD_MODELS, HISTORY]
 RAW = linear_world(300)
 ROWS, LOW, HIGH = 16, [-2.0, 0.0], [2.0, 10.0]
@@ -36,18 +36,7 @@ def draws(seed: int = 0) -> torch.Generator:
 
 
 def world_model(name: str) -> Any:
-    torch.manual_seed(0)
-    chosen = WORLD_MODELS[name.removesuffix(" with history")]
-    return chosen(chosen.Config(**({"history": 2} if name == HISTORY else {})), facts_of(RAW))
-
-
-def logged_in(model: Any) -> Transitions:
-    """The toy's transitions, each an episode of its own, as the model filters them."""
-    nothing, count = torch.zeros(len(RAW["obs"])), len(RAW["obs"])
-    with torch.no_grad():
-        state = model.observe(model.initial(count), RAW["action"], {"state": RAW["obs"]}, nothing + 1)
-        after = model.observe(state, RAW["action"], {"state": RAW["next_obs"]}, nothing)
-    return Transitions(state, RAW["action"], RAW["reward"], after, RAW["terminal"], nothing, nothing + 1, nothing)
+    return toys.world_model(name, RAW)
 
 
 def fitted(name: str, logged: Transitions) -> PenaltyProtocol:
@@ -67,7 +56,7 @@ def policy(name: str, state_dim: int = 3) -> tuple[Any, Any]:
 def test_any_model_any_penalty_any_learner(model_name: str, penalty_name: str, policy_name: str):
     model = world_model(model_name)
     learner, _ = policy(policy_name, model.state_dim)
-    logged = logged_in(model)
+    logged = logged_in(model, RAW)
     imagination = Imagination(model, fitted(penalty_name, logged))
     rollout = RolloutConfig(length=3, starts=20, real_share=0.25)
     replay = MixedReplay(logged, imagination, rollout) if learner.imagines else LoggedReplay(logged)
@@ -121,7 +110,7 @@ def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
 @pytest.mark.parametrize(("model_name", "name"), itertools.product(MODELS, PENALTIES))
 def test_penalty_is_never_negative_and_in_units_of_reward(model_name: str, name: str):
     model = world_model(model_name)
-    data = logged_in(model)
+    data = logged_in(model, RAW)
     penalty = fitted(name, data)
     assert isinstance(penalty, PenaltyProtocol)
     assert penalty.kind in ("aleatoric", "epistemic", "total")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import facts_of, linear_world
+from toys import HISTORY, facts_of, linear_world, logged_in, world_model
 
 from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
@@ -17,12 +17,12 @@ from pipeline.imagination import Imagination, RolloutConfig
 from pipeline.policies import POLICIES
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.task import Task
+from pipeline.stages.bundling import filter_facts
 from pipeline.standardise import StandardEncoder
-from pipeline.types import Transitions
 from pipeline.uncertainty import PENALTIES, PenaltyConfig, build_penalty
-from pipeline.world_models import WORLD_MODELS
 
 CHOICES, ROWS, START = 3, 16, 4
+MODELS = ["gaussian_ensemble", HISTORY, "rssm"]
 RAW = linear_world(300)
 RAW["action"] = torch.eye(CHOICES)[torch.randint(CHOICES, (300,), generator=torch.Generator().manual_seed(3))]
 OPTIONS = [("sac", {}), ("sac", {"conservatism": 0.5, "behaviour_weight": 0.4}), ("actor_critic", {}),
@@ -33,11 +33,6 @@ def draws() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def world_model(name: str) -> Any:
-    torch.manual_seed(0)
-    return WORLD_MODELS[name](WORLD_MODELS[name].Config(), facts_of(RAW))
-
-
 def policy(name: str, state_dim: int, options: dict[str, Any]) -> tuple[Any, Any]:
     torch.manual_seed(0)
     config = POLICIES[name].Config(hidden=[8], batch_size=ROWS, **options)
@@ -45,21 +40,13 @@ def policy(name: str, state_dim: int, options: dict[str, Any]) -> tuple[Any, Any
     return POLICIES[name](config, task), config
 
 
-def logged_in(model: Any) -> Transitions:
-    nothing, count = torch.zeros(len(RAW["obs"])), len(RAW["obs"])
-    with torch.no_grad():
-        state = model.observe(model.initial(count), RAW["action"], {"state": RAW["obs"]}, nothing + 1)
-        after = model.observe(state, RAW["action"], {"state": RAW["next_obs"]}, nothing)
-    return Transitions(state, RAW["action"], RAW["reward"], after, RAW["terminal"], nothing, nothing + 1, nothing)
-
-
 @pytest.mark.parametrize("penalty_name", ["ensemble_std", "distance", "bellman"])
-@pytest.mark.parametrize(("model_name", "chosen"), itertools.product(["gaussian_ensemble", "rssm"], OPTIONS), ids=str)
+@pytest.mark.parametrize(("model_name", "chosen"), itertools.product(MODELS, OPTIONS), ids=str)
 def test_any_model_any_learner(model_name: str, chosen: tuple[str, dict[str, Any]], penalty_name: str):
     assert penalty_name in PENALTIES
-    model = world_model(model_name)
+    model = world_model(model_name, RAW)
     learner, _ = policy(chosen[0], model.state_dim, chosen[1])
-    logged, penalty = logged_in(model), build_penalty(PenaltyConfig(penalty_name))
+    logged, penalty = logged_in(model, RAW), build_penalty(PenaltyConfig(penalty_name))
     penalty.fit(logged, draws())
     imagination, rollout = Imagination(model, penalty), RolloutConfig(length=3, starts=20, real_share=0.25)
     replay = MixedReplay(logged, imagination, rollout) if learner.imagines else LoggedReplay(logged)
@@ -72,16 +59,15 @@ def test_any_model_any_learner(model_name: str, chosen: tuple[str, dict[str, Any
     assert not all(torch.equal(a, b) for a, b in zip(before, learner.actor.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("model_name", "name"), itertools.product(["gaussian_ensemble", "rssm"], POLICIES))
+@pytest.mark.parametrize(("model_name", "name"), itertools.product(MODELS, POLICIES))
 def test_agent_tells_numbers_and_is_exported(model_name: str, name: str, tmp_path: Path):
-    filter, facts = world_model(model_name).actor_filter(), facts_of(RAW)
+    filter, facts = world_model(model_name, RAW).actor_filter(), facts_of(RAW)
     learner, config = policy(name, filter.state_dim, {})
-    own = {} if isinstance(filter, StandardEncoder) else {"filter": model_name, "filter_config": vars(filter.config)}
     described = BundleFacts(
         policy=name, config=dataclasses.asdict(config), obs_shapes=facts.obs_shapes,
         statistics=dataclasses.asdict(facts.statistics), action_low=[0.0] * CHOICES, action_high=[1.0] * CHOICES,
         env_id=None, env_kwargs={}, dataset={"name": "toy", "transitions": 300}, seed=0, privileged_knowledge=[],
-        action_kind="discrete", action_start=START, **own,
+        action_kind="discrete", action_start=START, **filter_facts(filter),
     )  # fmt: skip
     save_bundle(tmp_path / "bundle", learner, filter, described, {"rows": []}, "# card\n")
     agent = load_agent(tmp_path / "bundle")

@@ -47,11 +47,13 @@ SMALL = {
 }
 
 
-def test_every_stage_of_cartpole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("history", [0, 2])
+def test_every_stage_of_cartpole(history: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     apply_preset("cartpole", tmp_path / "params.yaml")
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     params = {k: v | SMALL[k] if k in SMALL else v for k, v in params.items()}
+    params["world_model"]["history"] = params["bc"]["history"] = history
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     (tmp_path / "data/logs").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
@@ -71,6 +73,7 @@ def test_every_stage_of_cartpole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert judged["bc"]["importance"]["ess"] > 0  # a cloned policy over discrete actions has probabilities
     agent = load_agent("data/policy/seed-0")
     assert set(agent.act(np.zeros((1, 4))).tolist()) <= {0, 1}
+    assert agent.filter.state_dim == 4 + history * (2 + 4)  # a choice, one-hot, and the changes of all four
     assert Path("reports/index.html").exists()
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,13 @@ from pipeline.data.windows import Windows
 from pipeline.data.writer import write_dataset
 from pipeline.standardise import Facts, StandardEncoder, Statistics
 from pipeline.types import Transitions
+from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.fit import FitConfig, WorldModelTraining
 from pipeline.world_models.gaussian import GaussianModel
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 from pipeline.world_models.rssm import RSSM, RSSMConfig
+
+HISTORY = "gaussian_ensemble with history"
 
 NOISE = 0.1
 
@@ -44,6 +48,22 @@ def transitions_of(raw: dict[str, Tensor], encoder: StandardEncoder) -> Transiti
     nothing = torch.zeros_like(raw["reward"])
     return Transitions(encoder.encode(raw["obs"]), raw["action"], raw["reward"], encoder.encode(raw["next_obs"]),
                        raw["terminal"], nothing, nothing + 1, nothing)  # fmt: skip
+
+
+def logged_in(model: Any, raw: dict[str, Tensor]) -> Transitions:
+    """The toy's transitions, each an episode of its own, as the model filters them."""
+    nothing, count = torch.zeros(len(raw["obs"])), len(raw["obs"])
+    with torch.no_grad():
+        state = model.observe(model.initial(count), raw["action"], {"state": raw["obs"]}, nothing + 1)
+        after = model.observe(state, raw["action"], {"state": raw["next_obs"]}, nothing)
+    return Transitions(state, raw["action"], raw["reward"], after, raw["terminal"], nothing, nothing + 1, nothing)
+
+
+def world_model(name: str, raw: dict[str, Tensor]) -> Any:
+    """Any registered one by its defaults, or :data:`HISTORY`."""
+    torch.manual_seed(0)
+    chosen = WORLD_MODELS[name.removesuffix(" with history")]
+    return chosen(chosen.Config(**({"history": 2} if name == HISTORY else {})), facts_of(raw))
 
 
 def small_ensemble(raw: dict[str, Tensor], **config: object) -> GaussianEnsemble:
