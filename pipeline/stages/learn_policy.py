@@ -25,6 +25,7 @@ from pipeline.stages.planning import shown_plans
 from pipeline.stages.serving import served_example
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, seed_torch, set_up_torch
+from pipeline.types import Transitions
 from pipeline.uncertainty import PenaltyConfig, build_penalty
 from pipeline.uncertainty.auto import settle
 from pipeline.uncertainty.calibration_file import Calibration
@@ -53,38 +54,54 @@ def main(seed: int) -> None:
         calibration = Calibration.load(Path(READS[2].format(seed=seed)))
         penalty, rollout = settle(penalty, rollout, calibration, model.reward_scale)
         run.print(f"penalty {penalty.name}, weight {penalty.weight:.3g}; rollouts of {rollout.length} steps")
-        plans = issubclass(chosen, Planner)
-        filter = model if plans else model.actor_filter()
+        filter = model if issubclass(chosen, Planner) else model.actor_filter()
         logged = filtered(dataset, "train", filter)
-        measure = build_penalty(penalty)
-        measure.fit(logged, generator(seed, "penalty", "fit"))
-        imagination = Imagination(model, measure)
-        spread = tuple(logged.action.std(0).clamp(min=SMALLEST_SPREAD).tolist())
-        sizes, kind = (model.state_dim, model.action_dim), dataset.spec.action_kind
-        task = Task.of(*sizes, model.facts.statistics, spread, float(penalty.weight), kind)
+        imagination = pessimistic(model, penalty, logged, seed)
+        task = task_of(model, penalty, logged, dataset.spec.action_kind)
         seed_torch(seed, "policy", "weights")
-        learner = chosen(config, task, **({"imagination": imagination} if plans else {}))
+        learner = chosen(config, task, **({"imagination": imagination} if issubclass(chosen, Planner) else {}))
 
         name, told = run.params["policy"]["name"], model.privileged_knowledge()
         own = filter_facts(filter) | {"penalty": dataclasses.asdict(penalty)}
         facts = bundle_facts(name, config, dataset, model.facts, seed, told, **own)
         watch = Monitor(monitor, learner, filter, facts)
-        student = learner.student if plans else learner  # without a student a planner learns nothing
-        history: dict[str, Any] = {"rows": []}
-        if student is not None:
-            replay = MixedReplay(logged, imagination, rollout) if student.imagines else LoggedReplay(logged)
-            training = PolicyTraining(student, replay, imagination, rollout.refresh_every, seed, "policy", watch)
-            resume = learn(run, training, trainer_config, every=10)
-            history["rows"] = training.history
-        if plans:
+        training = training_of(learner, logged, imagination, rollout, seed, watch)
+        resume = learn(run, training, trainer_config, every=10) if training is not None else None
+        history: dict[str, Any] = {"rows": training.history if training is not None else []}
+        if isinstance(learner, Planner):
             model.cpu()  # a student may have learned elsewhere; agents act here
             history["plans"] = shown_plans(learner, filtered(dataset, "held_out", filter), seed)
 
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, filter, facts, history, model_card(facts))
-        if student is not None:
+        if resume is not None:
             resume.forget()
         run.log_policy(folder, *served_example(load_agent(folder), dataset))
+
+
+def pessimistic(model: Any, penalty: PenaltyConfig, logged: Transitions, seed: int) -> Imagination:
+    """The model's imagination, with a penalty that has seen the logs."""
+    measure = build_penalty(penalty)
+    measure.fit(logged, generator(seed, "penalty", "fit"))
+    return Imagination(model, measure)
+
+
+def task_of(model: Any, penalty: PenaltyConfig, logged: Transitions, action_kind: str) -> Task:
+    """What the learner is told of the model's states and of the logs."""
+    spread = tuple(logged.action.std(0).clamp(min=SMALLEST_SPREAD).tolist())
+    sizes = (model.state_dim, model.action_dim)
+    return Task.of(*sizes, model.facts.statistics, spread, float(penalty.weight), action_kind)
+
+
+def training_of(
+    learner: Any, logged: Transitions, imagination: Imagination, rollout: RolloutConfig, seed: int, watch: Monitor
+) -> PolicyTraining | None:
+    """Of the learner, or of a planner's student; None for a planner without one, which learns nothing."""
+    student = learner.student if isinstance(learner, Planner) else learner
+    if student is None:
+        return None
+    replay = MixedReplay(logged, imagination, rollout) if student.imagines else LoggedReplay(logged)
+    return PolicyTraining(student, replay, imagination, rollout.refresh_every, seed, "policy", watch)
 
 
 def check_actions(chosen: Any, spec: DatasetSpec) -> None:
