@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.store import PreparedDataset
-from pipeline.data.tensors import observations
+from pipeline.data.tensors import logged_steps, observations
 from pipeline.interfaces import Filter
 from pipeline.types import Transitions
 
@@ -42,17 +42,7 @@ class MappedTransitions:
         state = self.filter.initial(len(rows))
         for back in reversed(range(self.frames)):
             state = self._observe(state, np.maximum(rows - back, first), first)
-        reward = torch.from_numpy(data.reward[rows]).to(self.device)
-        return Transitions(
-            state=state,
-            action=torch.from_numpy(data.action[rows]).to(self.device),
-            reward=reward,
-            next_state=self._observe(state, rows + 1, first),
-            terminal=torch.from_numpy(data.terminal[rows]).to(reward),
-            penalty=torch.zeros_like(reward),
-            logged=torch.ones_like(reward),
-            halted=torch.zeros_like(reward),
-        )
+        return logged_steps(data, rows, state, self._observe(state, rows + 1, first))
 
     def _observe(self, state: Tensor, rows: IntArray, first: IntArray) -> Tensor:
         before = torch.from_numpy(self.dataset.action[np.maximum(rows - 1, first)]).to(self.device)

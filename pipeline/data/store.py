@@ -21,8 +21,8 @@ SPLITS = ("train", "held_out", "all")
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """``obs`` maps a key to float32 [R, O] or uint8 images [R, H, W, C]; ``action`` [R, A] in [-1, 1]; ``reward`` [R]; ``terminal`` bool [R];
-    ``offsets`` int64 [E+1]; ``held_out`` bool [E]."""
+    """``obs`` maps a key to float32 [R, O] or uint8 images [R, H, W, C]; ``action`` [R, A] in [-1, 1]; ``reward`` [R];
+    ``terminal`` bool [R]; ``offsets`` int64 [E+1]; ``held_out`` bool [E]."""
 
     spec: DatasetSpec
     obs: dict[str, np.ndarray]

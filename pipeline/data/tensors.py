@@ -32,16 +32,21 @@ def filtered(dataset: PreparedDataset, split: str, filter: Filter, device: torch
     for seen, state in along(dataset, split, filter, device):
         states[seen] = state.cpu()
     rows = dataset.steps(split)
-    nothing = torch.zeros(len(rows))
+    return logged_steps(dataset, rows, states[rows], states[rows + 1])
+
+
+def logged_steps(dataset: PreparedDataset, rows: IntArray, state: Tensor, next_state: Tensor) -> Transitions:
+    """The steps out of ``rows`` "B" between states "B Z" that a filter made of them, where those lie."""
+    reward = torch.from_numpy(dataset.reward[rows]).to(state.device)
     return Transitions(
-        state=states[rows],
-        action=torch.from_numpy(dataset.action[rows]),
-        reward=torch.from_numpy(dataset.reward[rows]),
-        next_state=states[rows + 1],
-        terminal=torch.from_numpy(dataset.terminal[rows].astype(np.float32)),
-        penalty=nothing,
-        logged=nothing + 1,
-        halted=nothing,
+        state=state,
+        action=torch.from_numpy(dataset.action[rows]).to(state.device),
+        reward=reward,
+        next_state=next_state,
+        terminal=torch.from_numpy(dataset.terminal[rows]).to(reward),
+        penalty=torch.zeros_like(reward),
+        logged=torch.ones_like(reward),
+        halted=torch.zeros_like(reward),
     )
 
 

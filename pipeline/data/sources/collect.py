@@ -93,8 +93,8 @@ class Collect:
 
 def collect_minari(config: CollectConfig, root: Path) -> str:
     """Run the behaviours and store a Minari dataset under ``root``; its id. Equal configs give equal bytes. Raises
-    ValueError when the environment cannot be made or its actions are neither Box nor Discrete. Images are stored without loss, and one
-    episode at a time is held in memory."""
+    ValueError when the environment cannot be made or its actions are neither Box nor Discrete. Images are stored without
+    loss, and one episode at a time is held in memory."""
     import minari
 
     assert config.env_id is not None
