@@ -11,7 +11,7 @@ import pytest
 from reporting_outputs import write_outputs
 
 from pipeline.reporting.limits import limits
-from pipeline.reporting.offline import ESTIMATORS, fit_doubts, offline_table, offline_verdict
+from pipeline.reporting.offline import ESTIMATORS, fit_doubts, logged_value, offline_table, offline_verdict
 from pipeline.reporting.page import as_yaml, write_figures, write_page
 from pipeline.reporting.results import Results, load
 from pipeline.reporting.tables import (
@@ -80,6 +80,9 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     assert "dvc repro" in page
     assert "name: sac" in page
     assert f"{KEY}, of the data, code and params" in page
+    assert "policy sac, seeds 0, 1, environment Pendulum-v1" in page
+    sections, links = re.findall(r'<section id="(\w+)">', page), re.findall(r'href="#(\w+)"', page)
+    assert {*links} == {*sections}
 
 
 def test_sections_stand_in_order(finished: Path, tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def test_tables_hold_the_numbers(finished: Path) -> None:
     history = results.world_model[1]
     elites = np.mean([history["best"][i] for i in history["elites"]])
     assert model_table(results).rows[1] == [
-        *("1", "30", "early", f"{elites:.3g}", "1.2%", "0.0%", "learned", "0.91", "0.84 of 12"),
+        *("1", "30", "early", f"{elites:.3g}", "1.2\u00a0%", "0.0\u00a0%", "learned", "0.91", "0.84 of 12"),
     ]
     facts = dict(dataset_table(results).rows)
     assert facts["episodes"].startswith("60, ")
@@ -219,10 +222,11 @@ def test_headline_names_both_rivals(finished: Path) -> None:
 
 def test_limits_only_say_what_is_true(finished: Path, envless: Results) -> None:
     assert limits(load(finished, [0, 1])) == [
-        "Trained with 2 seeds: the intervals hardly cover how much training itself varies."
+        "Trained with 2 seeds: the intervals hardly cover how much training itself varies.",
+        "Imagined returns run over 50 steps, further than the 17 that the world model is trusted for.",
     ]
     saturated = {0: {**envless.world_model[0], "epochs": [{"held_out_low_share": 0.82, "held_out_high_share": 0.0}]}}
-    assert any("Up to 82%" in sentence for sentence in limits(replace(envless, world_model=saturated)))
+    assert any("Up to 82\u00a0%" in sentence for sentence in limits(replace(envless, world_model=saturated)))
     assert any("model's own opinion" in sentence for sentence in limits(envless))
 
 
@@ -235,6 +239,7 @@ def test_limits_only_say_what_is_true(finished: Path, envless: Results) -> None:
         (12.345, "12.3"),
         (3.374, "3.37"),
         (0.01234, "0.0123"),
+        (0.12, "0.120"),
         (0, "0.00"),
     ],
 )
@@ -249,15 +254,16 @@ def test_params_are_plain_yaml_in_their_order() -> None:
 def test_offline_estimates_say_what_they_are_worth(finished: Path, envless: Results) -> None:
     told = load(finished, [0, 1])
     rows = offline_table(told).rows
-    assert rows[0] == ["policy", "fitted Q evaluation", "−120.0 [−144.0, −96.0]", "−1.20"]
-    assert rows[3] == ["policy", "importance weighting", "none: 1.2 effective episodes of 6, fewer than 5", "–"]
-    assert [row[1] for row in rows].count("real episodes") == 2
-    assert rows[-1][:2] == ["logged behaviour", "6 held-out episodes"]
+    assert rows[0] == ["fitted Q evaluation", "−120.0 [−144.0, −96.0]", "−1.20", "−330.0 [−396.0, −264.0]", "−3.30"]
+    assert rows[3] == ["importance weighting", *["none: 1.2 effective episodes of 6, fewer than 5", "–"] * 2]
+    real = [number(told.offline["agents"][agent]["true"]["value"]) for agent in ("policy", "bc")]
+    assert rows[-1] == ["real episodes", real[0], "–", real[1], "–"]
+    assert logged_value(told).startswith("Logged behaviour: −400.0 [−480.0, −320.0] over 6 held-out episodes, −4.00")
     verdict = offline_verdict(told)
-    assert "above behaviour cloning: fitted Q evaluation, world model, world model, less penalty." in verdict
+    assert "above behaviour cloning: fitted Q evaluation, world model, world model less penalty." in verdict
     assert "Real episodes returned" in verdict
-    assert "policy −1.50 and 2.0%; behaviour cloning −1.50 and 2.0%" in fit_doubts(told)
-    assert "real episodes" not in [row[1] for row in offline_table(envless).rows]
+    assert "policy −1.50 and 2.0 %; behaviour cloning −1.50 and 2.0 %" in fit_doubts(told).replace("\u00a0", " ")
+    assert "real episodes" not in [row[0] for row in offline_table(envless).rows]
     none = {"agents": {a: {n: {"value": None} for n in ESTIMATORS} | {"true": None} for a in ("policy", "bc")}}
     assert "No estimate could be given" in offline_verdict(replace(told, offline=none))
     worse = {**told.offline, "agents": {"policy": told.offline["agents"]["bc"], "bc": told.offline["agents"]["policy"]}}

@@ -32,6 +32,11 @@ def with_errors(results: Results, **changed: Any) -> Results:
     return replace(results, errors={seed: {**e, **changed} for seed, e in results.errors.items()})
 
 
+def told(results: Results, used: str | None = None) -> str:
+    """All the advice."""
+    return plain(" ".join(says for _, says in advice(results, used).rows))
+
+
 def plain(text: str) -> str:
     return text.replace("\u00a0", " ")
 
@@ -46,21 +51,22 @@ def test_penalties_are_told_the_best_first(results: Results):
 def test_without_an_environment_no_state_of_the_policys_is_told(envless: Results):
     assert "policy's states" not in penalty_table(envless).header
     assert [row[0] for row in shift_table(envless).rows] == ["held-out logs"]
-    assert "policy" not in advice(envless, None)
+    assert "policy" not in told(envless, None)
+    assert "where the policy goes" not in dict(advice(envless, None).rows)
 
 
 def test_the_shift_stands_beside_the_logs(results: Results):
     logs, there = shift_table(results).rows
     assert (logs[1], there[1]) == ("8,000", "1,000")
     assert plain(logs[5]) == f"{100 * np.mean(list(OUTPUTS.values())):.0f} %"
-    assert [plain(x) for x in there[2:]] == ["0.2", "30 %", "50 %", "70 %", "80 %"]
+    assert [plain(x) for x in there[2:]] == ["0.200", "30 %", "50 %", "70 %", "80 %"]
 
 
 def test_features_tell_their_intervals(results: Results):
     table = feature_table(results)
     assert [row[0] for row in table.rows] == ["state[0]", "state[1]", "reward"]
     assert [plain(x) for x in table.rows[1]] == [
-        *("state[1]", "0.4", "0.45", "1.00", "0.840", "0.800", "60 %", "90 %", "2.50"),
+        *("state[1]", "0.400", "0.450", "1.00", "0.840", "0.800", "60 %", "90 %", "2.50"),
     ]
     latents = {seed: {**r, "outputs": ["l0", "l1", "l2"]} for seed, r in results.reliability.items()}
     assert len(feature_table(replace(results, reliability=latents)).header) == 6
@@ -69,36 +75,49 @@ def test_features_tell_their_intervals(results: Results):
 def test_reliability_before_and_after(results: Results):
     before, after, constant = reliability_table(results).rows
     assert before[1] == "0.00"
-    assert plain(after[1]) == "−0.4"
+    assert plain(after[1]) == "−0.400"
     assert [plain(x) for x in after[2:]] == ["50 %", "80 %", "90 %", "95 %"]
     assert constant[1] == "1.40"
 
 
 def test_advice_names_penalty_horizon_and_overconfidence(results: Results):
-    text = plain(advice(results, "max_aleatoric"))
+    text = told(results, "max_aleatoric")
     for sentence in (
         "Use ensemble_std: its rank correlation with the error of one held-out step is 0.85",
         "0.75 after 1 step and 0.45 after 5.",
         "This run used max_aleatoric.",
         "On the policy's own states that correlation is only 0.25; max_aleatoric ranks best there, with 0.55.",
-        "It can be trusted to imagine 17 steps: up to there nine of ten held-out windows stay within 0.7",
+        "It can be trusted to imagine 17 steps: up to there nine of ten held-out windows stay within 0.700",
         "It is overconfident in state[1] (60 %): so much do its 90 % intervals hold",
         "90 % intervals hold 70 %.",
-        "What it predicts worst is state[0]: its error is 0.5 standard deviations of its change.",
+        "The largest error is that of state[0]: 0.500 standard deviations of its change in one held-out step.",
         "A linear regression does as well in state[0].",
     ):
         assert sentence in text
-    assert "This run used" not in advice(results, "ensemble_std")
+    assert "This run used it." in told(results, "ensemble_std")
+    assert "This run used" not in told(results, "bellman")
     assert "about as well" not in text
+
+
+def test_of_penalties_alike_the_one_that_ranks_where_the_policy_goes(results: Results):
+    rows = results.errors[0]["penalties"]
+    near = {**rows, "max_aleatoric": {**rows["max_aleatoric"], "score": rows["ensemble_std"]["score"] - 0.01}}
+    text = told(with_errors(results, penalties=near), "ensemble_std")
+    assert "Use max_aleatoric:" in text
+    assert "On the logs ensemble_std does about as well." in text
+    assert "Of these max_aleatoric ranks best on the policy's own states, with 0.55." in text
+    assert "This run used ensemble_std." in text
+    unvisited = replace(results, evaluation={**results.evaluation, "visited": None})
+    assert "Use ensemble_std:" in told(with_errors(unvisited, penalties=near))
 
 
 def test_advice_tells_the_horizons_ends(results: Results):
     trust = results.errors[0]["trust"]
-    assert "not even one step" in advice(with_errors(results, trust={**trust, "horizon": 0}), None)
-    assert "at least 50 steps" in advice(with_errors(results, trust={**trust, "horizon": 50}), None)
+    assert "not even one step" in told(with_errors(results, trust={**trust, "horizon": 0}))
+    assert "at least 50 steps" in told(with_errors(results, trust={**trust, "horizon": 50}))
     apart = {0: {"horizon": 3}, 1: {"horizon": 9}}
     uneven = {seed: {**e, "trust": {**trust, **apart[seed]}} for seed, e in results.errors.items()}
-    assert "3 to 9 steps, depending on the seed" in advice(replace(results, errors=uneven), None)
+    assert "3 to 9 steps, depending on the seed" in told(replace(results, errors=uneven))
 
 
 def test_advice_admits_what_it_does_not_know(results: Results):
@@ -106,13 +125,13 @@ def test_advice_admits_what_it_does_not_know(results: Results):
         name: {**results.errors[0]["penalties"][name], "spearman": None, "auc": 0.5, "score": link}
         for name, link in PENALTIES.items()
     }
-    text = advice(with_errors(results, penalties=blind), None)
+    text = told(with_errors(results, penalties=blind))
     assert "undefined" in text
     assert "no penalty here knows where the model errs" in text
     assert "hardly tells logged actions from others (AUC 0.50)" in text
     skipped = {seed: {"skipped": "a point latent expects no noise"} for seed in results.seeds}
     unknown = replace(results, reliability=skipped)
-    assert "could not be judged: a point latent expects no noise." in advice(unknown, None)
+    assert "could not be judged: a point latent expects no noise." in told(unknown)
     assert reliability_figure(unknown) is None
     assert reliability_table(unknown).rows == []
     assert shift_table(unknown).rows[0][3:] == ["–"] * 4
@@ -122,7 +141,7 @@ def test_advice_praises_only_what_holds(results: Results):
     def held(share: float) -> str:
         rows = {"coverage_before": [[share * level] * 3 for level in LEVELS]}
         fine = {seed: {**r, **rows} for seed, r in results.reliability.items()}
-        return plain(advice(replace(results, reliability=fine), None))
+        return told(replace(results, reliability=fine))
 
     assert "nowhere overconfident on held-out steps: its 90 % intervals hold 90 %" in held(1)
     assert "rather too cautious: its 90 % intervals hold 99 %" in held(1.1)

@@ -1,10 +1,11 @@
-"""One paragraph from the numbers alone: which penalty to use, how far to imagine, where the model is overconfident."""
+"""Advice from the numbers alone: which penalty to use, how far to imagine, where the model is overconfident."""
 
 import numpy as np
 
-from pipeline.reporting.results import Results
-from pipeline.reporting.trust import features, intervals, mean_of, penalties, percent
-from pipeline.reporting.verdict import number
+from pipeline.reporting.results import Json, Results
+from pipeline.reporting.tables import Table, pairs
+from pipeline.reporting.trust import features, fixed, intervals, mean_of, penalties
+from pipeline.reporting.verdict import number, percent
 
 ALIKE = 0.03  # penalties whose scores differ by less are alike
 WEAK = 0.3  # a rank correlation below this ranks too little to lean on
@@ -13,21 +14,36 @@ NOMINAL, SLACK = 0.9, 0.05  # of the intervals that are judged, and how far off 
 NAMED = 3  # outputs told by name
 
 
-def advice(results: Results, used: str | None) -> str:
-    """``used``: the penalty that the policy learned with."""
-    return " ".join([*_penalty(results, used), _horizon(results), *_confidence(results), *_features(results)])
+def advice(results: Results, used: str | None) -> Table:
+    """A row for each topic. ``used``: the penalty that the policy learned with."""
+    told = {
+        "how far to imagine": [horizon(results)],
+        "how sure it is": _confidence(results),
+        "where the policy goes": _shift(results),
+        "which penalty": _penalty(results, used),
+        "what it predicts worst": _features(results),
+    }
+    return pairs({topic: " ".join(says) for topic, says in told.items() if says})
+
+
+def _best(found: dict[str, Json]) -> tuple[str, list[str]]:
+    """The penalty to use, and those whose scores are like it. Of penalties that are alike on the logs, the one that
+    ranks best where the policy goes."""
+    top = next(iter(found.values()))["score"]
+    alike = [name for name, told in found.items() if top - told["score"] < ALIKE]
+    best = max(alike, key=lambda name: _ranks_there(found[name]))
+    return best, [name for name in alike if name != best]
 
 
 def _penalty(results: Results, used: str | None) -> list[str]:
     found = penalties(results)
-    (best, told), *others = found.items()
-    alike = [name for name, other in others if told["score"] - other["score"] < ALIKE]
+    best, alike = _best(found)
+    told = found[best]
     near, far = min(told["along"], default=1), max(told["along"], default=1)
     says = [
         f"Use {best}: its rank correlation with the error of one held-out step is {_rank(told['spearman'])}, that of"
         f" its sum along imagined rollouts with their error {_rank(told['along'].get(near))} after {near} step and"
-        f" {_rank(told['along'].get(far))} after {far}"
-        + (f"; {_and(alike)} {'does' if len(alike) == 1 else 'do'} about as well." if alike else ".")
+        f" {_rank(told['along'].get(far))} after {far}."
     ]
     if (told["spearman"] or 0.0) < WEAK:
         says.append("That is weak: no penalty here knows where the model errs, so keep rollouts short.")
@@ -38,26 +54,44 @@ def _penalty(results: Results, used: str | None) -> list[str]:
             f"It hardly tells logged actions from others (AUC {_rank(told['auc'])}): the logs hold many actions for"
             " each state, or it is blind to them."
         )
-    if used in found and used != best and used not in alike:
-        says.append(f"This run used {used}.")
+    if alike:
+        says.append(f"On the logs {_and(alike)} {'does' if len(alike) == 1 else 'do'} about as well.")
+    if any(_ranks_there(told) > _ranks_there(found[name]) for name in alike):
+        says.append(f"Of these {best} ranks best on the policy's own states, with {_rank(told['visited'])}.")
+    if used in found:
+        says.append(f"This run used {'it' if used == best else used}.")
     if told["visited"] is not None and told["visited"] < WEAK < (told["spearman"] or 0.0):
-        better = max(found, key=lambda name: found[name]["visited"] or -1.0)
+        better = max(found, key=lambda name: _ranks_there(found[name]))
         there = f"; {better} ranks best there, with {_rank(found[better]['visited'])}" if better != best else ""
         says.append(f"On the policy's own states that correlation is only {_rank(told['visited'])}{there}.")
     return says
 
 
-def _horizon(results: Results) -> str:
+def _ranks_there(told: Json) -> float:
+    """The rank correlation on the policy's own states; the least there is where it is not known."""
+    return -1.0 if told["visited"] is None else float(told["visited"])
+
+
+def reach(results: Results) -> str | None:
+    """How many steps the world model may imagine, in words; None where not even one ends near enough to the truth."""
     trust = [e["trust"] for e in results.errors.values()]
     steps = sorted(t["horizon"] for t in trust)
     if steps[-1] == 0:
-        return "Do not let it imagine: not even one step ends nearer to the truth than where it started."
-    reach = f"{steps[0]} steps" if steps[0] == steps[-1] else f"{steps[0]} to {steps[-1]} steps, depending on the seed"
+        return None
     if steps[0] == max(t["horizon_measured"] for t in trust):
-        reach = f"at least {steps[0]} steps, the longest tried"
+        return f"at least {_steps(steps[0])}, the longest tried"
+    return _steps(steps[0]) if steps[0] == steps[-1] else f"{steps[0]} to {_steps(steps[-1])}, depending on the seed"
+
+
+def horizon(results: Results) -> str:
+    """How far to let it imagine, and what that is judged by."""
+    far = reach(results)
+    if far is None:
+        return "Do not let it imagine: not even one step ends nearer to the truth than where it started."
+    trust = [e["trust"] for e in results.errors.values()]
     limit = mean_of(t["share"] * t["apart"] for t in trust)
     return (
-        f"It can be trusted to imagine {reach}: up to there nine of ten held-out windows stay within {number(limit)}"
+        f"It can be trusted to imagine {far}: up to there nine of ten held-out windows stay within {number(limit)}"
         f" {results.error_unit} of the truth, half the distance between unrelated states."
     )
 
@@ -76,8 +110,7 @@ def _confidence(results: Results) -> list[str]:
     else:
         caution = ", rather too cautious" if before > NOMINAL + SLACK else ""
         told = f"nowhere overconfident on held-out steps{caution}: its 90\u00a0% intervals hold {percent(before)}"
-    says = [f"It is {told}; recalibrated {percent(after)}."]
-    return [*says, *_shift(results)]
+    return [f"It is {told}; recalibrated, {percent(after)}."]
 
 
 def _shift(results: Results) -> list[str]:
@@ -91,7 +124,7 @@ def _shift(results: Results) -> list[str]:
     held = mean_of(r["coverage"] and r["coverage"][2] for r in visited)
     covers = "" if held is None else f", and 90\u00a0% intervals hold {percent(held)}"
     times = number(there / logs)
-    return [f"Where the policy really goes, the error of a step is {times} times that on held-out logs{covers}."]
+    return [f"There the error of a step is {times} times that on held-out logs{covers}."]
 
 
 def _features(results: Results) -> list[str]:
@@ -100,7 +133,9 @@ def _features(results: Results) -> list[str]:
         return []
     name, told = next(iter(found.items()))
     of = "" if name == "reward" else " of its change"
-    says = [f"What it predicts worst is {name}: its error is {number(told['rmse'])} standard deviations{of}."]
+    says = [
+        f"The largest error is that of {name}: {number(told['rmse'])} standard deviations{of} in one held-out step."
+    ]
     beaten = [n for n, f in found.items() if f["linear_rmse"] is not None and f["linear_rmse"] <= f["rmse"]]
     if beaten:
         says.append(
@@ -109,9 +144,13 @@ def _features(results: Results) -> list[str]:
     return says
 
 
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
+
+
 def _and(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _rank(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.2f}".replace("-", "−")
+    return "undefined" if value is None else fixed(value)

@@ -68,7 +68,7 @@ def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None
     axes.set(xlabel=label, ylabel=counted)
     mean = float(values.mean())
     if values.min() == values.max():
-        axes.bar([f"always {number(mean)}"], [len(values)], width=0.2, color=COLOURS["logged"], alpha=0.75)
+        axes.bar([f"always {mean:,.6g}"], [len(values)], width=0.2, color=COLOURS["logged"], alpha=0.75)
         axes.set_xlim(-1, 1)
         return
     axes.hist(values, bins=40, color=COLOURS["logged"], alpha=0.75)

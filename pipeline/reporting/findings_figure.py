@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.style import COLOURS, panels
+from pipeline.reporting.verdict import percent
 
 FEATURES_NAMED = 12  # more than this are numbered by the axis
 LEAST_LEFT = 1e-4  # share of variance: less is drawn as this
@@ -30,8 +32,8 @@ def _action_shift(axes: Axes, evidence: Json) -> None:
     known, colours = evidence["known_from_both_by_shift"], _marked(shifts, evidence["best_shift"])
     axes.bar(shifts, known, width=0.6, color=colours, label="action known from both observations alone")
     explained = evidence["change_explained_by_shift"]
-    axes.plot(shifts, explained, "o-", color=COLOURS["baseline"], label="change explained by it")
-    axes.set(xlabel="row of the action, from the change's own", ylabel="share of variance", title="Action by row")
+    axes.plot(shifts, explained, "o-", color=COLOURS["baseline"], label="explained share of the change")
+    axes.set(xlabel="row of the action, 0: as logged", ylabel="share of variance", title="Action by row")
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.set_ylim(min(0.0, *known), 1.45)
     axes.legend(loc="upper left")
@@ -40,13 +42,13 @@ def _action_shift(axes: Axes, evidence: Json) -> None:
 def _reward_shift(axes: Axes, evidence: Json) -> None:
     shifts, left = evidence["shifts"], [max(1 - known, LEAST_LEFT) for known in evidence["explained_by_shift"]]
     axes.bar(shifts, left, width=0.6, color=_marked(shifts, evidence["best_shift"]))
-    axes.set(xlabel="row of the reward, from the step's own", ylabel="share left open", title="Reward by row")
+    axes.set(xlabel="row of the reward, 0: as logged", ylabel="unexplained share", title="Reward by row")
     axes.set(yscale="log", ylim=(LEAST_LEFT / 2, 2))
 
 
 def _memory(axes: Axes, evidence: Json) -> None:
     open_shares = [1 - evidence["explained_now"], 1 - evidence["explained_with_history"]]
-    label = f"left open: {open_shares[0]:.2g}, with history {open_shares[1]:.2g}"
+    label = f"unexplained: {open_shares[0]:.2g}, with history {open_shares[1]:.2g}"
     linked = evidence["residual_autocorrelation_by_lag"]
     axes.bar(evidence["lags"], linked, width=0.6, color=COLOURS["logged"], label=label)
     axes.axhline(0, color="#333333", linewidth=0.8)
@@ -59,9 +61,10 @@ def _unit_change(axes: Axes, evidence: Json) -> None:
     names, factors = evidence["features"], np.array(evidence["factor_by_feature"], float)
     axes.barh(range(len(names)), np.log10(factors), color=_marked(names, evidence.get("feature")))
     widest = max(SCALES, 1.1 * float(abs(np.log10(factors)).max()))
-    axes.set(xlabel="one-step changes along the log [factor, log10]", title="Scale of features")
+    axes.set(xlabel="change along the log [powers of ten]", title="Size of one-step changes")
     axes.set(xlim=(-widest, widest), ylim=(len(names) - 0.5, -0.5))
     axes.axvline(0, color="#333333", linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     if len(names) <= FEATURES_NAMED:
         axes.set_yticks(range(len(names)), names, fontsize=8)
     else:
@@ -70,12 +73,12 @@ def _unit_change(axes: Axes, evidence: Json) -> None:
 
 def _coverage(axes: Axes, evidence: Json) -> None:
     cells = np.array(evidence["cells"])
-    axes.imshow(np.where(cells > 0, cells, np.nan), origin="lower", aspect="auto", cmap="cividis")
+    axes.imshow(np.where(cells > 0, cells, np.nan), origin="lower", aspect="auto", cmap="cividis_r")
     share, size = evidence["occupied_cells_share"], evidence["effective_dimension"]
     axes.set(xticks=[], yticks=[])
     if len(cells) > 1:
         axes.set(xlabel="second component", ylabel="first component")
-    axes.set_title(f"{share:.0%} of cells, effective dimension {size:.2g} of {evidence['features']}", fontsize=9)
+    axes.set_title(f"{percent(share)} of cells reached, dimension {size:.2g} of {evidence['features']}")
     axes.grid(visible=False)
 
 

@@ -1,6 +1,7 @@
 """What the reader should not conclude from the report, derived from the results."""
 
 from pipeline.reporting.results import Json, Results
+from pipeline.reporting.verdict import percent
 
 FEW_SEEDS = 3
 SATURATED = 0.1  # share of variances at a bound from which they no longer rank
@@ -17,6 +18,11 @@ def limits(results: Results) -> list[str]:
         )
     if evaluation["environment"] is None:
         told.append("No real environment: the imagined return is the world model's own opinion of the policy.")
+    far, trusted = evaluation["imagination"]["horizon"], min(e["trust"]["horizon"] for e in results.errors.values())
+    if far > trusted:
+        told.append(
+            f"Imagined returns run over {far} steps, further than the {trusted} that the world model is trusted for."
+        )
     if spec.ref_min_score is None or spec.ref_max_score is None:
         told.append("No reference returns: results cannot be compared with those of other datasets.")
     if spec.action_bounds == "inferred":
@@ -25,7 +31,9 @@ def limits(results: Results) -> list[str]:
         told.append("The policy acts within what most of the logs did, as `dataset.action_quantile` asks.")
     bounds = [share for history in results.world_model.values() for share in bound_shares(history) or ()]
     if bounds and max(bounds) > SATURATED:
-        told.append(f"Up to {max(bounds):.0%} of the world model's variances sit at a bound: there they rank nothing.")
+        told.append(
+            f"Up to {percent(max(bounds))} of the world model's variances sit at a bound: there they rank nothing."
+        )
     told += [found["meaning"] for found in results.findings if found["severity"] == "serious"]
     if not spec.terminals:
         told.append("The logs hold no terminal: the world model never ends an episode.")

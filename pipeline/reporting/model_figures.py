@@ -5,36 +5,37 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from pipeline.reporting.results import Results
-from pipeline.reporting.style import COLOURS, CYCLE, log_scale, panels, seed_curves
-from pipeline.reporting.verdict import number
+from pipeline.reporting.style import COLOURS, CYCLE, LOSSES, log_scale, panels, seed_curves
+from pipeline.reporting.trust import fixed, mean_of, penalties
 
 QUANTILE_BINS = 12
+COLUMNS = 3  # of penalties
+MANY = 300.0  # a range of such a factor has no room for three ticks a decade
 CUT = 4.0  # open-loop error is shown up to this multiple of the baseline's largest
 
 
 def learning_figure(results: Results) -> Figure:
     """The held-out number that decides when to stop (band: members), and every term of the training loss."""
     criterion = next(iter(results.world_model.values()))["criterion"]
-    terms = sorted(k for k in next(iter(results.world_model.values()))["epochs"][0] if k.startswith("train_"))
-    figure, grid = panels(f"World model learning: {results.title}", 1 + len(terms), columns=3)
+    first = next(iter(results.world_model.values()))["epochs"][0]
+    terms = sorted(name for key in first if (name := key.removeprefix("train_")) != key and name != criterion)
+    figure, grid = panels(f"World model learning: {results.title}", 1 + len(terms), columns=3 if len(terms) > 1 else 2)
     for i, (seed, history) in enumerate(results.world_model.items()):
         judged = np.array([e[f"held_out_{criterion}"] for e in history["epochs"]])
         x, colour = [e["epoch"] for e in history["epochs"]], CYCLE[i % len(CYCLE)]
-        grid[0].plot(x, judged.mean(1), color=colour, label=f"seed {seed}")
+        grid[0].plot(x, judged.mean(1), color=colour, label=f"held out, seed {seed}")
         grid[0].fill_between(x, judged.min(1), judged.max(1), color=colour, alpha=0.2, linewidth=0)
+    for axes, term in zip(grid, [criterion, *terms], strict=True):
+        seed_curves(axes, _per_epoch(results, f"train_{term}"), COLOURS["logged"], "training", linestyle="--")
+        if term != criterion and f"held_out_{term}" in first:
+            seed_curves(axes, _per_epoch(results, f"held_out_{term}"), COLOURS["model"], "held out")
+        axes.set(xlabel="epoch", ylabel=LOSSES.get(term, term.replace("_", " ")))
+        axes.legend(loc="upper right")
     if judged.min() > 0:
         log_scale(grid[0], "y")
-    grid[0].legend(loc="upper right")
-    grid[0].set(xlabel="epoch", title=f"held-out {criterion}")
-    for axes, term in zip(grid[1:], terms, strict=False):
-        seed_curves(axes, _per_epoch(results, term), COLOURS["model"], "training")
-        if term.replace("train_", "held_out_") in history["epochs"][0] and term != f"train_{criterion}":
-            held_out = _per_epoch(results, term.replace("train_", "held_out_"))
-            seed_curves(axes, held_out, COLOURS["baseline"], "held out")
-        axes.set(xlabel="epoch", title=term.removeprefix("train_").replace("_", " "))
-        axes.legend(loc="upper right")
     return figure
 
 
@@ -44,7 +45,7 @@ def _per_epoch(results: Results, key: str) -> list[tuple[Any, Any]]:
 
 def open_loop_figure(results: Results) -> Figure:
     """Error of h-step predictions under the logged actions on held-out episodes, beside simple baselines."""
-    figure, (state, reward) = panels(f"Open-loop error on held-out episodes: {results.title}", 2)
+    figure, (state, reward) = panels(f"Open-loop error on held-out episodes: {results.title}", 2, height=3.2)
     _horizons(state, results, ("model_rmse", "persistence_rmse", "linear_rmse"), "persistence: nothing changes")
     _horizons(reward, results, ("reward_mae", "reward_baseline_mae", "reward_linear_mae"), "mean logged reward")
     trusted = min(e["trust"]["horizon"] for e in results.errors.values())
@@ -71,39 +72,36 @@ def _horizons(axes: Axes, results: Results, keys: tuple[str, str, str], baseline
     axes.set_xticks(ticks)
     # A model that explodes must not flatten what it is compared with; the factor 1.3 leaves room for the legend.
     top = min(axes.get_ylim()[1], CUT * max(max(e[baseline]) for e in results.errors.values()))
-    axes.set(xlabel="horizon [steps]", ylim=(0, 1.3 * top))
+    axes.set(xlabel="horizon [steps]", ylim=(0, 1.3 * top or 1.0))
     axes.legend(loc="upper left")
 
 
 def penalty_figure(results: Results) -> Figure:
     """Every penalty against the model's true one-step error, pooled over seeds, with the median error in quantile bins
     of the penalty."""
-    names = list(next(iter(results.errors.values()))["penalties"])
-    figure, grid = panels(f"Penalty against true one-step error: {results.title}", len(names), columns=3, height=3.0)
-    for axes, name in zip(grid, names, strict=True):
+    found = penalties(results)
+    figure, grid = panels(f"Penalty against true one-step error: {results.title}", len(found), COLUMNS, height=2.7)
+    for i, (axes, (name, told)) in enumerate(zip(grid, found.items(), strict=True)):
         penalty = np.concatenate([s[f"penalty_{name}"] for s in results.samples.values()])
         error = np.concatenate([s["true_error"] for s in results.samples.values()])
         _penalty_panel(axes, penalty, error)
-        spearman, pearson = _correlation(results, name, "spearman"), _correlation(results, name, "pearson")
-        kind = next(iter(results.errors.values()))["penalties"][name]["kind"]
-        axes.set_title(f"{name}, {kind}\nSpearman {spearman}, Pearson {pearson}")
+        pearson = mean_of(e["penalties"][name]["pearson"] for e in results.errors.values())
+        ranks = f"Spearman {fixed(told['spearman'])}, Pearson {fixed(pearson)}"
+        axes.set_title(f"{name}, {told['kind']}\n{ranks}", fontsize=9)
+        axes.set(xlabel="penalty [reward]", ylabel="true error [reward]" if i % COLUMNS == 0 else None)
     return figure
-
-
-def _correlation(results: Results, penalty: str, kind: str) -> str:
-    values = [e["penalties"][penalty][kind] for e in results.errors.values()]
-    return "–" if None in values else number(round(float(np.mean(values)), 2))
 
 
 def _penalty_panel(axes: Axes, penalty: np.ndarray, error: np.ndarray) -> None:
     shown = (penalty > 0) & (error > 0)  # both axes are logarithmic
     penalty, error = penalty[shown], error[shown]
-    axes.set(xlabel="penalty [reward]", ylabel="true error [reward]")
     if not len(penalty):
         axes.text(0.5, 0.5, "no positive penalty", ha="center", transform=axes.transAxes)
         return
     axes.hexbin(penalty, error, gridsize=40, bins="log", mincnt=1, xscale="log", yscale="log", cmap="Blues", lw=0.1)
     log_scale(axes, "x", "y")
+    if penalty.max() > MANY * penalty.min():
+        axes.xaxis.set_major_locator(LogLocator())
     bins = np.array_split(np.argsort(penalty), QUANTILE_BINS)
     middle = [(np.median(penalty[b]), np.median(error[b])) for b in bins if len(b)]
     x, y = zip(*middle, strict=True)

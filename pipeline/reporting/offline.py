@@ -5,32 +5,38 @@ from typing import Any
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.style import LABELS
 from pipeline.reporting.tables import Table
-from pipeline.reporting.verdict import interval, number
+from pipeline.reporting.verdict import interval, number, percent
 
 ESTIMATORS = {
     "fqe": "fitted Q evaluation",
     "model": "world model",
-    "model_pessimistic": "world model, less penalty",
+    "model_pessimistic": "world model less penalty",
     "importance": "importance weighting",
 }
 
 
 def offline_table(results: Results) -> Table:
-    """A row for each agent and estimate; real episodes where there is an environment, the logs last."""
-    found = results.offline
-    rows = []
-    for agent, estimates in found["agents"].items():
-        rows += [[LABELS[agent], label, *_told(estimates[name])] for name, label in ESTIMATORS.items()]
-        if estimates["true"] is not None:
-            rows.append([LABELS[agent], "real episodes", number(estimates["true"]["value"]), "–"])
-    rows.append([LABELS["logged"], f"{found['logged']['episodes']} held-out episodes", *_told(found["logged"])])
-    return Table(["agent", "judged by", "discounted return", "reward per step"], rows)
+    """A row for each estimate, and for real episodes where there is an environment; two columns for each agent."""
+    agents = results.offline["agents"]
+    header = ["judged by", *(cell for agent in agents for cell in (LABELS[agent], "reward per step"))]
+    rows = [[label, *(cell for a in agents.values() for cell in _told(a[name]))] for name, label in ESTIMATORS.items()]
+    if any(agent["true"] for agent in agents.values()):
+        true = [number(agent["true"]["value"]) if agent["true"] else "–" for agent in agents.values()]
+        rows.append(["real episodes", *(cell for value in true for cell in (value, "–"))])
+    return Table(header, rows)
+
+
+def logged_value(results: Results) -> str:
+    """What the same held-out episodes were worth as they were logged."""
+    logged = results.offline["logged"]
+    value, per_step = _told(logged)
+    return f"Logged behaviour: {value} over {logged['episodes']:,} held-out episodes, {per_step} per step."
 
 
 def fit_doubts(results: Results) -> str:
     """How far fitted Q evaluation may be from having settled."""
     fits = [(LABELS[agent], estimates["fqe"]) for agent, estimates in results.offline["agents"].items()]
-    told = [f"{label} {number(fit['drift'])} and {fit['clamped']:.1%}" for label, fit in fits]
+    told = [f"{label} {number(fit['drift'])} and {percent(fit['clamped'], 1)}" for label, fit in fits]
     return (
         "Fitted Q evaluation: drift of the value over the last tenth of the updates, and the share of targets clamped"
         f" to what logged rewards allow: {'; '.join(told)}. Both should be near zero."
@@ -39,6 +45,16 @@ def fit_doubts(results: Results) -> str:
 
 def offline_verdict(results: Results) -> str:
     """Whether each estimate puts the policy above behaviour cloning, and whether it should have."""
+    sentence, agents = preferences(results), results.offline["agents"]
+    true = {name: agents[name]["true"] for name in ("policy", "bc")}
+    if None in true.values():
+        return f"{sentence} There is no environment to hold against it."
+    real = {name: number(t["return"]) for name, t in true.items()}
+    return f"{sentence} Real episodes returned {real['policy']} for the policy and {real['bc']} for behaviour cloning."
+
+
+def preferences(results: Results) -> str:
+    """Which estimates put the policy above behaviour cloning."""
     agents = results.offline["agents"]
     given = [name for name in ESTIMATORS if None not in (_value(agents, "policy", name), _value(agents, "bc", name))]
     for_policy = [ESTIMATORS[n] for n in given if _value(agents, "policy", n) > _value(agents, "bc", n)]
@@ -48,12 +64,7 @@ def offline_verdict(results: Results) -> str:
         for which, names in (("above", for_policy), ("not above", against))
         if names
     )
-    sentence = f"Estimates that put the policy {told}." if told else "No estimate could be given of both policies."
-    true = {name: agents[name]["true"] for name in ("policy", "bc")}
-    if None in true.values():
-        return f"{sentence} There is no environment to hold against it."
-    real = {name: number(t["return"]) for name, t in true.items()}
-    return f"{sentence} Real episodes returned {real['policy']} for the policy and {real['bc']} for behaviour cloning."
+    return f"Estimates that put the policy {told}." if told else "No estimate could be given of both policies."
 
 
 def _value(agents: Json, agent: str, estimator: str) -> Any:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import platform
 from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.reporting import (
 )
 from pipeline.reporting.advice import advice
 from pipeline.reporting.film import animation, save_animation
+from pipeline.reporting.glance import glance, recipe
 from pipeline.reporting.limits import limits
 from pipeline.reporting.results import Results
 from pipeline.reporting.style import RC, save
@@ -50,6 +52,21 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "plans": plan_figures.plans_figure,
     "behaviour_cloning": policy_figures.cloning_figure,
     "exploitation": policy_figures.exploitation_figure,
+}
+
+# By the name that links to it; "latents" only stands for a model that has them.
+SECTIONS = {
+    "scores": "Scores",
+    "data": "Data at a glance",
+    "model": "World model",
+    "latents": "What the latents hold",
+    "trust": "How far to trust it",
+    "penalty": "Penalty against true error",
+    "policy": "Policy learning",
+    "gap": "Exploitation gap",
+    "offline": "Judged from logs alone",
+    "limits": "Privileged knowledge and limits",
+    "provenance": "Provenance",
 }
 
 
@@ -82,6 +99,7 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         results=results,
         spec=results.dataset.spec,
         evaluation=results.evaluation,
+        sections=SECTIONS,
         headline=headline(results),
         figures={name: data_uri(file) for name, file in figures.items()},
         scores=tables.score_table(results),
@@ -91,6 +109,8 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         model=tables.model_table(results),
         open_loop=tables.open_loop_table(results),
         latents=tables.latent_table(results),
+        recipe=recipe(params, results),
+        glance=glance(results),
         advice=advice(results, params.get("penalty", {}).get("name")),
         shift=trust.shift_table(results),
         reliability=trust.reliability_table(results),
@@ -99,6 +119,7 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         gap=tables.gap_table(results),
         offline=offline.offline_table(results),
         offline_verdict=offline.offline_verdict(results),
+        logged_value=offline.logged_value(results),
         fit_doubts=offline.fit_doubts(results),
         provenance=provenance(results, key),
         params=as_yaml(params),
@@ -114,14 +135,17 @@ def data_uri(image: Path) -> str:
 
 
 def provenance(results: Results, key: str) -> tables.Table:
-    spec = results.dataset.spec
+    spec, python = results.dataset.spec, platform.python_version()
     facts = {
         "dataset": f"{spec.name} (source {spec.source}), digest {spec.digest}",
         "seeds": ", ".join(map(str, results.seeds)),
-        # Not the commit: the page would change with every one. The MLflow run of this key holds it.
-        "stage key": f"{key}, of the data, code and params of this report; MLflow tag pipeline.key",
+        "stage key": f"{key}, of the data, code and params of this report",
+        # Not named here: the page would change with every commit.
+        "git commit": f"tag mlflow.source.git.commit of the MLflow run whose tag pipeline.key is {key[:8]}…; the commit"
+        " that holds this page holds the dvc.lock of its inputs",
+        "command": "dvc repro, with the parameters below",
         "DVC experiment": os.environ.get("DVC_EXP_NAME", "none: the workspace"),
-        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "versions": ", ".join(f"{name} {version}" for name, version in {"python": python, **versions()}.items()),
     }
     return tables.pairs(facts)
 

@@ -30,6 +30,8 @@ def policy_figure(results: Results) -> Figure | None:
     for axes, name in zip(grid, names, strict=True):
         seed_curves(axes, _curves(results.policy, name), COLOURS["policy"], "policy")
         axes.set(xlabel="gradient updates", title=POLICY_PANELS[name])
+        if name == "imagined_terminal_rate":
+            axes.set_ylim(bottom=0)
         if name == "return_mean":
             _reference_lines(axes, results)
     return figure
@@ -61,7 +63,7 @@ def exploitation_figure(results: Results) -> Figure:
         weights = np.full(len(values), 1 / len(values))
         label = f"{name}, mean {number(values.mean())}"
         axes.hist(values, edges, weights=weights, color=COLOURS[name], alpha=0.45, label=label)
-        axes.axvline(values.mean(), color=COLOURS[name], linewidth=1.8)
+        axes.axvline(values.mean(), color=COLOURS[name], linewidth=1.8, linestyle="-" if name == "real" else "--")
     axes.set(xlabel=f"return over {horizon} steps [sum of rewards]", ylabel="share of episodes")
     axes.legend(loc="best")
     return figure

@@ -38,8 +38,12 @@ class Results:
     @property
     def title(self) -> str:
         """Dataset and seeds, for the head of every figure."""
-        noun = "seed" if len(self.seeds) == 1 else "seeds"
-        return f"{self.dataset.spec.name}, {noun} {', '.join(map(str, self.seeds))}"
+        return f"{self.dataset.spec.name}, {self.seeds_told}"
+
+    @property
+    def seeds_told(self) -> str:
+        """ "seed 0", "seeds 0, 1"."""
+        return f"{'seed' if len(self.seeds) == 1 else 'seeds'} {', '.join(map(str, self.seeds))}"
 
     @property
     def error_unit(self) -> str:

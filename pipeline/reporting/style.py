@@ -25,12 +25,25 @@ COLOURS = {
     "real": "#009E73",
 }
 CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555"]
+# Terms of a world model's loss as axes name them.
+LOSSES = {
+    "mse": "square error [standardised]",
+    "nll": "NLL [nats]",
+    "reconstruction": "reconstruction [nats]",
+    "reward": "reward [nats]",
+    "dynamics_kl": "KL of the dynamics [nats]",
+    "representation_kl": "KL of the representation [nats]",
+    "kl": "KL of the weights [nats]",
+    "termination_loss": "termination [nats]",
+}
 LABELS = {"policy": "policy", "bc": "behaviour cloning", "logged": "logged behaviour", "random": "random actions"}
+
+WIDTH = 8.0  # inches, of every figure: one size of letters on the page
 
 RC: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 130,
-    "savefig.dpi": 130,
+    "savefig.dpi": 232,  # two dots for each pixel of the page's width
     "font.size": 10,
     "axes.titlesize": 10,
     "figure.titlesize": 11,
@@ -50,7 +63,7 @@ def panels(title: str, count: int, columns: int = 2, height: float = 3.0) -> tup
     """A titled figure with ``count`` axes on a grid; call inside ``matplotlib.rc_context(RC)``."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(8.0 if columns > 1 else 6.0, 0.4 + height * rows))
+    figure = Figure(figsize=(WIDTH, 0.4 + height * rows))
     grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for unused in grid[count:]:
         unused.remove()

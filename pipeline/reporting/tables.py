@@ -8,8 +8,8 @@ from pipeline.data.findings.finding import shown
 from pipeline.data.spec import DatasetSpec
 from pipeline.reporting.limits import bound_shares
 from pipeline.reporting.results import AGENTS, Arrays, Json, Results
-from pipeline.reporting.style import LABELS
-from pipeline.reporting.verdict import interval, number, with_interval
+from pipeline.reporting.style import LABELS, LOSSES
+from pipeline.reporting.verdict import interval, number, percent, with_interval
 
 OPEN_LOOP_ROWS = {
     "model_rmse": "observation, world model",
@@ -48,9 +48,9 @@ def dataset_table(results: Results) -> Table:
     facts = {
         "transitions": f"{spec.transitions:,}",
         "episodes": f"{spec.episodes:,}, {spec.held_out_episodes:,} of them held out",
-        "true terminals": f"{spec.terminals:,} ({spec.terminals / spec.transitions:.2%} of steps)",
+        "true terminals": f"{spec.terminals:,} ({percent(spec.terminals / spec.transitions, 2)} of steps)",
         "dropped": f"{spec.dropped:,} steps without a next observation",
-        "episode return": f"median {number(returns['median'])}, 90 % of episodes in {spread}",
+        "episode return": f"median {number(returns['median'])}, 90\u00a0% of episodes in {spread}",
         "observation size": _observed(spec),
         "action size": f"{spec.action_dim} ({spec.action_kind}, bounds {spec.action_bounds})",
         "actions at a bound": _at_a_bound(results.card["action_saturation"]),
@@ -76,7 +76,11 @@ def _finding_row(found: Json, warned: bool) -> list[str]:
 
 
 def _at_a_bound(saturation: list[float]) -> str:
-    return f"{sum(saturation) / len(saturation):.1%} of steps, mean over dimensions" if saturation else "discrete: none"
+    return (
+        f"{percent(sum(saturation) / len(saturation), 1)} of steps, mean over dimensions"
+        if saturation
+        else "discrete: none"
+    )
 
 
 def model_table(results: Results) -> Table:
@@ -84,7 +88,14 @@ def model_table(results: Results) -> Table:
     outputs at a variance bound, and what decides that an imagined episode ends, with its held-out precision and recall.
     """
     criterion = next(iter(results.world_model.values()))["criterion"]
-    header = ["seed", "epochs", "stopped", f"best held-out {criterion}", "at low bound", "at high bound"]
+    header = [
+        "seed",
+        "epochs",
+        "stopped",
+        f"best held-out {LOSSES.get(criterion, criterion)}",
+        "at low bound",
+        "at high bound",
+    ]
     return Table(
         [*header, "termination", "precision", "recall"],
         [_model_row(seed, history) for seed, history in results.world_model.items()],
@@ -95,7 +106,7 @@ def _model_row(seed: int, history: Json) -> list[str]:
     best, ends = history["best"], history["termination"]
     best = [best[i] for i in history["elites"]] if len(best) > 1 else best
     row = [str(seed), str(len(history["epochs"])), history["stopped"], number(sum(best) / len(best))]
-    row += [f"{share:.1%}" for share in bound_shares(history) or ()] or ["–", "–"]
+    row += [percent(share, 1) for share in bound_shares(history) or ()] or ["–", "–"]
     row += [ends["used"], number(ends.get("precision"))]
     recall = number(ends.get("recall"))
     return [*row, f"{recall} of {ends['positives']:,}" if ends.get("positives") else recall]
@@ -131,7 +142,7 @@ def _latent_row(seed: int, found: Arrays) -> list[str]:
     keys = ("kl", "posterior_entropy", "prior_entropy", "reconstruction_rmse")
     means = [float(found[key][later].mean()) if key in found else None for key in keys]
     kind = f"{units} × {classes} classes" if classes > 1 else f"{units} continuous"
-    return [str(seed), kind, f"{active} ({active / units:.0%})", *map(number, means)]
+    return [str(seed), kind, f"{active} ({percent(active / units)})", *map(number, means)]
 
 
 def gap_table(results: Results) -> Table:

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.tables import Table
-from pipeline.reporting.verdict import number
+from pipeline.reporting.verdict import number, percent
 
 TOLD_LEVELS = [0.5, 0.8, 0.9, 0.95]
 
@@ -44,7 +44,7 @@ def penalty_table(results: Results) -> Table:
     rows = []
     for name, told in found.items():
         ranks = [told["spearman"], *(told["along"][h] for h in horizons), *([told["visited"]] if where else [])]
-        cells = [*map(_share, ranks), _share(told["auc"]), number(told["scale"]), _share(told["score"])]
+        cells = [*map(fixed, ranks), fixed(told["auc"]), number(told["scale"]), fixed(told["score"])]
         rows.append([name, told["kind"] or "–", *cells])
     return Table(header, rows)
 
@@ -58,7 +58,7 @@ def feature_table(results: Results) -> Table:
     rows = []
     for name, told in found.items():
         row = [name, *(number(told[k]) for k in ("rmse", "linear_rmse", "persistence_rmse"))]
-        row += [_share(told[k], 3) for k in ("r2", "linear_r2")]
+        row += [fixed(told[k], 3) for k in ("r2", "linear_r2")]
         width = widths.get(name)
         cells = ["–"] * 3 if width is None else [percent(width[w]) for w in ("before", "after")]
         rows.append([*row, *((cells if width is None else [*cells, number(width["temperature"])]) if beside else [])])
@@ -132,11 +132,6 @@ def _held(reliability: Json, level: float, when: str = "before") -> float:
     return float(np.mean(reliability[f"coverage_{when}"][reliability["levels"].index(level)]))
 
 
-def _share(value: float | None, digits: int = 2) -> str:
+def fixed(value: float | None, digits: int = 2) -> str:
     """Fixed decimals, a real minus."""
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def percent(value: float | None) -> str:
-    """Whole percent; the sign does not part from its number."""
-    return "–" if value is None else f"{100 * value:.0f}\u00a0%"

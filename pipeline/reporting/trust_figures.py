@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from pipeline.reporting.results import Results
 from pipeline.reporting.style import COLOURS, CYCLE, log_scale, panels
+from pipeline.reporting.trust import penalties
 
 
 def reliability_figure(results: Results) -> Figure | None:
@@ -27,14 +28,20 @@ def reliability_figure(results: Results) -> Figure | None:
 
 
 def _diagram(axes: Axes, levels: np.ndarray, held: np.ndarray) -> None:
-    axes.plot([0, 1], [0, 1], "--", color=COLOURS["baseline"], label="as sure as it may be")
+    axes.plot([0, 1], [0, 1], "--", color=COLOURS["baseline"], label="as sure as it should be")
     axes.fill_between(
         levels, held.min(1), held.max(1), color=COLOURS["model"], alpha=0.2, lw=0, label="range of outputs"
     )
     axes.plot(levels, held.mean(1), color=COLOURS["model"], linewidth=1.8, label="mean of outputs")
     axes.text(0.96, 0.05, "overconfident", ha="right", color=COLOURS["logged"])
     axes.text(0.04, 0.92, "too cautious", color=COLOURS["logged"])
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="central interval", ylabel="share of targets inside", aspect="equal")
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xlabel="central interval [probability]",
+        ylabel="share of targets inside",
+        aspect="equal",
+    )
 
 
 def rollout_figure(results: Results) -> Figure:
@@ -47,11 +54,13 @@ def rollout_figure(results: Results) -> Figure:
         log_scale(axes, "x")
         axes.set_xticks(horizons)
         axes.axhline(0, color=COLOURS["logged"], linewidth=0.8)
-        axes.set(xlabel="imagined steps", title={"sum": "summed penalty", "max": "largest penalty"}[how])
+        axes.set(
+            xlabel="imagined steps", title={"sum": "sum of the penalty so far", "max": "largest penalty so far"}[how]
+        )
     low = min(0.0, *(axes.get_ylim()[0] for axes in grid))
     for axes in grid:
         axes.set_ylim(low, 1)
-    grid[0].set_ylabel("Spearman with the error")
+    grid[0].set_ylabel("rank correlation with the error")
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -60,7 +69,7 @@ def _means(results: Results, how: str) -> dict[str, tuple[list[int], Any]]:
     """Horizons and mean over seeds of each penalty; an undefined correlation is a gap."""
     rows = list(results.errors.values())
     found = {}
-    for name in rows[0]["penalties"]:
+    for name in penalties(results):  # the best first, as in the table
         along = [row["penalties"][name]["rollout"] for row in rows]
         values = np.array([a[how]["spearman"] for a in along], float)  # None becomes NaN
         found[name] = (along[0]["horizons"], values.mean(0))

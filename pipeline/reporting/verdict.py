@@ -27,7 +27,8 @@ def compare(policy: Json, rival: Json, name: str) -> str:
 
 def _without_environment(results: Results) -> str:
     imagination, logged = results.evaluation["imagination"], results.summary("logged")
-    behaviour = f" Logged behaviour returns {number(logged['return_mean'])} an episode." if logged else ""
+    steps = f"{results.dataset.episode_lengths('all').mean():,.0f}"
+    behaviour = f" Logged episodes return {with_interval(logged)}, in {steps} steps on average." if logged else ""
     return (
         "The policy was not run in a real environment, so whether it beats logged behaviour is not known. The world"
         f" model promises it a return of {number(results.evaluation['imagined_return'])} over {imagination['horizon']}"
@@ -40,8 +41,13 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
-    text = f"{value:,.{digits}f}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
+    text = f"{value:,.{digits}f}" if abs(value) >= 1 or value == 0 else f"{value:#.3g}"
     return text.replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """The sign does not part from its number."""
+    return "–" if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def interval(bounds: list[float] | None) -> str:
