@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.style import COLOURS, LABELS, panels, seed_curves
@@ -30,6 +31,7 @@ def policy_figure(results: Results) -> Figure | None:
     for axes, name in zip(grid, names, strict=True):
         seed_curves(axes, _curves(results.policy, name), COLOURS["policy"], "policy")
         axes.set(xlabel="gradient updates", title=POLICY_PANELS[name])
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         if name == "imagined_terminal_rate":
             axes.set_ylim(bottom=0)
         if name == "return_mean":
