@@ -57,16 +57,13 @@ def weights_digest(folder: Path) -> str:
     return str(json.loads((folder / "bundle.json").read_text())["weights_sha256"])
 
 
-SCORES_ELSEWHERE = "`reports/model_card.md` and `reports/metrics/evaluate.json` of the run that made this bundle."
+SCORES_ELSEWHERE = "In `reports/model_card.md` and `reports/metrics/evaluate.json` of the run that made this bundle."
 
 
 def model_card(facts: BundleFacts, scores: str = SCORES_ELSEWHERE) -> str:
     """The bundle's README.md; scores are measured after the bundle was made, so there it says where they stand."""
     data = facts.dataset
     privileged = "; ".join(facts.privileged_knowledge) or "none: everything was learned from the logs"
-    actions = f"{len(facts.action_low)}, from {facts.action_low} to {facts.action_high}"
-    if facts.action_kind == DISCRETE:
-        actions = f"one of {len(facts.action_low)}, numbered from {facts.action_start} on"
     return f"""---
 pipeline_tag: reinforcement-learning
 tags: [offline-reinforcement-learning, {facts.policy}]
@@ -78,27 +75,66 @@ Learned offline from logs alone; the environment was not used for learning.
 
 | | |
 |---|---|
-| data | {data["name"]} ({data["source"]}): {data["transitions"]} transitions in {data["episodes"]} episodes |
+| data | {data["name"]} ({data["source"]}): {data["transitions"]:,} transitions in {data["episodes"]:,} episodes |
 | digest of the data | `{data["digest"]}` |
 | licence of the data | {data["licence"] or "not stated"} |
 | seed | {facts.seed} |
 | privileged knowledge | {privileged} |
-| observations | {facts.obs_shapes} |
-| actions | {actions} |
+| observations | {"; ".join(f"{key}: {' x '.join(map(str, shape))}" for key, shape in facts.obs_shapes.items())} |
+| actions | {_actions(facts)} |
 
-**Use**: `from pipeline.agents import load_agent; agent = load_agent(folder); agent.reset(n); agent.act(obs)`.
-**Scores**: {scores}
-**Limits**: trust it only where the logs went; the report shows where its world model errs.
+## Scores
+
+{scores.strip()}
+
+## Use
+
+```python
+from pipeline.agents import load_agent
+
+agent = load_agent("this folder")
+agent.reset(1)  # how many episodes run side by side
+action = agent.act(obs)  # obs: a dict of the observations above, one row an episode
+```
+
+## Limits
+
+Trust it only where the logs went; `reports/index.html` of its run shows where its world model errs.
 """
 
 
 def score_lines(result: dict[str, Any]) -> str:
     """The scores of ``evaluate.json`` as Markdown."""
-    lines = [f"real episodes in {result['environment'] or 'no environment'}, seeds {result['seeds']}", ""]
-    for name, score in result["scores"].items():
-        if score is not None:
-            low, high = score["return_ci95"]
-            normalised = "" if score["mean"] is None else f"; normalised {score['mean']:.1f}"
-            lines.append(f"- {name}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}]{normalised}")
-    lines.append(f"- imagined return over {result['imagination']['horizon']} steps: {result['imagined_return']:.1f}")
-    return "\n".join(lines) + "\n"
+    shown = {name: score for name, score in result["scores"].items() if score is not None}
+    normalised = any(score["mean"] is not None for score in shown.values())
+    lines = [
+        _run_told(result),
+        "",
+        f"| agent | mean return [95 %] |{' normalised score |' if normalised else ''} episodes |",
+    ]
+    lines.append(f"|---|---|{'---|' if normalised else ''}---|")
+    for name, score in shown.items():
+        low, high = score["return_ci95"]
+        mean = f" {score['mean']:.1f} |" if normalised else ""
+        told = f"{score['return_mean']:.1f} [{low:.1f}, {high:.1f}]"
+        lines.append(f"| {AGENTS.get(name, name)} | {told} |{mean} {score['episodes']} |")
+    imagined = f"Imagined return over {result['imagination']['horizon']} steps: {result['imagined_return']:.1f}"
+    real = "" if result["real_return"] is None else f"; real, over the same steps: {result['real_return']:.1f}"
+    return "\n".join([*lines, "", f"{imagined}{real}."]) + "\n"
+
+
+AGENTS = {"bc": "behaviour cloning", "logged": "logged behaviour", "random": "random actions"}
+
+
+def _run_told(result: dict[str, Any]) -> str:
+    seeds = f"{'seed' if len(result['seeds']) == 1 else 'seeds'} {', '.join(map(str, result['seeds']))}"
+    if result["environment"] is None:
+        return f"No real episode was run, so the policy has no score; trained with {seeds}."
+    return f"Real episodes in {result['environment']}, {seeds}."
+
+
+def _actions(facts: BundleFacts) -> str:
+    count = len(facts.action_low)
+    if facts.action_kind == DISCRETE:
+        return f"one of {count}, numbered from {facts.action_start} on"
+    return f"{count}, from {facts.action_low} to {facts.action_high}"
