@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from matplotlib import rc_context
 
 from pipeline.evaluation.true_error import by_equations, by_region, densest, grid
 from pipeline.reporting.style import RC
-from pipeline.reporting.true_error_figure import Surface, true_error_figure
+from pipeline.reporting.true_error_figure import Surface, log_ticks, true_error_figure
 from pipeline.types import Observation
 
 
@@ -65,3 +66,32 @@ def test_maps_are_means_over_actions_and_scatters_show_both_regions() -> None:
         np.testing.assert_allclose(np.ravel(axes.collections[0].get_array()), factor * error.mean(0).T.ravel())
     assert [len(line.get_xdata()) for line in scatter.lines] == [3 * 13, 3 * 7]
     assert (scatter.get_title(), true.get_ylabel()) == ("1.00 inside", "spin")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.003, 1.2, [0.01, 0.1, 1]),
+        (0.015, 0.4, [0.02, 0.05, 0.1, 0.2]),
+        (0.11, 0.9, [0.2, 0.5]),
+        (0.12, 0.45, [0.2, 0.4]),  # of 1, 2, 5 there is one alone
+        (0.213, 0.234, [0.22, 0.23]),
+        (1e-9, 10.0, [1e-9, 1e-7, 1e-5, 1e-3, 1e-1, 10]),
+    ],
+)
+def test_ticks_are_few_and_round(low: float, high: float, ticks: list[float]) -> None:
+    assert log_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_labels_of_short_ranges_do_not_touch() -> None:
+    error = np.random.default_rng(0).uniform(1, 2, (3, 4, 5))
+    short = {"short": 0.213 + 0.021 * (error - 1), "wide": 0.01**error}
+    surface = Surface(np.arange(4.0), np.arange(5.0), ("angle", "spin"), error, short, error[0] < 1.5)
+    with rc_context(RC):
+        figure = true_error_figure("title", surface, list(short), dict.fromkeys(short, ""))
+        figure.draw_without_rendering()
+        for axes in figure.axes[:]:
+            labels = [t.get_window_extent() for t in axes.get_xticklabels() if t.get_text() and t.get_visible()]
+            bounds = axes.get_window_extent()
+            shown = sorted((b.x0, b.x1) for b in labels if bounds.x0 <= (b.x0 + b.x1) / 2 <= bounds.x1)
+            assert all(left[1] < right[0] for left, right in zip(shown, shown[1:], strict=False))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from pipeline.reporting.style import COLOURS, log_scale
@@ -58,8 +58,20 @@ def _map(figure: Figure, axes: Axes, surface: Surface, values: Array, title: str
     axes.set(title=title, xlabel=surface.labels[0])
     axes.grid(False)
     bar = figure.colorbar(drawn, ax=axes, location="bottom", extend="both", format="{x:g}")
-    bar.ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    bar.set_ticks(log_ticks(low, high))
     bar.ax.xaxis.set_minor_locator(NullLocator())
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Two to six numbers, plain when printed, that do not collide on a short logarithmic axis from ``low`` to ``high``:
+    powers of ten, or 1, 2, 5 of each, or even steps where the range is shorter than those."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    decades = decades[:: 1 + len(decades) // 6]
+    for leading, enough in (((1,), 3), ((1, 2, 5), 2)):
+        ticks = [float(d * x) for d in decades for x in leading if low <= d * x <= high]
+        if len(ticks) >= enough:
+            return ticks[::2] if len(ticks) > 6 else ticks
+    return [float(x) for x in MaxNLocator(2, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= x <= high]
 
 
 def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
@@ -70,6 +82,7 @@ def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
         axes.plot(x[::every], y[::every], ".", color=colour, markersize=1.5, alpha=0.4)
     axes.set(yscale="log", xlabel="penalty")
     log_scale(axes, "x")
+    axes.set_xticks(log_ticks(*axes.get_xlim()))
     axes.set_title(title, fontsize=8)
 
 
