@@ -125,10 +125,25 @@ def test_measures_that_read_moments_take_those_of_categorical_latents():
     torch.testing.assert_close(leave_one_out_kl(believed, drawn), torch.tensor([both / 2]))
 
 
-def test_pairwise_difference_has_a_gradient_everywhere():
-    mean = torch.zeros(2, 1, 2, requires_grad=True)  # the members agree
-    pairwise_difference(Prediction(mean, torch.ones(2, 1, 2), torch.zeros(1, 0)), DRAWN).sum().backward()
-    assert torch.isfinite(mean.grad).all()
+@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("members", [1, 2, 3])
+@pytest.mark.parametrize("noise", [0.0, 1e-8, 1.0])
+def test_measures_have_a_finite_gradient_where_members_agree(name: str, members: int, noise: float):
+    mean = torch.ones(members, 1, 2, requires_grad=True)
+    std = torch.full((members, 1, 2), noise, requires_grad=True)
+    drawn = DRAWN.clone().requires_grad_(True)
+    found = MEASURES[name].function(Prediction(mean, std, torch.zeros(1, 0)), drawn)
+    if found.requires_grad:  # one member has no others to be compared with
+        found.sum().backward()
+    for leaf in (mean, std, drawn):
+        assert leaf.grad is None or torch.isfinite(leaf.grad).all()
+
+
+def test_members_that_nearly_agree_are_still_pushed_together():
+    mean = torch.tensor([[[1e-18, 0.0]], [[-1e-18, 0.0]]], requires_grad=True)
+    disagreement(Prediction(mean, torch.ones(2, 1, 2), torch.zeros(1, 0)), DRAWN).sum().backward()
+    # the root mean square of half the distance d in one of two dimensions is d / 2 sqrt(2)
+    torch.testing.assert_close(mean.grad[:, 0, 0], torch.tensor([1.0, -1.0]) / 8**0.5)
 
 
 # --- distance to the logs ---

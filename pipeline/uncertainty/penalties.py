@@ -21,21 +21,28 @@ from pipeline.interfaces import WorldModel
 from pipeline.types import SMALLEST_STD, Prediction, Transitions
 
 
+def root(square: Tensor) -> Tensor:
+    """Square root with gradient zero at zero: that of ``sqrt`` is infinite there, and members may agree exactly."""
+    positive = square > 0
+    # Both branches of a `where` are differentiated, so the root itself must not see the zero either.
+    return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)
+
+
 def max_aleatoric(prediction: Prediction, sample: Tensor) -> Tensor:
     """The largest noise any member expects (MOPO, Yu et al. 2020, arXiv:2005.13239)."""
-    return prediction.std.square().mean(-1).sqrt().amax(0)
+    return root(prediction.std.square().mean(-1)).amax(0)
 
 
 def disagreement(prediction: Prediction, sample: Tensor) -> Tensor:
     """The spread of the members' means: epistemic alone (Offline DreamerV2, Lu et al. 2022, arXiv:2206.04779)."""
-    return prediction.mean.var(0, correction=0).mean(-1).sqrt()
+    return root(prediction.mean.var(0, correction=0).mean(-1))
 
 
 def ensemble_std(prediction: Prediction, sample: Tensor) -> Tensor:
     """The standard deviation of the members' mixture, by the law of total variance: aleatoric and epistemic together
     (Lu et al. 2022, arXiv:2110.04135). Their ensemble variance, its square, ranks steps alike."""
     total = prediction.std.square().mean(0) + prediction.mean.var(0, correction=0)
-    return total.mean(-1).sqrt()
+    return root(total.mean(-1))
 
 
 def log_prob_std(prediction: Prediction, sample: Tensor) -> Tensor:
