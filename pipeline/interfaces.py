@@ -95,6 +95,14 @@ Value = Callable[[Tensor], Tensor]  # states "B Z" -> what a learner expects to 
 
 
 @runtime_checkable
+class Critic(Protocol):
+    """A learner that knows what states are worth, beside how to act in them."""
+
+    def value(self, state: Tensor, generator: Generator) -> Tensor:
+        """What it expects to earn from states "B Z", "B", in the log's unit of reward, once penalties are paid."""
+
+
+@runtime_checkable
 class ValuePenalty(Penalty, Protocol):
     """A penalty that depends on the learner's value as it is now: zero when it is called without one."""
 
@@ -153,6 +161,7 @@ class Agent(Protocol):
 __all__ = [
     "Actor",
     "Agent",
+    "Critic",
     "Filter",
     "Metrics",
     "Penalty",

@@ -151,9 +151,10 @@ def _reliability() -> dict[str, Any]:
 
 
 def _visited(seeds: list[int]) -> dict[str, Any]:
-    ranks = {name: {"spearman": 1 - link, "pearson": 0.5} for name, link in PENALTIES.items()}
+    ranks = {name: {"spearman": 1 - link, "pearson": 0.5, "kind": KINDS[name]} for name, link in PENALTIES.items()}
+    ranks["bellman"] = {"spearman": 0.4, "pearson": 0.3, "kind": "epistemic"}
     row = {"steps": 500, "true_error": 0.2, "penalties": ranks, "coverage": [0.3, 0.5, 0.7, 0.8]}
-    return {"episodes": 10, "levels": LEVELS, "by_seed": [row for _ in seeds]}
+    return {"episodes": 10, "levels": LEVELS, "left_out": {}, "by_seed": [row for _ in seeds]}
 
 
 def _policies(root: Path, seed: int, rng: np.random.Generator, with_environment: bool) -> None:

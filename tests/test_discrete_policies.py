@@ -59,9 +59,9 @@ def by_hand(learner: SAC, state: torch.Tensor, critics: Critics) -> tuple[torch.
 def test_expectations_are_those_of_enumeration():
     learner, state = sac(entropy_backup=True, alpha=0.3), torch.randn(7, 3, generator=draws())
     value, log_prob = by_hand(learner, state, learner.target_critics)
-    found = learner._value(state, draws())
+    found = learner.value(state, draws())
     torch.testing.assert_close(found, value - 0.3 * log_prob)
-    assert torch.equal(found, learner._value(state, draws(1)))  # nothing is drawn
+    assert torch.equal(found, learner.value(state, draws(1)))  # nothing is drawn
     torch.testing.assert_close(learner.actor.entropy(state, None), -log_prob)
 
 

@@ -16,7 +16,7 @@ from pipeline.data.spec import DatasetSpec
 from pipeline.data.writer import write_dataset
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import run_episodes
-from pipeline.evaluation.visited import as_logs, visited_of
+from pipeline.evaluation.visited import as_logs, bellman, critic_of, visited_of
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import Penalty
 
@@ -100,7 +100,9 @@ def test_errors_are_those_of_the_policys_own_steps(spec: DatasetSpec):
     counting = replace(spec, env_id="Counting-v0", obs_shapes={"state": [2]}, action_low=[-2.0], action_high=[2.0])
     config = EvaluationConfig(episodes=4, seed=40)
     known = lambda model: {"ensemble_std": Penalty("ensemble_std")}  # noqa: E731
-    found = visited_of([Constant(), Constant()], [Counter(1.0), Counter(2.0)], known, counting, config)
+    found = visited_of(
+        [Constant(policy=None), Constant(policy=None)], [Counter(1.0), Counter(2.0)], known, counting, config
+    )
     assert found is not None
     right, wrong = found["by_seed"]
     assert found["episodes"] == 4
@@ -110,6 +112,47 @@ def test_errors_are_those_of_the_policys_own_steps(spec: DatasetSpec):
     assert wrong["true_error"] == pytest.approx(3 * 0.5**0.5)  # off by 1 in one of two dimensions
     assert wrong["coverage"] == [0.5, 0.5, 0.5, 0.5]  # two standard deviations off, just outside 95 %
     assert wrong["penalties"]["ensemble_std"]["spearman"] is None  # it never varies
+
+
+class Doubling(Counter):
+    """Member m believes that the state is multiplied by m + 1, and draws with noise in what penalties see."""
+
+    def draw(self, state: Any, action: Any, prediction: Prediction, generator: Any, member: Any) -> Step:
+        nothing, noise = torch.zeros(len(state)), torch.randn(state.shape, generator=generator)
+        after = state if member is None else state * (member + 1)[:, None]
+        return Step(after, nothing, nothing, nothing, prediction.mean[0] + noise)
+
+
+class Critic:
+    def value(self, state: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return 10 * state[:, 0] + 0 * torch.rand(len(state), generator=generator)
+
+
+def test_the_bellman_penalty_of_real_steps_is_the_spread_of_their_value():
+    # Members see 10 x and 20 x from x: 5 x to either side of their mean.
+    state, zero = torch.tensor([[1.0, 0.0], [-2.0, 0.0], [4.0, 7.0]]), torch.zeros(3)
+    steps = Transitions(state, torch.zeros(3, 1), zero, state, zero, zero, zero + 1, zero)
+    assert bellman(Doubling(1.0), steps, Critic(), torch.Generator()).tolist() == pytest.approx([5, 10, 20])
+
+
+def test_critics_add_the_bellman_penalty_and_change_nothing_else(spec: DatasetSpec):
+    counting = replace(spec, env_id="Counting-v0", obs_shapes={"state": [2]}, action_low=[-2.0], action_high=[2.0])
+    known = lambda model: {"log_prob_std": Penalty("log_prob_std")}  # noqa: E731
+    found = []
+    for policy in (None, Critic()):
+        config = EvaluationConfig(episodes=4, seed=40)
+        found.append(visited_of([Constant(policy=policy)], [Doubling(2.0)], known, counting, config))
+    without, judged = (told["by_seed"][0] for told in found)
+    assert [list(told["left_out"]) for told in found] == [["bellman"], []]
+    assert judged["penalties"].pop("bellman")["kind"] == "epistemic"
+    assert judged == without
+
+
+def test_a_planners_critics_are_those_that_value_last_states():
+    planner = Constant(policy=Constant(student=None))
+    assert critic_of(planner) is None
+    planner.policy.student = Critic()
+    assert critic_of(planner) is planner.policy.student
 
 
 def test_without_an_environment_nothing_is_visited(spec: DatasetSpec):

@@ -46,6 +46,7 @@ def test_penalties_are_told_the_best_first(results: Results):
     assert table.header == ["penalty", "sees", "one step", "5 steps", "policy's states", "AUC", "scale", "score"]
     assert table.rows[0] == ["ensemble_std", "total", "0.85", "0.45", "0.25", "0.88", "1.50", "0.75"]
     assert table.rows[1][0] == "max_aleatoric"
+    assert table.rows[2] == ["bellman", "epistemic", "–", "–", "0.40", "–", "–", "–"]  # known there alone
 
 
 def test_without_an_environment_no_state_of_the_policys_is_told(envless: Results):

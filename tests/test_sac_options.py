@@ -80,7 +80,7 @@ def test_after_a_halt_the_floor_is_paid_for_ever():
     # for ever: -0.6 / 0.5 = -1.2. A halt outweighs a terminal, which is not believed either.
     learner = sac(halt_cost=3.0)
     batch = ending(terminal=[0.0, 1.0, 1.0, 0.0], halted=[1.0, 0.0, 1.0, 0.0])
-    bootstrap = learner._value(batch.next_state, draws())[3].item()
+    bootstrap = learner.value(batch.next_state, draws())[3].item()
     expected = [0.4 - 0.5 * 5, 0.4 - 0.5 * 1.2, 0.4 - 0.5 * 5, 0.4 + 0.5 * bootstrap]
     assert learner._targets(batch, draws()).tolist() == pytest.approx(expected)
 
@@ -88,7 +88,7 @@ def test_after_a_halt_the_floor_is_paid_for_ever():
 def test_without_a_cost_a_halted_step_bootstraps():
     batch = ending(terminal=[0.0, 0.0], halted=[1.0, 0.0])
     learner = sac()
-    value = learner._value(batch.next_state, draws())
+    value = learner.value(batch.next_state, draws())
     torch.testing.assert_close(learner._targets(batch, draws()), 0.4 + 0.5 * value)
 
 

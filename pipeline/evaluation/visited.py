@@ -1,6 +1,7 @@
 """The world model where the learned policy really goes: the shift that matters, and that held-out logs do not show."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,22 @@ from pipeline.data.store import PreparedDataset
 from pipeline.data.tensors import filtered
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import run_episodes
-from pipeline.evaluation.model_error import one_step
+from pipeline.evaluation.model_error import ROWS, one_step
 from pipeline.evaluation.penalty_quality import ranking
 from pipeline.evaluation.recording import UNNAMED
 from pipeline.evaluation.reliability import beliefs
-from pipeline.interfaces import Penalty
+from pipeline.imagination import Imagination
+from pipeline.interfaces import Critic, Penalty
 from pipeline.randomness import generator
+from pipeline.types import Transitions
+from pipeline.uncertainty import Bellman
 from pipeline.uncertainty.calibration import coverage, pit
 
 EPISODES = 10  # recorded of each policy
 STEPS = 20_000  # at most so many of their steps are looked at
 LEVELS = [0.5, 0.8, 0.9, 0.95]
+BELLMAN = "bellman"
+NO_CRITICS = "the policy has no critics, whose values it would compare"
 
 Json = dict[str, Any]
 
@@ -40,7 +46,8 @@ def visited_of(
 
     ``by_seed`` holds for each its ``steps``, the mean ``true_error`` of one step in the unit of the penalties, their
     correlations with it, and the ``coverage`` of central intervals at ``levels``, mean over outputs and without
-    recalibration (null where there are none). ``penalties_of`` gives a model's penalties, fitted.
+    recalibration (null where there are none). ``penalties_of`` gives a model's penalties, fitted; the Bellman penalty,
+    which only a policy's own critics know, comes beside them. ``left_out`` says why a penalty is missing.
     """
     if spec.env_id is None:
         return None
@@ -48,22 +55,50 @@ def visited_of(
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
         limits = (config.seed, config.env_batch, config.max_steps)
         ran = run_episodes(agent, spec.env_id, spec.env_kwargs, count, *limits, record=True)
-        draws = generator(config.seed, "evaluate", "visited", i)
-        rows.append(_measured(model, as_logs(ran.recorded, spec), penalties_of(model), draws))
-    return {"episodes": count, "levels": LEVELS, "by_seed": rows}
+        draws = [generator(config.seed, "evaluate", *place, i) for place in (("visited",), ("visited", BELLMAN))]
+        logs, critic = as_logs(ran.recorded, spec), critic_of(agent)
+        rows.append(_measured(model, logs, penalties_of(model), critic, *draws))
+    left_out = {} if all(BELLMAN in row["penalties"] for row in rows) else {BELLMAN: NO_CRITICS}
+    return {"episodes": count, "levels": LEVELS, "left_out": left_out, "by_seed": rows}
 
 
-def _measured(model: Any, logs: PreparedDataset, penalties: dict[str, Penalty], draws: torch.Generator) -> Json:
+def critic_of(agent: PolicyAgent) -> Critic | None:
+    """What judges states for this agent's policy: the policy itself, or what a planner values last states by."""
+    judge = getattr(agent.policy, "student", agent.policy)
+    return judge if isinstance(judge, Critic) else None
+
+
+def _measured(
+    model: Any,
+    logs: PreparedDataset,
+    penalties: dict[str, Penalty],
+    critic: Critic | None,
+    draws: torch.Generator,
+    critic_draws: torch.Generator,
+) -> Json:
     data = filtered(logs, "all", model)
     data = data[torch.randperm(len(data), generator=draws)[:STEPS]]
     samples, found = one_step(model, data, penalties, draws), beliefs(model, data)
+    kinds = {name: penalty.kind for name, penalty in penalties.items()}
+    if critic is not None:
+        samples[f"penalty_{BELLMAN}"] = bellman(model, data, critic, critic_draws)
+        kinds[BELLMAN] = Bellman.kind
     covered = None if isinstance(found, str) else coverage(pit(*found), LEVELS).mean(1).tolist()
     return {
         "steps": len(data),
         "true_error": float(samples["true_error"].mean()),
-        "penalties": ranking(samples),
+        "penalties": {name: {**told, "kind": kinds[name]} for name, told in ranking(samples).items()},
         "coverage": covered,
     }
+
+
+@torch.no_grad()
+def bellman(model: Any, steps: Transitions, critic: Critic, draws: torch.Generator) -> np.ndarray:
+    """The Bellman penalty "B" of real steps under the values of ``critic``."""
+    imagination, asked = Imagination(model, Bellman()), replace(steps, logged=torch.zeros_like(steps.logged))
+    value = lambda state: critic.value(state, draws)  # noqa: E731
+    parts = [asked[i : i + ROWS] for i in range(0, len(asked), ROWS)]
+    return torch.cat([imagination.revalued(part, value, draws).penalty for part in parts]).numpy()
 
 
 def as_logs(episodes: Sequence[Episode], spec: DatasetSpec) -> PreparedDataset:

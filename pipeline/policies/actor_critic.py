@@ -112,9 +112,13 @@ class ActorCritic(nn.Module):
 
         with torch.set_grad_enabled(self.config.gradient == "dynamics"):
             rollout = imagination.rollout(
-                actor, start, self.config.horizon, generator, value=lambda state: self._value(state) * self.reward_scale
+                actor, start, self.config.horizon, generator, value=lambda state: self.value(state, generator)
             )
         return rollout, torch.stack(raws, dim=1)
+
+    def value(self, state: Annotated[Tensor, "B Z"], generator: Generator) -> Annotated[Tensor, "B"]:
+        """What returns bootstrap from, in the log's unit of reward; nothing is drawn."""
+        return self._value(state) * self.reward_scale
 
     def _value(self, state: Annotated[Tensor, "... Z"]) -> Annotated[Tensor, "..."]:
         """What returns bootstrap from: the slow critic's mean."""

@@ -119,7 +119,7 @@ class SAC(nn.Module):
         self._decay_actor()
         metrics = {}
         if imagination is not None and imagination.needs_value:
-            batch = imagination.revalued(batch, lambda state: self._value(state, generator), generator)
+            batch = imagination.revalued(batch, lambda state: self.value(state, generator), generator)
             metrics["imagined_penalty"] = batch.penalty.sum() / (1 - batch.logged).sum().clamp(min=1)
         metrics |= self._update_critics(batch, generator)
         metrics |= self._update_actor(batch, generator)
@@ -133,7 +133,7 @@ class SAC(nn.Module):
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
         return self.actor.mode(state) if generator is None else self.actor.sample(state, generator)[0]
 
-    def _value(self, state: Tensor, generator: Generator) -> Tensor:
+    def value(self, state: Tensor, generator: Generator) -> Tensor:
         """What targets bootstrap from, "B": the least of the target critics at an action of the policy."""
         value, log_prob = self.actor.expect(lambda a: self.target_critics(state, a).amin(0), state, generator)
         return value - self.log_alpha.exp() * log_prob if self.config.entropy_backup else value
@@ -155,7 +155,7 @@ class SAC(nn.Module):
 
     @torch.no_grad()
     def _targets(self, batch: Transitions, generator: Generator) -> Tensor:
-        next_value, terminal = self._value(batch.next_state, generator), batch.terminal
+        next_value, terminal = self.value(batch.next_state, generator), batch.terminal
         if self.floor_value is not None:
             # The model is not believed where it halts: not even that the episode ends there.
             next_value = torch.where(batch.halted.bool(), self.floor_value, next_value)

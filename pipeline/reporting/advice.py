@@ -30,7 +30,8 @@ def _best(found: dict[str, Json]) -> tuple[str, list[str]]:
     """The penalty to use, and those whose scores are like it. Of penalties that are alike on the logs, the one that
     ranks best where the policy goes."""
     top = next(iter(found.values()))["score"]
-    alike = [name for name, told in found.items() if top - told["score"] < ALIKE]
+    judged = {name: told for name, told in found.items() if told["score"] is not None}
+    alike = [name for name, told in judged.items() if top - told["score"] < ALIKE]
     best = max(alike, key=lambda name: _ranks_there(found[name]))
     return best, [name for name in alike if name != best]
 

@@ -19,7 +19,8 @@ def mean_of(over_seeds: Iterable[float | None]) -> float | None:
 
 def penalties(results: Results) -> dict[str, Json]:
     """Every penalty, the best first: means over seeds of all that is known of it; ``visited`` is None where its policy
-    was not run, and ``along`` holds the rank correlation of its sum by horizon."""
+    was not run, and ``along`` holds the rank correlation of its sum by horizon. Last come those that are known where
+    the policy goes alone: their ``along`` is empty, and all else None."""
     rows, visited = [e["penalties"] for e in results.errors.values()], _visited(results)
     found = {}
     for name, first in rows[0].items():
@@ -32,7 +33,17 @@ def penalties(results: Results) -> dict[str, Json]:
             for i, h in enumerate(first["rollout"]["horizons"])
         }
         found[name] = told
-    return dict(sorted(found.items(), key=lambda item: -item[1]["score"]))
+    best_first = dict(sorted(found.items(), key=lambda item: -item[1]["score"]))
+    return best_first | {name: told for name, told in _of_the_policy(visited).items() if name not in found}
+
+
+def _of_the_policy(visited: list[Json]) -> dict[str, Json]:
+    """What ``penalties`` says where nothing is known but the correlation on the policy's states."""
+    unknown: Json = {**dict.fromkeys(("spearman", "auc", "score", "scale")), "along": {}}
+    return {
+        name: unknown | {"kind": told["kind"], "visited": mean_of(r["penalties"][name]["spearman"] for r in visited)}
+        for name, told in (visited[0]["penalties"] if visited else {}).items()
+    }
 
 
 def penalty_table(results: Results) -> Table:
@@ -43,7 +54,7 @@ def penalty_table(results: Results) -> Table:
     header = ["penalty", "sees", "one step", *(f"{h} steps" for h in horizons), *where, "AUC", "scale", "score"]
     rows = []
     for name, told in found.items():
-        ranks = [told["spearman"], *(told["along"][h] for h in horizons), *([told["visited"]] if where else [])]
+        ranks = [told["spearman"], *(told["along"].get(h) for h in horizons), *([told["visited"]] if where else [])]
         cells = [*map(fixed, ranks), fixed(told["auc"]), number(told["scale"]), fixed(told["score"])]
         rows.append([name, told["kind"] or "–", *cells])
     return Table(header, rows)
