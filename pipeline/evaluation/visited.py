@@ -55,9 +55,10 @@ def visited_of(
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
         limits = (config.seed, config.env_batch, config.max_steps)
         ran = run_episodes(agent, spec.env_id, spec.env_kwargs, count, *limits, record=True)
-        draws = [generator(config.seed, "evaluate", *place, i) for place in (("visited",), ("visited", BELLMAN))]
+        draws = generator(config.seed, "evaluate", "visited", i)
+        critic_draws = generator(config.seed, "evaluate", "visited", BELLMAN, i)
         logs, critic = as_logs(ran.recorded, spec), critic_of(agent)
-        rows.append(_measured(model, logs, penalties_of(model), critic, *draws))
+        rows.append(_measured(model, logs, penalties_of(model), critic, draws, critic_draws))
     left_out = {} if all(BELLMAN in row["penalties"] for row in rows) else {BELLMAN: NO_CRITICS}
     return {"episodes": count, "levels": LEVELS, "left_out": left_out, "by_seed": rows}
 
