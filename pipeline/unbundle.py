@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError
@@ -47,10 +49,20 @@ def load_bundle(folder: Path | str) -> tuple[nn.Module, nn.Module, BundleFacts]:
         task = Task.of(*sizes, Statistics(**facts.statistics), penalty_weight=weight, action_kind=facts.action_kind)
         learner = chosen(build(chosen.Config, facts.config, "config"), task, **own)
         learner.load_state_dict(weights)
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        _check_filter(filter, facts)
+    except Exception as error:  # parts that do not fit fail in ways of their own
         first = " ".join(str(error).split())[:300]
         raise ValueError(f"{folder}: refused: its parts do not fit together: {first}") from None
     return learner.eval().requires_grad_(False), filter.eval().requires_grad_(False), facts
+
+
+@torch.no_grad()
+def _check_filter(filter: Any, facts: BundleFacts) -> None:
+    """One observation must pass, so that a bundle fails where it is loaded and not where it acts."""
+    seen = {k: torch.zeros(1, *s, dtype=torch.uint8 if len(s) == 3 else None) for k, s in facts.obs_shapes.items()}
+    state = filter.observe(filter.initial(1), torch.zeros(1, len(facts.action_low)), seen, torch.ones(1))
+    if not torch.isfinite(state).all():
+        raise ValueError("an observation of zeros becomes a state that is not finite")
 
 
 def _filter(facts: BundleFacts) -> Any:
@@ -101,15 +113,31 @@ def _refuse_constant(name: str) -> float:
 def _facts(folder: Path, described: dict[str, Any]) -> BundleFacts:
     try:
         facts = BundleFacts(**described)
+        _check_kinds(facts)
         low, high = torch.tensor(facts.action_low).float(), torch.tensor(facts.action_high).float()
         consistent = low.shape == high.shape and low.dim() == 1 and bool((low < high).all())
-        consistent &= facts.action_kind in KINDS and isinstance(facts.action_start, int)
+        consistent &= bool(torch.isfinite(high - low).all())
+        consistent &= facts.action_kind in KINDS
         consistent &= bool(torch.tensor(facts.statistics["obs_std"]).gt(0).all())
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{folder}/bundle.json: refused: {' '.join(str(error).split())[:300]}") from None
     if not consistent:
         raise ValueError(f"{folder}/bundle.json: refused: action kind or bounds, or observation scales are not valid")
     return facts
+
+
+def _check_kinds(facts: BundleFacts) -> None:
+    """JSON holds anything: each fact must be of its declared kind, and shapes must be lists of lengths."""
+    for name, hint in get_type_hints(BundleFacts).items():
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        if not isinstance(getattr(facts, name), tuple(get_origin(kind) or kind for kind in kinds)):
+            raise TypeError(f"`{name}` is {type(getattr(facts, name)).__name__}, expected {hint}")
+    lengths = [length for shape in facts.obs_shapes.values() for length in (shape or [0])]
+    if not lengths or not all(type(length) is int and length > 0 for length in lengths):
+        raise TypeError(f"`obs_shapes` {facts.obs_shapes} are no shapes")
+    features = sum(math.prod(shape) for shape in facts.obs_shapes.values() if len(shape) < 3)
+    if features != len(facts.statistics["obs_mean"]):
+        raise TypeError(f"`obs_shapes` hold {features} features, `obs_mean` {len(facts.statistics['obs_mean'])}")
 
 
 def _read_weights(file: Path, digest: Any) -> dict[str, torch.Tensor]:
@@ -123,6 +151,6 @@ def _read_weights(file: Path, digest: Any) -> dict[str, torch.Tensor]:
     except SafetensorError as error:
         raise ValueError(f"{file}: refused: not a safetensors file: {error}") from None
     for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
+        if not torch.isfinite(tensor.float()).all():
             raise ValueError(f"{file}: refused: weight `{name}` holds values that are not finite")
     return weights

@@ -101,11 +101,32 @@ def test_weights_that_are_not_finite_are_refused(bundle):
         ({"config": {"hidden": [16]}}, "do not fit"),
         ({"action_low": [1.0, 1.0], "action_high": [0.0, 2.0]}, "bounds"),
         ({"surprise": 1}, "surprise"),
+        ({"obs_shapes": []}, "`obs_shapes` is list"),
+        ({"obs_shapes": {}}, "no shapes"),
+        ({"obs_shapes": {"state": ["a"]}}, "no shapes"),
+        ({"obs_shapes": {"state": [10**9]}}, "1000000000 features, `obs_mean` 3"),
+        ({"penalty": None}, "`penalty` is NoneType"),
+        ({"config": ""}, "`config` is str"),
+        ({"action_high": [10**400, 10.0]}, "too large"),
+        ({"action_high": [2.0, float("1e300")]}, "bounds"),
     ],
 )
 def test_bundles_that_cannot_be_right_are_refused(bundle, changes, message):
     rewrite(bundle, **changes)
     with pytest.raises(ValueError, match=message):
+        load_agent(bundle)
+
+
+def test_scales_that_do_not_fit_are_refused(bundle):
+    statistics = json.loads((bundle / "bundle.json").read_text())["statistics"]
+    rewrite(bundle, statistics={**statistics, "obs_std": statistics["obs_std"][:2]})
+    with pytest.raises(ValueError, match="do not fit together"):
+        load_agent(bundle)
+    text = json.dumps(
+        {**json.loads((bundle / "bundle.json").read_text()), "statistics": {**statistics, "obs_mean": [0]}}
+    )
+    (bundle / "bundle.json").write_text(text.replace('"obs_mean": [0]', '"obs_mean": [1e999, 0.0, 0.0]'))
+    with pytest.raises(ValueError, match="not finite"):
         load_agent(bundle)
 
 
