@@ -6,6 +6,7 @@ in that family's registry and the rest of the block is loaded against the chosen
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
@@ -55,12 +56,27 @@ def build(config_class: type[C], block: Mapping[str, Any], where: str) -> C:
     plain = {k: v for k, v in block.items() if k not in inner}
     try:
         made: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config_class), plain))
-        return dataclasses.replace(made, **inner) if inner else made
+        made = dataclasses.replace(made, **inner) if inner else made
+        for name in known:
+            _check_number(name, getattr(made, name))
+        return made
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "?"
         raise ValueError(f"params.yaml: `{where}.{key}`: {str(error).splitlines()[0]}") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"params.yaml: `{where}`: {error}") from None
+
+
+def _check_number(name: str, value: Any) -> None:
+    """What no config may hold: NaN, a learning rate that learns nothing, a layer without units."""
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError(f"{name} is not a number")
+    if name.endswith("learning_rate") and not 0 < value < math.inf:
+        raise ValueError(f"{name} {value} must be above 0, such as 0.001")
+    if (name == "width" and value < 1) or (name == "depth" and value < 0):
+        raise ValueError(f"{name} {value} is no size of a network, such as 128 wide and 3 deep")
+    if name == "hidden" and any(width < 1 for width in value):
+        raise ValueError(f"hidden {value} must list the widths of layers, such as [128, 128]")
 
 
 def _inner(config_class: type) -> dict[str, type]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
 
 from pipeline.randomness import seed_of
@@ -115,23 +116,28 @@ def seed_torch(seed: int, *place: str | int) -> None:
 def make_trainer(
     config: TrainerConfig, epochs: int, callbacks: list[Callback], logger: Any = False, progress: bool = True
 ) -> Trainer:
-    """A Trainer that leaves checkpoints, validation and sampling to the two shells."""
+    """A Trainer that leaves checkpoints, validation and sampling to the two shells. Raises ValueError for devices that
+    this machine lacks."""
     many = config.devices * config.num_nodes > 1
-    return Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-        strategy="ddp" if many and config.strategy == "auto" else config.strategy,
-        precision=config.precision,  # type: ignore[arg-type]
-        max_epochs=max(epochs, 0),
-        callbacks=callbacks,
-        logger=logger,
-        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-        enable_model_summary=False,
-        enable_progress_bar=progress,
-        use_distributed_sampler=False,
-        log_every_n_steps=1,
-    )
+    try:
+        return Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy="ddp" if many and config.strategy == "auto" else config.strategy,
+            precision=config.precision,  # type: ignore[arg-type]
+            max_epochs=max(epochs, 0),
+            callbacks=callbacks,
+            logger=logger,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_model_summary=False,
+            enable_progress_bar=progress,
+            use_distributed_sampler=False,
+            log_every_n_steps=1,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        fix = "mend block `trainer`; `python -m pipeline doctor` lists the devices"
+        raise ValueError(f"params.yaml: `trainer`: {' '.join(str(error).split())[:300]}; {fix}") from error
 
 
 def numbers(count: int) -> DataLoader:

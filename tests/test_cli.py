@@ -13,6 +13,7 @@ from pipeline.cli import preset
 from pipeline.cli.doctor import Finding, examine
 from pipeline.cli.preset import apply_preset
 from pipeline.params import read_params
+from pipeline.training import TrainerConfig, make_trainer
 
 ROOT = Path(preset.__file__).parents[2]
 PARAMS = """\
@@ -107,6 +108,10 @@ def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
             {"policy": {"name": "sac", "conservatism": 1.0}, "rollout": {"real_share": 1.0}},
             "`rollout.real_share: 1.0` leaves one kind out: set it to 0.5$",
         ),
+        ({"penalty": {"weight": float("nan")}}, "`penalty`: weight is not a number"),
+        ({"policy": {"name": "sac", "actor_learning_rate": -1.0}}, "actor_learning_rate -1.0 must be above 0"),
+        ({"policy": {"name": "cem", "terminal_value": {"hidden": [0]}}}, r"`policy.terminal_value`: hidden \[0\] must"),
+        ({"world_model": {"name": "gaussian_ensemble", "width": 0}}, "`world_model`: width 0 is no size"),
         ({"trainer": {"devices": "two"}}, "trainer.devices"),
         ({"trainer": {"devices": 3}}, r"`fit.batch_size: 256` cannot be shared by 3 processes, .*; set it to 255$"),
         ({"trainer": {"devices": 4, "num_nodes": 3}}, "4 times trainer.num_nodes 3; set it to 252$"),
@@ -122,6 +127,12 @@ def test_preflight_names_the_mistake(change: dict, message: str) -> None:
     params = {**read_params(ROOT / "params.yaml"), **change}
     with pytest.raises(ValueError, match=message):
         preflight.check(params)
+
+
+@pytest.mark.parametrize("wrong", [{"accelerator": "gpuu"}, {"accelerator": "tpu"}, {"precision": "fp99"}])
+def test_devices_that_are_not_there_are_the_users_to_mend(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"params.yaml: `trainer`: .*doctor` lists the devices$"):
+        make_trainer(TrainerConfig(**wrong), 1, [])
 
 
 def test_doctor_reports_good_and_bad(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ def poisoned(name: str, row: int, value: float) -> dict[str, np.ndarray]:
         (changed(next_obs=np.zeros((19, 3))), "`next_obs` is [19, 3], expected [19, 2]"),
         (changed(obs=np.array([["a", "b"]] * 19), next_obs=np.array([["a", "b"]] * 19)), "expected numbers"),
         (changed(obs=np.zeros((19, 8, 8)), next_obs=np.zeros((19, 8, 8))), "images are not supported yet"),
+        (changed(obs=np.zeros((19, 0)), next_obs=np.zeros((19, 0))), "episode 0, obs state: no features"),
         (changed(next_obs=None, truncated=None), "neither `truncated` nor `next_obs`, so time limits cannot be seen"),
         (changed(obs=np.array([{}] * 19, object)), "truncated, corrupt or not npz"),
     ],
@@ -73,6 +74,7 @@ def test_bad_columns(columns: dict[str, np.ndarray], expected: str, tmp_path: Pa
         ({"action_low": [1.0]}, "action 0 has bounds [1, 1]"),
         ({"held_out_fraction": 1.0}, "held_out_fraction 1.0 must lie between 0 and 1"),
         ({"ref_min_score": 1.0}, "give both ref_min_score and ref_max_score"),
+        ({"ref_min_score": 1.0, "ref_max_score": 1.0}, "ref_min_score 1.0 must lie below ref_max_score 1.0"),
         ({"env_id": "Pendulun-v1"}, "`dataset.env_id: Pendulun-v1` cannot be made"),
         ({"env_id": "Pendulum-v1"}, "observations have 2 features, Pendulum-v1 has 3; correct `dataset.env_id`"),
     ],
@@ -89,6 +91,13 @@ def test_truncated_files(source: str, keep: int, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:keep])
     message = refusal({"source": source, "path": str(file), "held_out_path": str(file)}, tmp_path)
     assert message.startswith(f"{file}: truncated, corrupt or not")
+
+
+def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
+    file = tmp_path / "log.npy"
+    np.save(file, np.zeros(3))
+    message = refusal({"source": "npz", "path": str(file), "held_out_path": str(file)}, tmp_path)
+    assert message.startswith(f"{file}: truncated, corrupt or not npz (a single array, expected an archive)")
 
 
 def test_one_episode_cannot_be_split(tmp_path: Path) -> None:

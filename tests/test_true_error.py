@@ -94,4 +94,4 @@ def test_labels_of_short_ranges_do_not_touch() -> None:
             labels = [t.get_window_extent() for t in axes.get_xticklabels() if t.get_text() and t.get_visible()]
             bounds = axes.get_window_extent()
             shown = sorted((b.x0, b.x1) for b in labels if bounds.x0 <= (b.x0 + b.x1) / 2 <= bounds.x1)
-            assert all(left[1] < right[0] for left, right in zip(shown, shown[1:], strict=False))
+            assert all(left[1] < right[0] for left, right in itertools.pairwise(shown))

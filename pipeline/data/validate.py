@@ -75,6 +75,8 @@ def _check_array(where: str, name: str, array: np.ndarray, rows: int) -> None:
         check_column_kind(where, name, array)
     if len(array) != rows:
         raise ValueError(f"{where}, {name}: {len(array)} rows, expected {rows} (one more observation than actions)")
+    if array.ndim == 2 and array.shape[1] == 0:
+        raise ValueError(f"{where}, {name}: no features; leave it out, or name another column")
     if array.ndim == 1 and name != "reward":
         raise ValueError(f"{where}, {name}: shape {list(array.shape)}, expected [rows, features]")
 

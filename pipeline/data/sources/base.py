@@ -66,6 +66,8 @@ class SourceConfig:
             raise ValueError(f"action_quantile {self.action_quantile} must lie between 0 and 0.5; discrete ones have none")
         if (self.ref_min_score is None) != (self.ref_max_score is None):
             raise ValueError("give both ref_min_score and ref_max_score, or neither")
+        if self.ref_min_score is not None and self.ref_max_score is not None and self.ref_min_score >= self.ref_max_score:
+            raise ValueError(f"ref_min_score {self.ref_min_score} must lie below ref_max_score {self.ref_max_score}")
 
     @property
     def title(self) -> str:

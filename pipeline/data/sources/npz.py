@@ -36,9 +36,11 @@ class Npz:
 
 def read_npz(path: Path, wanted: set[str]) -> Columns:
     """The wanted arrays of a file, never unpickling; vectors stay on disk. Raises ValueError when it cannot be read."""
-    with _readable(path), np.load(path, allow_pickle=False) as file:
-        if not isinstance(file, np.lib.npyio.NpzFile):
+    with _readable(path):
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("a single array, expected an archive")
+    with _readable(path), loaded as file:
         members = {name: Member(path, name) for name in file.files if name in wanted}
         arrays = {name: member.rows() if member.in_rows else file[name] for name, member in members.items()}
         return Columns(arrays, list(file.files), {})
