@@ -135,7 +135,7 @@ def make_trainer(
             use_distributed_sampler=False,
             log_every_n_steps=1,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ImportError, ValueError) as error:
         fix = "mend block `trainer`; `python -m pipeline doctor` lists the devices"
         raise ValueError(f"params.yaml: `trainer`: {' '.join(str(error).split())[:300]}; {fix}") from error
 
