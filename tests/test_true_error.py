@@ -1,5 +1,6 @@
 """The true error of a model by known equations, and what penalties know of it by region."""
 
+import itertools
 from typing import Any
 
 import numpy as np
