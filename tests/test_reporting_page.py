@@ -159,7 +159,7 @@ def test_tables_hold_the_numbers(finished: Path) -> None:
     history = results.world_model[1]
     elites = np.mean([history["best"][i] for i in history["elites"]])
     assert model_table(results).rows[1] == [
-        *("1", "30", "early", f"{elites:.3g}", "1.2\u00a0%", "0.0\u00a0%", "learned", "0.91", "0.84 of 12"),
+        *("1", "30", "early", number(elites), "1.2\u00a0%", "0.0\u00a0%", "learned", "0.910", "0.840 of 12"),
     ]
     facts = dict(dataset_table(results).rows)
     assert facts["episodes"].startswith("60, ")
