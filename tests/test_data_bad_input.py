@@ -43,6 +43,7 @@ def poisoned(name: str, row: int, value: float) -> dict[str, np.ndarray]:
             changed(reward=None, rewards=np.zeros(19)),
             "no column `reward` (did you mean `rewards`?); set `dataset.reward_key`",
         ),
+        (changed(done=None), "set `dataset.terminal_key` to its name, or to null where no episode truly ends"),
         (changed(action=np.zeros((18, 1), np.float32)), "columns differ in length"),
         (
             changed(action=np.zeros((19, 1), np.int64)),

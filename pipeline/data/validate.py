@@ -23,7 +23,9 @@ def arrays_of(episode: Episode) -> dict[str, np.ndarray]:
 def check_column(place: str, name: str, columns: list[str], param: str) -> None:
     """Raises ValueError when a file lacks a column; ``param`` is the key of params.yaml that names it."""
     if name not in columns:
-        raise ValueError(f"{place}: no column `{name}`{did_you_mean(name, columns)}; set `dataset.{param}` to its name")
+        none = ", or to null where no episode truly ends" if param.startswith("terminal") else ""
+        hint = did_you_mean(name, columns)
+        raise ValueError(f"{place}: no column `{name}`{hint}; set `dataset.{param}` to its name{none}")
 
 
 def check_episode(place: str, index: int, episode: Episode, first: Episode) -> None:
