@@ -30,7 +30,7 @@ def test_every_reason_is_told_from_the_numbers(results: Results) -> None:
     assert says["Runs"] == "80 real episodes of 2 seeds, too few to tell how much training itself varies."
     share = sum(e["model_rmse"][0] for e in results.errors.values()) / 2 / 0.2
     assert says["World model"] == (
-        f"May imagine 17 steps; its error of one held-out step is {100 * share:.0f} % of that of expecting no change."
+        f"May imagine 17 steps; its error of one held-out step is {100 * share:.1f} % of that of expecting no change."
     )
     assert says["Its intervals"] == "Its 90 % intervals hold 82 % of held-out steps, 70 % where the policy goes."
     assert says["Judged from logs alone"].startswith("Estimates that put the policy above behaviour cloning: fitted Q")

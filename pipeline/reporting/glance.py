@@ -72,7 +72,7 @@ def _model(results: Results) -> str:
     assert model is not None
     if not still:
         return f"{trusted}."
-    return f"{trusted}; its error of one held-out step is {percent(model / still)} of that of expecting no change."
+    return f"{trusted}; its error of one held-out step is {percent(model / still, 1)} of that of expecting no change."
 
 
 def _intervals(results: Results) -> str:
