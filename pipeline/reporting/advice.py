@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.tables import Table, pairs
-from pipeline.reporting.trust import features, fixed, intervals, mean_of, penalties
+from pipeline.reporting.trust import features, fixed, intervals, judged_on_logs, mean_of
 from pipeline.reporting.verdict import number, percent
 
 ALIKE = 0.03  # penalties whose scores differ by less are alike
@@ -30,14 +30,13 @@ def _best(found: dict[str, Json]) -> tuple[str, list[str]]:
     """The penalty to use, and those whose scores are like it. Of penalties that are alike on the logs, the one that
     ranks best where the policy goes."""
     top = next(iter(found.values()))["score"]
-    judged = {name: told for name, told in found.items() if told["score"] is not None}
-    alike = [name for name, told in judged.items() if top - told["score"] < ALIKE]
+    alike = [name for name, told in found.items() if top - told["score"] < ALIKE]
     best = max(alike, key=lambda name: _ranks_there(found[name]))
     return best, [name for name in alike if name != best]
 
 
 def _penalty(results: Results, used: str | None) -> list[str]:
-    found = penalties(results)
+    found = judged_on_logs(results)
     best, alike = _best(found)
     told = found[best]
     near, far = min(told["along"], default=1), max(told["along"], default=1)

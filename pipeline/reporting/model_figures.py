@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator
 
 from pipeline.reporting.results import Results
 from pipeline.reporting.style import COLOURS, CYCLE, LOSSES, log_scale, panels, seed_curves
-from pipeline.reporting.trust import fixed, mean_of, penalties
+from pipeline.reporting.trust import fixed, judged_on_logs, mean_of
 
 QUANTILE_BINS = 12
 COLUMNS = 3  # of penalties
@@ -79,7 +79,7 @@ def _horizons(axes: Axes, results: Results, keys: tuple[str, str, str], baseline
 def penalty_figure(results: Results) -> Figure:
     """Every penalty against the model's true one-step error, pooled over seeds, with the median error in quantile bins
     of the penalty."""
-    found = penalties(results)
+    found = judged_on_logs(results)
     figure, grid = panels(f"Penalty against true one-step error: {results.title}", len(found), COLUMNS, height=2.7)
     for i, (axes, (name, told)) in enumerate(zip(grid, found.items(), strict=True)):
         penalty = np.concatenate([s[f"penalty_{name}"] for s in results.samples.values()])

@@ -37,6 +37,11 @@ def penalties(results: Results) -> dict[str, Json]:
     return best_first | {name: told for name, told in _of_the_policy(visited).items() if name not in found}
 
 
+def judged_on_logs(results: Results) -> dict[str, Json]:
+    """Those of :func:`penalties` that the held-out logs tell of."""
+    return {name: told for name, told in penalties(results).items() if told["score"] is not None}
+
+
 def _of_the_policy(visited: list[Json]) -> dict[str, Json]:
     """What ``penalties`` says where nothing is known but the correlation on the policy's states."""
     unknown: Json = {**dict.fromkeys(("spearman", "auc", "score", "scale")), "along": {}}

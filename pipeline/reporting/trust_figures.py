@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from pipeline.reporting.results import Results
 from pipeline.reporting.style import COLOURS, CYCLE, log_scale, panels
-from pipeline.reporting.trust import penalties
+from pipeline.reporting.trust import judged_on_logs
 
 
 def reliability_figure(results: Results) -> Figure | None:
@@ -69,7 +69,7 @@ def _means(results: Results, how: str) -> dict[str, tuple[list[int], Any]]:
     """Horizons and mean over seeds of each penalty; an undefined correlation is a gap."""
     rows = list(results.errors.values())
     found = {}
-    for name in penalties(results):  # the best first, as in the table
+    for name in judged_on_logs(results):  # the best first, as in the table
         along = [row["penalties"][name]["rollout"] for row in rows]
         values = np.array([a[how]["spearman"] for a in along], float)  # None becomes NaN
         found[name] = (along[0]["horizons"], values.mean(0))
