@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from closure import ROOT, closure, data_paths
+from dulwich.ignore import IgnoreFilter
 
 from pipeline.tracking.dvc_files import read_yaml
 
@@ -130,3 +131,11 @@ def test_a_changed_parameter_runs_these_stages_alone(parameter: str, expected: s
 )
 def test_an_edited_file_leaves_other_stages_alone(file: str, unaffected: set[str]):
     assert stages_that_run({s for s in STAGES if file in library(s)}) == set(STAGES) - unaffected
+
+
+def test_dvc_sees_logs_that_were_added_to_it() -> None:
+    """DVC asks with a slash behind the folder whether git ignores it, and then looks for no .dvc file within."""
+    ignored = IgnoreFilter.from_path(ROOT / ".gitignore").is_ignored
+    assert not ignored("data/logs/")
+    assert ignored("data/logs/mine.npz")
+    assert not ignored("data/logs/mine.npz.dvc")
