@@ -8,6 +8,7 @@ import pytest
 from data_examples import counting_columns, npz_block
 
 from pipeline.data.sources import SOURCES
+from pipeline.data.sources.base import FileFacts, SourceConfig, combine
 from pipeline.data.writer import write_dataset
 from pipeline.params import choose
 
@@ -99,6 +100,12 @@ def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
     np.save(file, np.zeros(3))
     message = refusal({"source": "npz", "path": str(file), "held_out_path": str(file)}, tmp_path)
     assert message.startswith(f"{file}: truncated, corrupt or not npz (a single array, expected an archive)")
+
+
+def test_references_of_the_file_must_span_a_range() -> None:
+    config = SourceConfig(path="log", held_out_path="log")
+    with pytest.raises(ValueError, match="metadata has reference scores 1 and 1; set `dataset.ref_min_score`"):
+        combine(config, "minari", FileFacts(references=(1.0, 1.0)), [], 0, [], 0)
 
 
 def test_one_episode_cannot_be_split(tmp_path: Path) -> None:

@@ -219,6 +219,10 @@ def _references(config: SourceConfig, facts: FileFacts) -> tuple[tuple[float, fl
     if config.ref_min_score is not None and config.ref_max_score is not None:
         return (config.ref_min_score, config.ref_max_score), "params.yaml"
     if facts.references is not None:
+        low, high = facts.references
+        if not low < high:
+            fix = "set `dataset.ref_min_score` and `dataset.ref_max_score`"
+            raise ValueError(f"{config.path}: its metadata has reference scores {low:g} and {high:g}; {fix}")
         return facts.references, "dataset metadata"
     names = chain(config.env_id or facts.env_id, config.env_kwargs or facts.env_kwargs)
     table = reference_scores(names[-1]) if names else None
