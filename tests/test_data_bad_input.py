@@ -104,7 +104,7 @@ def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
 
 def test_references_of_the_file_must_span_a_range() -> None:
     config = SourceConfig(path="log", held_out_path="log")
-    with pytest.raises(ValueError, match="metadata has reference scores 1 and 1; set `dataset.ref_min_score`"):
+    with pytest.raises(ValueError, match=r"metadata has reference scores 1 and 1; set `dataset.ref_min_score`"):
         combine(config, "minari", FileFacts(references=(1.0, 1.0)), [], 0, [], 0)
 
 
