@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,16 @@ def test_every_figure_names_dataset_and_seeds(results: Results) -> None:
     for figure in drawn:
         assert figure is not None
         assert "pendulum-mixed, seeds 3, 5" in figure.get_suptitle()
+
+
+def test_a_criterion_that_training_does_not_know_is_drawn_alone(results: Results) -> None:
+    def judged_anew(history: dict[str, Any]) -> dict[str, Any]:
+        epochs = [{**epoch, "held_out_geometric_mse": epoch["held_out_mse"]} for epoch in history["epochs"]]
+        return {**history, "criterion": "geometric_mse", "epochs": epochs}
+
+    world_model = {seed: judged_anew(history) for seed, history in results.world_model.items()}
+    figure = model_figures.learning_figure(replace(results, world_model=world_model))
+    assert set(lines(figure, 0)) == {"held out, seed 3", "held out, seed 5"}
 
 
 def test_open_loop_shows_the_seeds_mean(results: Results) -> None:

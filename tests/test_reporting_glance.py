@@ -61,12 +61,13 @@ def test_logs_name_what_was_found(results: Results) -> None:
     assert told(replace(results, findings=odd))["Logs"].endswith("warn of time gaps (serious).")
 
 
-def test_the_recipe_names_what_was_run(results: Results) -> None:
+@pytest.mark.parametrize("weight", [0.5, "auto"])
+def test_the_recipe_names_what_was_run(weight: float | str, results: Results) -> None:
     params = {
         "policy": {"name": "sac"},
         "world_model": {"name": "rssm"},
-        "penalty": {"name": "disagreement", "weight": 0.5},
+        "penalty": {"name": "disagreement", "weight": weight},
     }
     assert recipe(params, results) == (
-        "policy sac, world model rssm, penalty disagreement × 0.5, seeds 0, 1, environment Pendulum-v1"
+        f"policy sac, world model rssm, penalty disagreement × {weight}, seeds 0, 1, environment Pendulum-v1"
     )

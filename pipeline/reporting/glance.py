@@ -43,7 +43,7 @@ def recipe(params: Mapping[str, Any], results: Results) -> str:
     learner, model, penalty = (params.get(part, {}) for part in ("policy", "world_model", "penalty"))
     told = [f"policy {learner['name']}"] if "name" in learner else []
     told += [f"world model {model['name']}"] if "name" in model else []
-    weight = f" × {penalty['weight']:g}" if "weight" in penalty else ""
+    weight = f" × {penalty['weight']}" if "weight" in penalty else ""  # a number or auto
     told += [f"penalty {penalty['name']}{weight}"] if "name" in penalty else []
     return ", ".join([*told, results.seeds_told, f"environment {results.evaluation['environment'] or 'none'}"])
 

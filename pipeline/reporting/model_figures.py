@@ -29,7 +29,8 @@ def learning_figure(results: Results) -> Figure:
         grid[0].plot(x, judged.mean(1), color=colour, label=f"held out, seed {seed}")
         grid[0].fill_between(x, judged.min(1), judged.max(1), color=colour, alpha=0.2, linewidth=0)
     for axes, term in zip(grid, [criterion, *terms], strict=True):
-        seed_curves(axes, _per_epoch(results, f"train_{term}"), COLOURS["logged"], "training", linestyle="--")
+        if f"train_{term}" in first:
+            seed_curves(axes, _per_epoch(results, f"train_{term}"), COLOURS["logged"], "training", linestyle="--")
         if term != criterion and f"held_out_{term}" in first:
             seed_curves(axes, _per_epoch(results, f"held_out_{term}"), COLOURS["model"], "held out")
         axes.set(xlabel="epoch", ylabel=LOSSES.get(term, term.replace("_", " ")))
