@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.actions import BoxActions
+
 CHUNK = 1 << 17  # rows of vectors held in memory at a time
 IMAGE_BYTES = 1 << 20  # of images held in memory at a time
 QUANTILE_STEPS = 1 << 20  # logged actions that quantiles are taken of
@@ -37,10 +39,9 @@ def action_quantiles(file: Path, offsets: np.ndarray, share: float) -> tuple[np.
 def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarray, clip: bool = True) -> None:
     """From the log's own units to [-1, 1], in place, unless ``clip`` is False and they lie beyond; the row of a final
     observation has no action and gets 0."""
-    actions = np.load(file, mmap_mode="r+")
+    actions, box = np.load(file, mmap_mode="r+"), BoxActions(low, high)
     for start in range(0, len(actions), CHUNK):
-        chunk = actions[start : start + CHUNK].astype(np.float64)
-        mapped = 2 * (chunk - low) / (high - low) - 1
+        mapped = box.known(actions[start : start + CHUNK])
         actions[start : start + CHUNK] = np.clip(mapped, -1, 1) if clip else mapped
     actions[offsets[1:] - 1] = 0
     actions.flush()
