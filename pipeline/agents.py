@@ -40,8 +40,7 @@ class PolicyAgent:
     @torch.no_grad()
     def act(self, obs: RawObservation) -> NDArray[Any]:
         """Actions "B A", or whole numbers "B" where they are discrete, for raw observations "B ...", by the policy's
-        :func:`behaviour`. Raises ValueError for another
-        shape, or for observations that are not finite."""
+        :func:`behaviour`. Raises ValueError for another shape, or for observations that are not finite."""
         tensors = self._tensors(obs)
         batch = len(next(iter(tensors.values())))
         if batch != len(self._state):

@@ -3,7 +3,8 @@
 from typing import Any
 
 from pipeline.bundle import BundleFacts
-from pipeline.stages.bundling import SCORES_ELSEWHERE, model_card, score_lines
+from pipeline.reporting.score_lines import score_lines
+from pipeline.stages.bundling import SCORES_ELSEWHERE, model_card
 
 
 def facts(**changed: Any) -> BundleFacts:

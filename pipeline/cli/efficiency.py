@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.cli.experiment import read_result, run_experiment
 
 Json = dict[str, Any]
-AGENTS = ("policy", "bc", "logged")
+SHOWN = ("policy", "bc", "logged")
 
 
 def measure_efficiency(shares: Sequence[float], file: Path) -> Iterator[str]:
@@ -47,7 +47,7 @@ def write_efficiency(results: Sequence[Json], file: Path) -> None:
 def summarised(share: float, dataset: Json, evaluation: Json) -> Json:
     """What one share came to, from the contents of dataset.json and evaluate.json. Raises ValueError when the policies
     met no environment."""
-    scores = {agent: evaluation["scores"][agent] for agent in AGENTS}
+    scores = {agent: evaluation["scores"][agent] for agent in SHOWN}
     if scores["policy"] is None:
         raise ValueError("there is no environment to measure returns in; set `dataset.env_id` in params.yaml")
     return {

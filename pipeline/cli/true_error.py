@@ -39,7 +39,7 @@ def true_error(world_model: Path, folder: Path, seed: int, file: Path) -> Iterat
     samples = _samples(model, dataset, logged, edges, seed)
     inside = densest(logged[:, [ANGLE, SPIN]], edges, SHARE)
     found = by_region(samples, np.tile(inside.ravel(), len(ACTIONS)))
-    _write(file, dataset.spec.name, edges, samples, inside, found)
+    _write(file, f"{dataset.spec.name}, seed {seed}", edges, samples, inside, found)
     yield from _table(samples, inside, found)
     yield f"{file}: written"
 
@@ -83,7 +83,7 @@ def _plain(value: float | None) -> str:
 
 
 def _write(
-    file: Path, name: str, edges: tuple[Array, Array], samples: dict[str, Array], inside: Array, found: dict[str, Any]
+    file: Path, data: str, edges: tuple[Array, Array], samples: dict[str, Array], inside: Array, found: dict[str, Any]
 ) -> None:
     import matplotlib
 
@@ -98,4 +98,4 @@ def _write(
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps(found, indent=2) + "\n")
     with matplotlib.rc_context(RC):
-        save(true_error_figure(f"What penalties know of the true error: {name}", surface, SHOWN, numbers), file)
+        save(true_error_figure(f"What penalties know of the true error: {data}", surface, SHOWN, numbers), file)

@@ -5,8 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.actions import DISCRETE
-from pipeline.reporting.results import AGENTS, Results
-from pipeline.reporting.style import COLOURS, LABELS, panels
+from pipeline.reporting.results import Results
+from pipeline.reporting.score_lines import AGENTS
+from pipeline.reporting.style import COLOURS, panels
 from pipeline.reporting.verdict import number
 
 ROWS_SHOWN = 200_000
@@ -56,7 +57,7 @@ def scores_figure(results: Results) -> Figure | None:
         axes.plot([low, high], [row, row], color=COLOURS[name], linewidth=3, solid_capstyle="butt")
         axes.plot(mean, row, "o", color=COLOURS[name], markersize=7)
         axes.annotate(number(mean), (mean, row), (0, 7), textcoords="offset points", ha="center", fontsize=9)
-    axes.set_yticks(range(len(shown)), [LABELS[name] for name, _ in shown])
+    axes.set_yticks(range(len(shown)), [AGENTS[name] for name, _ in shown])
     axes.set_ylim(len(shown) - 0.5, -0.7)
     axes.margins(x=0.08)
     axes.grid(axis="y", visible=False)

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.reporting.results import Json
-from pipeline.reporting.style import COLOURS, LABELS, panels
+from pipeline.reporting.score_lines import AGENTS
+from pipeline.reporting.style import COLOURS, panels
 
 # Estimate and interval as evaluate.json names them, and what the axis says.
 MEASURES = (
@@ -39,12 +40,12 @@ def _curve(axes: Axes, results: Sequence[Json], agent: str, key: str, interval: 
     below = [max(score[key] - score[interval][0], 0.0) for score in scores]
     above = [max(score[interval][1] - score[key], 0.0) for score in scores]
     steps, middle = [result["train_transitions"] for result in results], [score[key] for score in scores]
-    style: dict[str, Any] = {"color": COLOURS[agent], "label": LABELS[agent], "marker": "o", "capsize": 3}
+    style: dict[str, Any] = {"color": COLOURS[agent], "label": AGENTS[agent], "marker": "o", "capsize": 3}
     axes.errorbar(steps, middle, [below, above], **style)
 
 
 def _line(axes: Axes, logged: Json, key: str, interval: str) -> None:
-    axes.axhline(logged[key], color=COLOURS["logged"], linestyle="--", label=LABELS["logged"])
+    axes.axhline(logged[key], color=COLOURS["logged"], linestyle="--", label=AGENTS["logged"])
     axes.axhspan(*logged[interval], color=COLOURS["logged"], alpha=0.12, linewidth=0)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.reporting.results import Json, Results
-from pipeline.reporting.style import LABELS
+from pipeline.reporting.score_lines import AGENTS
 from pipeline.reporting.tables import Table
 from pipeline.reporting.verdict import interval, number, percent
 
@@ -18,7 +18,7 @@ ESTIMATORS = {
 def offline_table(results: Results) -> Table:
     """A row for each estimate, and for real episodes where there is an environment; two columns for each agent."""
     agents = results.offline["agents"]
-    header = ["judged by", *(cell for agent in agents for cell in (LABELS[agent], "reward per step"))]
+    header = ["judged by", *(cell for agent in agents for cell in (AGENTS[agent], "reward per step"))]
     rows = [[label, *(cell for a in agents.values() for cell in _told(a[name]))] for name, label in ESTIMATORS.items()]
     if any(agent["true"] for agent in agents.values()):
         true = [number(agent["true"]["value"]) if agent["true"] else "–" for agent in agents.values()]
@@ -35,7 +35,7 @@ def logged_value(results: Results) -> str:
 
 def fit_doubts(results: Results) -> str:
     """How far fitted Q evaluation may be from having settled."""
-    fits = [(LABELS[agent], estimates["fqe"]) for agent, estimates in results.offline["agents"].items()]
+    fits = [(AGENTS[agent], estimates["fqe"]) for agent, estimates in results.offline["agents"].items()]
     told = [f"{label} {number(fit['drift'])} and {percent(fit['clamped'], 1)}" for label, fit in fits]
     return (
         "Fitted Q evaluation: drift of the value over the last tenth of the updates, and the share of targets clamped"

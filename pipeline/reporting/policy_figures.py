@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting.results import Json, Results
-from pipeline.reporting.style import COLOURS, LABELS, panels, seed_curves
+from pipeline.reporting.score_lines import AGENTS
+from pipeline.reporting.style import COLOURS, panels, seed_curves
 from pipeline.reporting.verdict import number
 
 POLICY_PANELS = {
@@ -47,7 +48,7 @@ def cloning_figure(results: Results) -> Figure | None:
         return None
     figure, grid = panels(f"Behaviour cloning: {results.title}", len(names), height=2.5)
     for axes, name in zip(grid, names, strict=True):
-        seed_curves(axes, _curves(results.bc, name), COLOURS["bc"], LABELS["bc"])
+        seed_curves(axes, _curves(results.bc, name), COLOURS["bc"], AGENTS["bc"])
         axes.set(xlabel="gradient updates", title=name.replace("_", " "))
     return figure
 
@@ -85,5 +86,5 @@ def _reference_lines(axes: Any, results: Results) -> None:
     for agent in ("logged", "bc"):
         summary = results.summary(agent)
         if summary:
-            axes.axhline(summary["return_mean"], color=COLOURS[agent], linestyle="--", label=LABELS[agent])
+            axes.axhline(summary["return_mean"], color=COLOURS[agent], linestyle="--", label=AGENTS[agent])
     axes.legend(loc="best")

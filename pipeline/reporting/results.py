@@ -12,7 +12,6 @@ from pipeline.data.store import PreparedDataset, open_dataset
 
 Json = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
-AGENTS = ("policy", "bc", "logged", "random")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ LOSSES = {
     "kl": "KL of the weights [nats]",
     "termination_loss": "termination [nats]",
 }
-LABELS = {"policy": "policy", "bc": "behaviour cloning", "logged": "logged behaviour", "random": "random actions"}
 
 WIDTH = 8.0  # inches, of every figure: one size of letters on the page
 

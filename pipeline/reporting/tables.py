@@ -7,8 +7,9 @@ from typing import Any
 from pipeline.data.findings.finding import shown
 from pipeline.data.spec import DatasetSpec
 from pipeline.reporting.limits import bound_shares
-from pipeline.reporting.results import AGENTS, Arrays, Json, Results
-from pipeline.reporting.style import LABELS, LOSSES
+from pipeline.reporting.results import Arrays, Json, Results
+from pipeline.reporting.score_lines import AGENTS
+from pipeline.reporting.style import LOSSES
 from pipeline.reporting.verdict import interval, number, percent, with_interval
 
 OPEN_LOOP_ROWS = {
@@ -35,10 +36,10 @@ def score_table(results: Results) -> Table:
     for name in AGENTS:
         summary = results.summary(name)
         if summary is None:
-            rows.append([LABELS[name], *["not run"] * (len(header) - 1), "–", "–"])
+            rows.append([AGENTS[name], *["not run"] * (len(header) - 1), "–", "–"])
             continue
         score = [f"{number(summary['iqm'])} {interval(summary['ci95'])}", number(summary["mean"])] if scored else []
-        rows.append([LABELS[name], *score, with_interval(summary), f"{summary['episodes']:,}", str(summary["seeds"])])
+        rows.append([AGENTS[name], *score, with_interval(summary), f"{summary['episodes']:,}", str(summary["seeds"])])
     return Table([*header, "episodes", "seeds"], rows)
 
 

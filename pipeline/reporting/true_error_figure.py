@@ -80,7 +80,7 @@ def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
         x, y = penalty[rows], surface.error[rows]
         every = max(1, len(x) // DOTS)
         axes.plot(x[::every], y[::every], ".", color=colour, markersize=1.5, alpha=0.4)
-    axes.set(yscale="log", xlabel="penalty")
+    axes.set(yscale="log", xlabel="penalty [units of reward]")
     log_scale(axes, "x")
     axes.set_xticks(log_ticks(*axes.get_xlim()))
     axes.set_title(title, fontsize=8)

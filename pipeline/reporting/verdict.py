@@ -3,7 +3,7 @@
 import math
 
 from pipeline.reporting.results import Json, Results
-from pipeline.reporting.style import LABELS
+from pipeline.reporting.score_lines import AGENTS
 
 
 def headline(results: Results) -> str:
@@ -11,7 +11,7 @@ def headline(results: Results) -> str:
     policy = results.summary("policy")
     if policy is None:
         return _without_environment(results)
-    rivals = {LABELS[name]: s for name in ("logged", "bc") if (s := results.summary(name))}
+    rivals = {AGENTS[name]: s for name in ("logged", "bc") if (s := results.summary(name))}
     compared = " and ".join(compare(policy, summary, name) for name, summary in rivals.items())
     return f"With a mean return of {with_interval(policy)} (95 %) the policy {compared}."
 

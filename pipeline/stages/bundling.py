@@ -103,36 +103,6 @@ Trust it only where the logs went; `reports/index.html` of its run shows where i
 """
 
 
-def score_lines(result: dict[str, Any]) -> str:
-    """The scores of ``evaluate.json`` as Markdown."""
-    shown = {name: score for name, score in result["scores"].items() if score is not None}
-    normalised = any(score["mean"] is not None for score in shown.values())
-    lines = [
-        _run_told(result),
-        "",
-        f"| agent | mean return [95 %] |{' normalised score |' if normalised else ''} episodes |",
-    ]
-    lines.append(f"|---|---|{'---|' if normalised else ''}---|")
-    for name, score in shown.items():
-        low, high = score["return_ci95"]
-        mean = f" {score['mean']:.1f} |" if normalised else ""
-        told = f"{score['return_mean']:.1f} [{low:.1f}, {high:.1f}]"
-        lines.append(f"| {AGENTS.get(name, name)} | {told} |{mean} {score['episodes']} |")
-    imagined = f"Imagined return over {result['imagination']['horizon']} steps: {result['imagined_return']:.1f}"
-    real = "" if result["real_return"] is None else f"; real, over the same steps: {result['real_return']:.1f}"
-    return "\n".join([*lines, "", f"{imagined}{real}."]) + "\n"
-
-
-AGENTS = {"bc": "behaviour cloning", "logged": "logged behaviour", "random": "random actions"}
-
-
-def _run_told(result: dict[str, Any]) -> str:
-    seeds = f"{'seed' if len(result['seeds']) == 1 else 'seeds'} {', '.join(map(str, result['seeds']))}"
-    if result["environment"] is None:
-        return f"No real episode was run, so the policy has no score; trained with {seeds}."
-    return f"Real episodes in {result['environment']}, {seeds}."
-
-
 def _actions(facts: BundleFacts) -> str:
     count = len(facts.action_low)
     if facts.action_kind == DISCRETE:

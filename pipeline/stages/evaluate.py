@@ -25,7 +25,8 @@ from pipeline.evaluation.offline.summary import offline_numbers, offline_result
 from pipeline.evaluation.penalty_quality import fitted_penalties
 from pipeline.evaluation.visited import visited_of
 from pipeline.params import build, section
-from pipeline.stages.bundling import model_card, score_lines, weights_digest
+from pipeline.reporting.score_lines import score_lines
+from pipeline.stages.bundling import model_card, weights_digest
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, set_up_torch
 from pipeline.world_models.storage import load_world_model

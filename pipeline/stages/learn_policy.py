@@ -54,12 +54,13 @@ def main(seed: int) -> None:
         calibration = Calibration.load(Path(READS[2].format(seed=seed)))
         penalty, rollout = settle(penalty, rollout, calibration, model.reward_scale)
         run.print(f"penalty {penalty.name}, weight {penalty.weight:.3g}; rollouts of {rollout.length} steps")
-        filter = model if issubclass(chosen, Planner) else model.actor_filter()
+        plans = issubclass(chosen, Planner)
+        filter = model if plans else model.actor_filter()
         logged = filtered(dataset, "train", filter)
         imagination = pessimistic(model, penalty, logged, seed)
         task = task_of(model, penalty, logged, dataset.spec.action_kind)
         seed_torch(seed, "policy", "weights")
-        learner = chosen(config, task, **({"imagination": imagination} if issubclass(chosen, Planner) else {}))
+        learner = chosen(config, task, **({"imagination": imagination} if plans else {}))
 
         name, told = run.params["policy"]["name"], model.privileged_knowledge()
         own = filter_facts(filter) | {"penalty": dataclasses.asdict(penalty)}

@@ -240,7 +240,7 @@ class GaussianModel(nn.Module):
     def calibrate(self, held_out: list[Transitions], train: list[Transitions]) -> None:
         """Settle where the termination head decides, once the best weights are back."""
         if isinstance(self.termination, LearnedTermination):
-            self.termination.calibrate(Transitions.cat(held_out), Transitions.cat(train))
+            self.termination.calibrate(held_out, train)
 
 
 def mixture(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:

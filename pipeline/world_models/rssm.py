@@ -287,10 +287,10 @@ class RSSM(nn.Module):
 
     def conclude(self, best: dict[str, Tensor], held_out: list[Segments], train: list[Segments]) -> None:
         """Measure the latents' spread over the logs and calibrate the termination head, with the best weights back."""
-        seen = Transitions.cat([self._transitions(batch) for batch in train])
-        self.spread.copy_(self._split(seen.next_state)[1].std(0).clamp(min=LEAST_SPREAD))
+        seen = [self._transitions(batch) for batch in train]
+        self.spread.copy_(self._split(Transitions.cat(seen).next_state)[1].std(0).clamp(min=LEAST_SPREAD))
         if isinstance(self.termination, LearnedTermination):
-            self.termination.calibrate(Transitions.cat([self._transitions(batch) for batch in held_out]), seen)
+            self.termination.calibrate([self._transitions(batch) for batch in held_out], seen)
 
     def _transitions(self, batch: Segments) -> Transitions:
         """The valid steps of windows between filtered states."""

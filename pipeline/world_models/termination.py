@@ -83,10 +83,10 @@ class LearnedTermination(nn.Module):
         return torch.sigmoid(-(self(state, action, next_state) + self.offset))
 
     @torch.no_grad()
-    def calibrate(self, held_out: Transitions, train: Transitions) -> None:
-        """Put the decision point (probability one half) at the logit of best F1 on held-out transitions, on the others
+    def calibrate(self, held_out: list[Transitions], train: list[Transitions]) -> None:
+        """Put the decision point (probability one half) at the logit of best F1 on held-out batches, on the others
         where no terminal was held out."""
-        data = held_out if held_out.terminal.any() else train
+        data = Transitions.cat(held_out if any(batch.terminal.any() for batch in held_out) else train)
         logit, order = self(data.state, data.action, data.next_state).sort(descending=True)
         hits = data.terminal[order].cumsum(0)
         f1 = 2 * hits / (torch.arange(1, len(hits) + 1, device=hits.device) + data.terminal.sum())
