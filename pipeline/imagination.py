@@ -14,7 +14,7 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)  # of a penalty over held-out logs, that the 
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    length: int | str = 5  # imagined steps, or auto: as far as the model can be trusted
+    length: int | str = AUTO  # imagined steps, or auto: as far as the model can be trusted
     starts: int = 10_000  # logged states imagined from at each refresh
     refresh_every: int = 1000  # policy updates between refreshes
     retain: int = 5  # refreshes whose imagined steps are kept

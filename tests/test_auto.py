@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.imagination import RolloutConfig
+from pipeline.params import build
 from pipeline.uncertainty import PenaltyConfig
 from pipeline.uncertainty.auto import LONGEST, settle
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
@@ -21,6 +22,11 @@ def calibration(horizon: int = 7) -> Calibration:
 def test_numbers_stay_what_they_are():
     penalty, rollout = PenaltyConfig("bellman", 3.0), RolloutConfig(length=2, halt_above=1.5)
     assert settle(penalty, rollout, calibration(), 2.0) == (penalty, rollout)
+
+
+@pytest.mark.parametrize("weight", [0, 2, 0.5, "auto"])
+def test_params_may_give_the_weight_whole(weight: float | str):
+    assert build(PenaltyConfig, {"weight": weight}, "penalty").weight == weight
 
 
 def test_weight_is_the_error_to_expect_of_one_unit():

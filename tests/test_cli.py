@@ -102,7 +102,10 @@ def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
         ({"policy": {"name": "sac", "updatess": 1}}, r"unknown key `policy.updatess` \(did you mean `updates`\?\)"),
         ({"penalty": None}, "block `penalty` is missing"),
         ({"penalty": {"name": "ensemble_sdt"}}, "`penalty`: name `ensemble_sdt` must be auto or one of .*ensemble_std"),
-        ({"penalty": {"name": "bellman"}, "rollout": {"halt_above": 2.0}}, "`rollout.halt_above` .*set it to null$"),
+        (
+            {"penalty": {"name": "bellman", "weight": 1.0}, "rollout": {"halt_above": 2.0}},
+            "`rollout.halt_above` .*set it to null$",
+        ),
         ({"policy": {"name": "sac", "halt_cost": 1.0}}, "set `rollout.halt_above`$"),
         (
             {"policy": {"name": "sac", "conservatism": 1.0}, "rollout": {"real_share": 1.0}},
