@@ -233,3 +233,18 @@ def test_other_environments_can_be_collected_at_random(tmp_path: Path) -> None:
     spec = collect(tmp_path / "d", **options).spec
     limit = gymnasium.spec("MountainCarContinuous-v0").max_episode_steps
     assert (spec.transitions, spec.max_episode_steps, spec.action_low) == (2 * (limit or 0), limit, [-1.0])
+
+
+def test_environment_of_another_package_is_imported_by_its_id_and_optional(tmp_path: Path) -> None:
+    box = Box(-1.0, 1.0, (2,), np.float32)
+    block = store(tmp_path / "m", box, box, np.zeros((4, 2), np.float32), np.zeros((3, 2), np.float32))
+    file = tmp_path / "m" / "test" / "log-v0" / "data" / "metadata.json"
+    spec = json.loads(gymnasium.spec("Pendulum-v1").to_json())
+    spec |= {"id": "Arm-v0", "entry_point": "no_such_robots.envs:Arm"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"env_spec": json.dumps(spec)}))
+    dataset = ingest(tmp_path / "d", **block)
+    assert dataset.spec.env_id is None
+    told = next(w for w in dataset.spec.warnings if "cannot be made" in w)
+    assert "set `dataset.env_id: no_such_robots:Arm-v0`" in told
+    with pytest.raises(ValueError, match=r"`dataset\.env_id: no_such_robots:Arm-v0` cannot be made"):
+        ingest(tmp_path / "e", env_id="no_such_robots:Arm-v0", **block)

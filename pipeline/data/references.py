@@ -16,5 +16,5 @@ D4RL_REFERENCES = {
 
 def reference_scores(env_id: str | None) -> tuple[float, float] | None:
     """(minimum, maximum) of the D4RL table for an environment id such as ``Hopper-v5`` or ``AdroitHandDoor-v1``."""
-    family = re.sub(r"(-v\d+)?$", "", (env_id or "").split("/")[-1]).lower().removeprefix("adroithand")
+    family = re.sub(r"(-v\d+)?$", "", re.split("[/:]", env_id or "")[-1]).lower().removeprefix("adroithand")
     return D4RL_REFERENCES.get(family)

@@ -136,7 +136,7 @@ def combine(
         action_high=high,
         action_quantile=config.action_quantile,
         obs_names=facts.obs_names,
-        env_id=config.env_id or facts.env_id,
+        env_id=None if problem else config.env_id or facts.env_id,
         env_kwargs=config.env_kwargs or facts.env_kwargs,
         max_episode_steps=facts.max_episode_steps or env.max_episode_steps,
         ref_min_score=references[0] if references else None,
@@ -183,7 +183,10 @@ def _environment_facts(config: SourceConfig, facts: FileFacts) -> tuple[Environm
         reason = " ".join(str(error).split())
         if config.env_id is not None:
             raise ValueError(f"params.yaml: `dataset.env_id: {env_id}` cannot be made: {reason}") from None
-        return EnvironmentFacts(), [f"{env_id} cannot be made here ({reason}): the policy is evaluated without it"]
+        return EnvironmentFacts(), [
+            f"{env_id} cannot be made here ({reason}): the policy is evaluated without it; once its package is installed, "
+            f"set `dataset.env_id: {env_id}`"
+        ]
     if None not in (env.obs_dim, facts.obs_dim) and env.obs_dim != facts.obs_dim:
         raise ValueError(
             f"{config.path}: observations have {facts.obs_dim} features, {env_id} has {env.obs_dim}; "

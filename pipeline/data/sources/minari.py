@@ -151,11 +151,14 @@ def _jpeg_warnings(dataset: "MinariDataset") -> list[str]:
 
 
 def _importing_id(spec: "EnvSpec") -> str:
-    """The id under which another process finds an environment of this project too."""
+    """The id that imports what registers the environment, in any process: of this project, or of another package."""
     from pipeline import environments
 
     module = str(spec.entry_point).partition(":")[0]
-    return f"{module}:{spec.id}" if module == environments.__name__ else spec.id
+    if module == environments.__name__:
+        return f"{module}:{spec.id}"
+    package = module.partition(".")[0]
+    return spec.id if package == "gymnasium" else f"{package}:{spec.id}"
 
 
 __all__ = ["Minari", "MinariConfig", "minari_episodes", "minari_facts", "minari_root", "open_minari", "stored_size"]
