@@ -3,14 +3,11 @@
 A distractor turns a rendered frame into an image; all of the task's own picture stays in it.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]
-Distractor = Callable[[Pixels], Pixels]  # a frame "h w 3" of any size -> an image "S S 3"
 TURNS = 1.5  # of a background's colour wave across the image, at most
 SPEED = 0.15  # radians a step by which that wave moves, at most
 

@@ -30,7 +30,8 @@ def make(env_id: str, env_kwargs: Mapping[str, Any], max_steps: int | None = Non
 
 
 def chain(env_id: str | None, env_kwargs: Mapping[str, Any]) -> list[str]:
-    """Names of an environment and of those it wraps; the last is the task, such as ``Pendulum-v1``."""
+    """Names of an environment and of those it wraps; the last is the task, such as ``Pendulum-v1``
+    or ``gymnasium_robotics:AdroitHandDoor-v1``."""
     names: list[str] = []
     while env_id is not None:
         names.append(env_id.removeprefix(f"{OURS}:"))

@@ -40,11 +40,11 @@ def check_pessimism(penalty: Any, rollout: Any, policy: Any) -> None:
     halts, cost = (rollout.halt_above, rollout.halt_quantile) != (None, None), getattr(policy, "halt_cost", None)
     if penalty.name == "bellman" and halts:
         raise ValueError(
-            "params.yaml: `rollout.halt_above` needs a penalty known as it imagines, and `penalty.name: bellman` is "
-            "not: set it to null"
+            "params.yaml: `rollout.halt_above` and `halt_quantile` need a penalty known as it imagines, and "
+            "`penalty.name: bellman` is not: set both to null"
         )
     if cost is not None and not halts:
-        raise ValueError("params.yaml: `policy.halt_cost` counts only where rollouts halt: set `rollout.halt_above`")
+        raise ValueError("params.yaml: `policy.halt_cost` counts only where rollouts halt: set `rollout.halt_quantile`")
     conservative = getattr(policy, "conservatism", 0.0) > 0
     if conservative and not 0 < round(rollout.real_share * policy.batch_size) < policy.batch_size:
         raise ValueError(

@@ -61,7 +61,7 @@ class Transitions(TensorFields):
     excessive penalty (1.0), which the task knows nothing of, and zero for logged steps."""
 
     state: Annotated[Tensor, "B Z"]
-    action: Annotated[Tensor, "B A"]  # in [-1, 1]
+    action: Annotated[Tensor, "B A"]  # in [-1, 1], unless logged beyond the bounds of `dataset.action_quantile`
     reward: Annotated[Tensor, "B"]  # in the log's own unit
     next_state: Annotated[Tensor, "B Z"]
     terminal: Annotated[Tensor, "B"]
@@ -75,7 +75,7 @@ class Segments(TensorFields):
     """Windows of consecutive logged steps of one episode each. A window that leaves its episode is padded at the end;
     ``valid`` is 0.0 there, and no loss may depend on what padding holds."""
 
-    action: Annotated[Tensor, "B T A"]  # in [-1, 1]
+    action: Annotated[Tensor, "B T A"]  # in [-1, 1], unless logged beyond the bounds of `dataset.action_quantile`
     reward: Annotated[Tensor, "B T"]  # reward[t] belongs to the step into obs[t + 1]
     terminal: Annotated[Tensor, "B T"]
     valid: Annotated[Tensor, "B T"]

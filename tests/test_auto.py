@@ -10,7 +10,7 @@ from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibratio
 
 
 def told(scale: float | None, score: float) -> PenaltyCalibration:
-    quantiles = {"0.5": 0.2, "0.9": 0.6, "0.95": 0.8, "0.99": 1.2}
+    quantiles = {"0.5": 0.2, "0.9": 0.6, "0.95": 0.8, "0.99": 1.2} if scale else {}
     return PenaltyCalibration("epistemic", scale, quantiles, 0.5, {}, 0.7, score)
 
 
@@ -53,6 +53,8 @@ def test_what_is_not_known_is_refused():
     for name, message in (("bellman", "not assessed"), ("entropy", "zero on all logs")):
         with pytest.raises(ValueError, match=message):
             settle(PenaltyConfig(name, "auto"), RolloutConfig(), calibration(), 1.0)
+    with pytest.raises(ValueError, match=r"set `rollout\.halt_quantile` to null"):
+        settle(PenaltyConfig("entropy", 1.0), RolloutConfig(halt_quantile=0.99), calibration(), 1.0)
     for bad in ({"length": "long"}, {"halt_quantile": 0.42}, {"halt_quantile": 0.9, "halt_above": 1.0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             RolloutConfig(**bad)

@@ -104,9 +104,10 @@ def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
         ({"penalty": {"name": "ensemble_sdt"}}, "`penalty`: name `ensemble_sdt` must be auto or one of .*ensemble_std"),
         (
             {"penalty": {"name": "bellman", "weight": 1.0}, "rollout": {"halt_above": 2.0}},
-            "`rollout.halt_above` .*set it to null$",
+            "`rollout.halt_above` .*set both to null$",
         ),
-        ({"policy": {"name": "sac", "halt_cost": 1.0}}, "set `rollout.halt_above`$"),
+        ({"offline": {"penalty": "distance"}}, "penalty one of max_aleatoric"),
+        ({"policy": {"name": "sac", "halt_cost": 1.0}}, "set `rollout.halt_quantile`$"),
         (
             {"policy": {"name": "sac", "conservatism": 1.0}, "rollout": {"real_share": 1.0}},
             "`rollout.real_share: 1.0` leaves one kind out: set it to 0.5$",

@@ -105,7 +105,8 @@ def test_plot_names_each_curve_by_what_sets_its_run_apart(tmp_path: Path, monkey
     for weight, last in ((0.5, 3.0), (2.0, 1.0), (2.0, 7.0)):  # the last repeats the params of the one before
         with stage("learn_policy", seed=0) as run:
             run.log_params({"penalty": {"name": "ensemble_std", "weight": weight}})
-            run.log_series([{"update": 1, "loss": 9.0}, {"update": 2, "loss": last}], "update", "policy/")
+            run.log_metrics({"policy/loss": 9.0}, step=1)
+            run.log_metrics({"policy/loss": last}, step=2)
     plot_metric("policy/loss", tmp_path / "loss.png")
     curves = json.loads((tmp_path / "loss.json").read_text())["curves"]
     assert {k: c["value"] for k, c in curves.items()} == {

@@ -52,7 +52,8 @@ def test_two_stages_of_one_execution_share_a_parent(client: MlflowClient) -> Non
         first.log_params({"dataset": {"source": "npz", "shape": [1, 2]}})
         first.log_metrics({"rows": 3.0}, step=0)
     with stage("learn_policy", seed=0) as second:
-        second.log_series([{"update": 5, "loss": 1.5, "note": "text"}, {"update": 9, "loss": 0.5}], "update", "sac/")
+        second.log_metrics({"sac/loss": 1.5}, step=5)
+        second.log_metrics({"sac/loss": 0.5}, step=9)
     found = runs(client)
     (parent,) = found["parents"]
     assert {r.data.tags["mlflow.parentRunId"] for r in found["children"]} == {parent.info.run_id}

@@ -16,7 +16,6 @@ from pipeline.evaluation.imagined import imagined_returns
 from pipeline.evaluation.statistics import summary
 from pipeline.imagination import Imagination
 from pipeline.randomness import generator
-from pipeline.uncertainty import Penalty
 
 Array = NDArray[np.float64]
 SCHEMA_VERSION = 1
@@ -62,11 +61,8 @@ def imagined_of(
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
         nothing = torch.zeros(len(picks), model.action_dim)
         starts = model.observe(model.initial(len(picks)), nothing, obs, torch.ones(len(picks)))
-        draws, imagination = (
-            generator(config.seed, "evaluate", "imagined", i),
-            Imagination(model, Penalty("ensemble_std")),
-        )
-        rows.append(imagined_returns(imagination, agent.policy, starts, config.imagined_horizon, draws))
+        draws = generator(config.seed, "evaluate", "imagined", i)
+        rows.append(imagined_returns(Imagination(model), agent.policy, starts, config.imagined_horizon, draws))
     return torch.stack(rows).double().numpy()
 
 

@@ -53,7 +53,8 @@ def main(seed: int) -> None:
         model = load_world_model(Path(READS[1].format(seed=seed)))
         calibration = Calibration.load(Path(READS[2].format(seed=seed)))
         penalty, rollout = settle(penalty, rollout, calibration, model.reward_scale)
-        run.print(f"penalty {penalty.name}, weight {penalty.weight:.3g}; rollouts of {rollout.length} steps")
+        replayed = f"; rollouts of {rollout.length} steps" if getattr(chosen, "imagines", False) else ""
+        run.print(f"penalty {penalty.name}, weight {penalty.weight:.3g}{replayed}")
         plans = issubclass(chosen, Planner)
         filter = model if plans else model.actor_filter()
         logged = filtered(dataset, "train", filter)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,13 +114,6 @@ class StageRun:
         flat = [Param(k, str(v)[:6000]) for k, v in flatten(params).items()]
         for i in range(0, len(flat), PARAMS_PER_CALL):
             self.client.log_batch(run_id, params=flat[i : i + PARAMS_PER_CALL])
-
-    def log_series(self, rows: Sequence[Mapping[str, Any]], step_key: str, prefix: str = "") -> None:
-        """The numbers of ``rows`` as metrics ``prefix + key`` at step ``row[step_key]``, sent at once."""
-        for row in rows:
-            numbers = {f"{prefix}{k}": v for k, v in row.items() if k != step_key and isinstance(v, int | float)}
-            self.log_metrics(numbers, int(row[step_key]))
-        self.flush()
 
     def flush(self) -> None:
         """Send the metrics that wait."""

@@ -12,7 +12,7 @@ from pipeline.uncertainty.penalties import MEASURES, Measure, Penalty
 
 @dataclass(frozen=True)
 class PenaltyConfig:
-    name: str = "ensemble_std"  # or auto: the one that ranks held-out errors best
+    name: str = "ensemble_std"  # or auto: the best of the assessment; not for planners
     weight: int | float | str = AUTO  # in the learner's reward; has no unit; auto: the error to be expected of a step
     neighbours: int = 5  # of distance: logged steps that it is measured to
     samples: int = 10  # of bellman: next states drawn from each elite

@@ -12,6 +12,7 @@ from pipeline.uncertainty import PenaltyConfig
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
 
 LONGEST = 20  # steps of a rollout: beyond, what is imagined is old before it is used
+BY_HAND = "give `penalty.weight` a number and set `rollout.halt_quantile` to null"
 
 
 def settle(
@@ -30,7 +31,8 @@ def settle(
         rollout = replace(rollout, length=min(max(calibration.horizon, 1), LONGEST))
     if rollout.halt_quantile is not None:
         known = _known(calibration, name)
-        raw = known.quantiles[str(rollout.halt_quantile)] / _scale(name, known)
+        scale = _scale(name, known)
+        raw = known.quantiles[str(rollout.halt_quantile)] / scale
         rollout = replace(rollout, halt_above=raw / reward_std, halt_quantile=None)
     return settled, rollout
 
@@ -38,13 +40,11 @@ def settle(
 def _known(calibration: Calibration, name: str) -> PenaltyCalibration:
     if name not in calibration.penalties:
         known = ", ".join(calibration.penalties)
-        raise ValueError(
-            f"params.yaml: penalty `{name}` is not assessed: give `penalty.weight` a number, or use {known}"
-        )
+        raise ValueError(f"params.yaml: penalty `{name}` is not assessed: {BY_HAND}, or use {known}")
     return calibration.penalties[name]
 
 
 def _scale(name: str, known: PenaltyCalibration) -> float:
     if known.scale is None:
-        raise ValueError(f"params.yaml: penalty `{name}` is zero on all logs: give `penalty.weight` a number")
+        raise ValueError(f"params.yaml: penalty `{name}` is zero on all logs: {BY_HAND}")
     return known.scale

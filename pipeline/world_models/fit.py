@@ -26,7 +26,7 @@ CHUNK = 50  # gradient steps in one Lightning step
 @dataclass(frozen=True)
 class FitConfig:
     batch_size: int = 256  # logged steps in one gradient step, for each member, over all ranks together
-    window: int = 32  # steps of a window, for a model that remembers: its batch is batch_size / window windows
+    window: int = 32  # steps of a window, for a recurrent model: its batch is batch_size / window windows
     max_epochs: int = 40
     patience: int = 5  # epochs without any member improving its held-out error by `improvement`
     improvement: float = 0.01

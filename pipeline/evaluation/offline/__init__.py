@@ -7,7 +7,7 @@ mean of the steps that were seen where a log or an imagined rollout is cut, so t
 
 from dataclasses import dataclass, field
 
-from pipeline.uncertainty import PENALTIES
+from pipeline.uncertainty import MEASURES
 
 LOSSES = ("huber", "squared")
 
@@ -45,7 +45,7 @@ class OfflineConfig:
         for name in (*counts, "density_updates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if self.loss not in LOSSES or self.penalty not in PENALTIES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}; penalty one of {', '.join(PENALTIES)}")
+        if self.loss not in LOSSES or self.penalty not in MEASURES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}; penalty one of {', '.join(MEASURES)}")
         if self.horizon is not None and self.horizon < 1:
             raise ValueError(f"horizon {self.horizon} must be at least 1, or null")
