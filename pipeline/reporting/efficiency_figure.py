@@ -31,6 +31,7 @@ def efficiency_figure(results: Sequence[Json]) -> Figure:
             _curve(axes, results, agent, key, interval)
         _line(axes, largest["scores"]["logged"], key, interval)
         _label(axes, results, unit)
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -57,4 +58,3 @@ def _label(axes: Axes, results: Sequence[Json], unit: str) -> None:
     }
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.minorticks_off()
-    axes.legend(loc="best")
