@@ -110,8 +110,8 @@ def _doubt_ends(guess: Guess, survey: Survey) -> None:
 
 def _add_environment(guess: Guess, logged: LoggedData) -> None:
     guess.block["env_id"] = None
-    named = f"null takes {logged.env_id}, which the log names"
-    guess.unsure["env_id"] = named if logged.env_id else "the log names none; without, all else works"
+    named, nothing = f"null takes {logged.env_id}, which the log names", "the log names none that can be made here"
+    guess.unsure["env_id"] = named if logged.env_id else f"{nothing}; without, all else works"
 
 
 def _add_bounds(guess: Guess, survey: Survey) -> None:
