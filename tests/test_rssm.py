@@ -1,5 +1,6 @@
 """The recurrent state-space model on worlds whose answers are known."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,23 @@ def test_termination_is_learned(fitted: RSSM, line: PreparedDataset):
     assert quality["positives"] > 10
     assert quality["precision"] > 0.7
     assert quality["recall"] > 0.7
+
+
+def test_an_end_is_told_by_what_is_decoded(fitted: RSSM, line: PreparedDataset):
+    logged = filtered(line, "held_out", fitted)
+    before, after = (fitted.observations.standardised(fitted.decode(s)) for s in (logged.state, logged.next_state))
+    logit = fitted.termination.net(torch.cat([before, logged.action, after], dim=1)).squeeze(1)
+    said = fitted.termination.continue_prob(logged.state, logged.action, logged.next_state)
+    torch.testing.assert_close(said, torch.sigmoid(-logit - fitted.termination.offset))
+    assert said.min() < 0.1 < 0.9 < said.max()
+
+
+def test_the_known_rule_is_one_of_vectors(line: PreparedDataset):
+    facts = facts_of(line)
+    images = replace(facts, obs_shapes={"view": [32, 32, 3]}, task="Hopper-v5",
+                     statistics=replace(facts.statistics, obs_mean=[], obs_std=[], active=[]))  # fmt: skip
+    with pytest.raises(ValueError, match="a rule for vectors, and these logs hold images alone; use `learned`"):
+        RSSM(RSSMConfig(**SMALL, termination="known"), images)
 
 
 def test_spread_is_that_of_the_latent_over_the_logs(fitted: RSSM, line: PreparedDataset):

@@ -27,15 +27,19 @@ class Observations(nn.Module):
         self.register_buffer("active", torch.tensor(statistics.active, dtype=torch.long), persistent=False)
         self.active: Tensor
 
+    def standardised(self, obs: Observation) -> Tensor:
+        """All vectors, flat: "... O"."""
+        return self.standard.encode(self.standard.flat(obs))
+
     def squashed(self, obs: Observation) -> Tensor:
         """All vectors, flat, standardised and squashed: "... O"."""
-        return symlog(self.standard.encode(self.standard.flat(obs)))
+        return symlog(self.standardised(obs))
 
-    def unsquashed(self, flat: Tensor) -> Observation:
-        """Back to the environment's own units. Features that never vary keep their only value."""
-        raw = torch.zeros_like(flat)
-        raw[..., self.active] = symexp(flat)[..., self.active]
-        return self.standard.decode(raw)
+    def unsquashed(self, squashed: Tensor) -> Tensor:
+        """The standardised vectors "... O" again. Features that never vary keep their only value."""
+        flat = torch.zeros_like(squashed)
+        flat[..., self.active] = symexp(squashed)[..., self.active]
+        return flat
 
 
 class Encoder(nn.Module):
@@ -68,13 +72,26 @@ class Decoder(nn.Module):
         dim = observations.vector_dim
         self.vectors = mlp([features, width, width, dim], nn.SiLU) if dim else None
         self.images = nn.ModuleDict({k: ImageDecoder(features, s, depth) for k, s in observations.images.items()})
+        self.present_dim = features if observations.images else dim
 
     def forward(self, features: Tensor) -> Observation:
         """In the environment's own units; images are float in [0, 255]."""
-        found = {} if self.vectors is None else self.observations.unsquashed(self.vectors(features))
+        found = {} if self.vectors is None else self.decode(features)
         for key, decoder in self.images.items():
             found[key] = (self._image(decoder, features) + 0.5).clamp(0, 1) * 255
         return found
+
+    def present(self, features: Tensor) -> Tensor:
+        """What tells of an end: the standardised vectors "... O"; the features themselves where there are images."""
+        return features if self.observations.images else self._standardised(features)
+
+    def decode(self, features: Tensor) -> Observation:
+        """The vectors alone, in the environment's own units. There must be some."""
+        return self.observations.standard.decode(self._standardised(features))
+
+    def _standardised(self, features: Tensor) -> Tensor:
+        assert self.vectors is not None
+        return self.observations.unsquashed(self.vectors(features))
 
     def loss(self, features: Tensor, obs: Observation) -> Tensor:
         """Negative log-likelihood "..." up to a constant, summed over features and pixels: normals of spread

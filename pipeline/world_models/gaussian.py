@@ -14,7 +14,7 @@ from pipeline.standardise import Facts, StandardEncoder
 from pipeline.types import Observation, Prediction, Shard, Step, Transitions
 from pipeline.world_models.best import Part
 from pipeline.world_models.step_scale import StepScale
-from pipeline.world_models.termination import LearnedTermination, build_termination, in_words, privileged
+from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
 
 BOUND_MARGIN = 0.05  # a log-variance this near its bound, as a share of the range, counts as saturated
 
@@ -57,8 +57,8 @@ class GaussianConfig:
             raise ValueError(f"beta {self.beta} must lie between 0 and 1")
         if self.criterion not in ("mse", "geometric_mse"):
             raise ValueError(f"criterion `{self.criterion}` must be mse or geometric_mse")
-        if self.termination not in ("learned", "known", "off"):
-            raise ValueError(f"termination `{self.termination}` must be learned, known or off")
+        if self.termination not in TERMINATIONS:
+            raise ValueError(f"termination `{self.termination}` must be one of {', '.join(TERMINATIONS)}")
         if not 0 <= self.history <= LONGEST:
             raise ValueError(f"history {self.history} must lie between 0 and {LONGEST}")
 
@@ -95,7 +95,7 @@ class GaussianModel(nn.Module):
         self.net: Any = network([self.state_dim + self.action_dim, *[config.width] * config.depth, 2 * outputs])
         self.low = nn.Parameter(torch.full((self.net.learners, 1, outputs), config.log_variance_low))
         self.high = nn.Parameter(torch.full((self.net.learners, 1, outputs), config.log_variance_high))
-        self.termination = build_termination(config.termination, facts, self.encoder.present_dim, self.decode)
+        self.termination = build_termination(config.termination, facts, self.encoder)
 
     @property
     def learners(self) -> int:
@@ -187,9 +187,12 @@ class GaussianModel(nn.Module):
             share = divergence / (self.facts.transitions * mean.shape[-1])  # of one predicted number
             loss, metrics["kl"] = loss + 2 * share, share.detach()
         if isinstance(self.termination, LearnedTermination):
-            ends = self.termination.loss(batch.state, batch.action, batch.next_state, batch.terminal).mean()
+            ends = self._termination_loss(batch, self.termination).mean()
             loss, metrics["termination_loss"] = loss + ends, ends.detach()
         return loss, metrics
+
+    def _termination_loss(self, batch: Transitions, head: LearnedTermination) -> Tensor:
+        return head.loss(head.present(batch.state), batch.action, head.present(batch.next_state), batch.terminal)
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam with each layer's own weight decay (added to the gradient, as an L2 term is)."""
@@ -228,7 +231,7 @@ class GaussianModel(nn.Module):
         sums |= {"mse": error.mean(-1).sum(1), "output_mse": error.sum(1)}
         sums["nll"] = 0.5 * (error * torch.exp(-log_variance) + log_variance).mean(-1).sum(1)
         if isinstance(self.termination, LearnedTermination):
-            ends = self.termination.loss(batch.state, batch.action, batch.next_state, batch.terminal)
+            ends = self._termination_loss(batch, self.termination)
             sums["termination_loss"] = ends.mean() * len(batch)
         return sums
 

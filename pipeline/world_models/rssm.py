@@ -21,7 +21,7 @@ from pipeline.world_models.best import Part
 from pipeline.world_models.encoders import Decoder, Encoder, Observations
 from pipeline.world_models.latents import CategoricalLatent, GaussianLatent, Latent, PointLatent
 from pipeline.world_models.recurrence import RECURRENCES
-from pipeline.world_models.termination import LearnedTermination, build_termination, in_words, privileged
+from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
 
 LEAST_SPREAD = 0.1  # of a latent over the logs: one that never varies must not blow up the penalty
 
@@ -65,7 +65,6 @@ LATENTS: dict[str, Callable[[RSSMConfig], Latent]] = {
     "categorical": lambda c: CategoricalLatent(c.stoch, c.classes),
     "point": lambda c: PointLatent(c.stoch),
 }
-TERMINATIONS = ("learned", "known", "off")
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class RSSM(nn.Module):
         self.decoder = Decoder(self.observations, self.state_dim, c.width, c.image_depth, c.vector_std, c.image_std)
         self.reward: Any = HEADS[c.reward]()
         self.reward_net = zero_last_layer(mlp([self.state_dim, c.width, self.reward.size], nn.SiLU))
-        self.termination = build_termination(c.termination, self.facts, self.state_dim, self._flat_vectors)
+        self.termination = build_termination(c.termination, self.facts, self.decoder)
 
     def termination_used(self) -> str:
         """In words, for the report."""
@@ -189,9 +188,6 @@ class RSSM(nn.Module):
     def _reward(self, state: Tensor) -> Tensor:
         return self.reward.decode(self.reward_net(state)) * self.reward_scale  # type: ignore[no-any-return]
 
-    def _flat_vectors(self, state: Tensor) -> Observation:
-        return {k: v for k, v in self.decode(state).items() if k not in self.observations.images}
-
     @torch.no_grad()
     def beliefs(self, windows: Segments) -> Beliefs:
         """What the posterior, and the prior heads before it, believe at every frame of windows; nothing is drawn."""
@@ -256,8 +252,7 @@ class RSSM(nn.Module):
         frames = torch.cat([torch.ones_like(batch.valid[:, :1]), batch.valid], dim=1)
         prior, posterior = self._prior(seen.features), seen.posterior  # "M B T+1 R" and "B T+1 R"
         free = self.config.free_nats if self.latent.random else 0.0
-        before, after = seen.state[:, :-1], seen.state[:, 1:]
-        reward = self.reward.loss(self.reward_net(after), batch.reward / self.reward_scale)
+        reward = self.reward.loss(self.reward_net(seen.state[:, 1:]), batch.reward / self.reward_scale)
         terms = {
             "reconstruction": self.decoder.loss(seen.state, batch.obs) * frames,
             "reward": reward * batch.valid,
@@ -265,7 +260,9 @@ class RSSM(nn.Module):
             "representation_kl": self.latent.kl(posterior, prior.detach()).clamp(min=free).mean(0) * frames,
         }
         if isinstance(self.termination, LearnedTermination):
-            terms["termination"] = self.termination.loss(before, batch.action, after, batch.terminal) * batch.valid
+            told = seen.state if self.observations.images else self.observations.standardised(batch.obs)
+            ends = self.termination.loss(told[:, :-1], batch.action, told[:, 1:], batch.terminal)
+            terms["termination"] = ends * batch.valid
         return terms
 
     def optimizer(self) -> torch.optim.Optimizer:

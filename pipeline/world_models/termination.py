@@ -3,6 +3,7 @@ and stand in this one table."""
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from torch.nn import functional as F
 from pipeline.networks import mlp
 from pipeline.standardise import Facts
 from pipeline.types import Observation, Transitions
+
+TERMINATIONS = ("learned", "known", "off")
+WIDTH = 64  # of the layers of a learned head
 
 
 def _hopper(obs: Tensor) -> Tensor:
@@ -35,15 +39,27 @@ KNOWN_RULES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+class Reader(Protocol):
+    """Tells what states "B Z" hold of the present."""
+
+    present_dim: int
+
+    def present(self, state: Tensor) -> Tensor:
+        """What a learned head is shown: "B P"."""
+
+    def decode(self, state: Tensor) -> Observation:
+        """The vectors in the environment's own units."""
+
+
 class KnownTermination(nn.Module):
     """The rule of a named task, applied to the decoded next observation."""
 
-    def __init__(self, task: str, decode: Callable[[Tensor], Observation]) -> None:
+    def __init__(self, task: str, reader: Reader) -> None:
         super().__init__()
         if task not in KNOWN_RULES:
             raise ValueError(f"params.yaml: `world_model.termination: known` has no rule for `{task}` "
                              f"(known: {', '.join(KNOWN_RULES)}); use `learned`")  # fmt: skip
-        self.task, self.decode = task, decode
+        self.task, self.decode = task, reader.decode
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         flat = torch.cat([v.flatten(1) for v in self.decode(next_state).values()], dim=1)
@@ -60,24 +76,28 @@ class NoTermination(nn.Module):
 class LearnedTermination(nn.Module):
     """Binary classifier on (state, action, next state). Terminals are rare, so they are weighted up in the loss; the
     weight is taken off the logit again, and ``calibrate`` moves the decision point to where F1 is best. Of a state it
-    sees the first ``state_dim`` entries: with a history behind them, few terminals would be learned by heart."""
+    sees what ``present`` makes of it, "B Z" -> "B P": in a history or a wide latent the few terminals would be learned
+    by heart."""
 
-    def __init__(self, state_dim: int, action_dim: int, terminal_share: float, width: int = 64) -> None:
+    def __init__(self, reader: Reader, action_dim: int, terminal_share: float) -> None:
         super().__init__()
-        self.net, self.state_dim = mlp([2 * state_dim + action_dim, width, width, 1], nn.SiLU), state_dim
+        self.present, self.net = reader.present, mlp([2 * reader.present_dim + action_dim, WIDTH, WIDTH, 1], nn.SiLU)
         self.positive_weight = math.sqrt((1 - terminal_share) / terminal_share)
         self.register_buffer("offset", torch.tensor(-math.log(self.positive_weight)))
         self.offset: Tensor
 
     def forward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """The weighted logit of "this step was terminal", "B"."""
-        seen = [state[..., : self.state_dim], action, next_state[..., : self.state_dim]]
-        return self.net(torch.cat(seen, dim=-1)).squeeze(-1)
+        return self._logit(self.present(state), action, self.present(next_state))
 
-    def loss(self, state: Tensor, action: Tensor, next_state: Tensor, terminal: Tensor) -> Tensor:
-        """Weighted cross-entropy of every step, "B"."""
-        weight, logit = torch.tensor(self.positive_weight, device=terminal.device), self(state, action, next_state)
+    def loss(self, present: Tensor, action: Tensor, next_present: Tensor, terminal: Tensor) -> Tensor:
+        """Weighted cross-entropy of every step, "...", of presents "... P" instead of states."""
+        weight = torch.tensor(self.positive_weight, device=terminal.device)
+        logit = self._logit(present, action, next_present)
         return F.binary_cross_entropy_with_logits(logit, terminal, pos_weight=weight, reduction="none")
+
+    def _logit(self, present: Tensor, action: Tensor, next_present: Tensor) -> Tensor:
+        return self.net(torch.cat([present, action, next_present], dim=-1)).squeeze(-1)
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         return torch.sigmoid(-(self(state, action, next_state) + self.offset))
@@ -98,17 +118,17 @@ class LearnedTermination(nn.Module):
 Termination = KnownTermination | LearnedTermination | NoTermination
 
 
-def build_termination(
-    choice: str, facts: Facts, state_dim: int, decode: Callable[[Tensor], Observation]
-) -> Termination:
-    """``choice``: learned, known or off; ``state_dim``: entries of a state that tell of the present. Raises
-    ValueError for a task without a known rule."""
+def build_termination(choice: str, facts: Facts, reader: Reader) -> Termination:
+    """``choice``: learned, known or off. Raises ValueError for a task without a known rule."""
     terminals = facts.statistics.terminals
     if choice == "known":
-        return KnownTermination((facts.task or "").split("-")[0].lower(), decode)
+        if not facts.statistics.obs_mean:
+            raise ValueError("params.yaml: `world_model.termination: known` is a rule for vectors, and these logs hold "
+                             "images alone; use `learned`")  # fmt: skip
+        return KnownTermination((facts.task or "").split("-")[0].lower(), reader)
     if choice == "off" or terminals == 0:
         return NoTermination()
-    return LearnedTermination(state_dim, facts.action_dim, terminals / facts.transitions)
+    return LearnedTermination(reader, facts.action_dim, terminals / facts.transitions)
 
 
 def in_words(termination: Termination, facts: Facts) -> str:

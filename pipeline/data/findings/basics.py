@@ -87,19 +87,20 @@ def actions(sample: Sample) -> Finding:
     if sample.dataset.spec.action_kind == DISCRETE:
         return _discrete_actions(action)
     at_bound = (np.abs(action) > SATURATED).mean(axis=0)
-    still = int((action.std(axis=0) == 0).sum())
+    spread = action.std(axis=0)
+    still = int((spread == 0).sum())
     counts = np.stack([np.histogram(column, BINS, (-1, 1))[0] for column in action.T]) / len(action)
     evidence = {
         "at_a_bound_share": at_bound.mean(),
         "most_at_a_bound": at_bound.max(),
         "never_varied": still,
-        "least_spread": action.std(axis=0).min(),
+        "least_spread": spread.min(),
         "share_by_bin": counts,
     }
     if still:
         meaning = "Some actions never vary, so the logs do not tell what they do."
         return Finding("actions", "warning", evidence, meaning, "leave them out by `dataset.transform`")
-    if evidence["least_spread"] < NARROW:
+    if spread.min() < NARROW:
         meaning = "Some actions use a small part of their bounds: to a network they are nearly constant."
         remedy = "`dataset.action_quantile: 0.005` draws the bounds where the logs are, and keeps the policy within"
         return Finding("actions", "warning", evidence, meaning, remedy)
