@@ -55,6 +55,11 @@ def test_every_stage_has_its_script_and_every_script_its_stage():
     assert scripts == set(STAGES)
 
 
+def test_a_refused_log_leaves_the_last_dataset_standing():
+    ingest = STAGES["ingest"]
+    assert all(options["persist"] for out in ingest["outs"] + ingest["metrics"] for options in out.values())
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_deps_hold_every_file_the_stage_runs(stage: str):
     assert library(stage) == closure(f"pipeline.stages.{stage}"), "run `python tests/closure.py`"
