@@ -45,9 +45,12 @@ class WorldModel(Filter, Protocol):
     """Latent or not, recurrent or not, Bayesian or not: policies, planners and penalties never ask which."""
 
     action_dim: int
-    elites: Tensor  # numbers of the members that are drawn from, int64
     reward_scale: float  # standard deviation of the logged reward: the unit of every penalty
     recurrent: bool  # whether it learns its state from windows of steps; else from single transitions between states
+
+    @property
+    def elites(self) -> Tensor:
+        """Numbers of the members that are drawn from, int64."""
 
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
         """What every member believes about the next step; nothing is drawn."""

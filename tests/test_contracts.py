@@ -1,6 +1,7 @@
 """Any world model x any penalty x any learner, and the agent that comes of it."""
 
 import dataclasses
+import inspect
 import itertools
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,15 @@ def test_any_model_any_penalty_any_learner(model_name: str, penalty_name: str, p
     assert after.abs().max() <= 1
     assert not torch.equal(before, after)
     assert learner.updates_done == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_isinstance_sees_a_world_model_on_any_python(name: str):
+    """From Python 3.12 on it looks in classes and in an object's own dictionary, where a module keeps no buffers."""
+    model = world_model(name)
+    for protocol in (Filter, WorldModel):
+        for member in {*protocol.__annotations__, *(n for n in vars(protocol) if not n.startswith("_"))}:
+            inspect.getattr_static(model, member)
 
 
 @pytest.mark.parametrize("name", MODELS)

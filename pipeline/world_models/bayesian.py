@@ -47,7 +47,7 @@ class BayesianModel(GaussianModel):
 
     def _fix(self, generator: Generator, count: int) -> None:
         self.net.fix(generator, count)
-        self.register_buffer("elites", torch.arange(count, device=self.low.device), persistent=False)
+        self.register_buffer("elite_members", torch.arange(count, device=self.low.device), persistent=False)
 
     def members(self, generator: Generator, count: int | None = None) -> Self:
         """A copy with other weight samples, ``count`` or as many as usual; what is learned is shared, not copied."""

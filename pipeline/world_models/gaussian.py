@@ -81,7 +81,7 @@ class GaussianModel(nn.Module):
     recurrent = False
     gradient_clip = None
     decays_learning_rate = False
-    elites: Tensor  # the members that are drawn from
+    elite_members: Tensor
 
     def __init__(self, config: Any, facts: Facts, network: Callable[[list[int]], Network]) -> None:
         """``network`` builds one with layers of the given sizes."""
@@ -96,6 +96,11 @@ class GaussianModel(nn.Module):
         self.low = nn.Parameter(torch.full((self.net.learners, 1, outputs), config.log_variance_low))
         self.high = nn.Parameter(torch.full((self.net.learners, 1, outputs), config.log_variance_high))
         self.termination = build_termination(config.termination, facts, self.encoder)
+
+    @property
+    def elites(self) -> Tensor:
+        """The members that are drawn from. A buffer would not do: from Python 3.12 on a Protocol does not see it."""
+        return self.elite_members
 
     @property
     def learners(self) -> int:

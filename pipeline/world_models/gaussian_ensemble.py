@@ -47,7 +47,7 @@ class GaussianEnsemble(GaussianModel):
     def __init__(self, config: EnsembleConfig, facts: Facts) -> None:
         ramp = torch.linspace(0.25, 1.0, config.depth + 1) * config.weight_decay
         super().__init__(config, facts, lambda sizes: EnsembleNetwork(config.members, sizes, ramp.tolist()))
-        self.register_buffer("elites", torch.arange(config.elites))
+        self.register_buffer("elite_members", torch.arange(config.elites))
 
     def members(self, generator: Generator, count: int | None = None) -> Self:
         """An ensemble is its own set of weight samples; nothing is drawn."""

@@ -94,9 +94,7 @@ class RSSM(nn.Module):
         self.recurrence: Any = RECURRENCES[config.recurrence](inputs, config.deter, config.width)
         self.state_dim: int = self.recurrence.carry_dim + self.latent.dim
         self._build_heads(config)
-        self.register_buffer("elites", torch.arange(config.members), persistent=False)  # every head sees every batch
         self.register_buffer("spread", torch.ones(self.latent.dim))
-        self.elites: Tensor
         self.spread: Tensor
 
     def _build_heads(self, c: RSSMConfig) -> None:
@@ -117,6 +115,11 @@ class RSSM(nn.Module):
         return privileged(self.termination, self.facts)
 
     # --- the interface of a world model ---
+
+    @property
+    def elites(self) -> Tensor:
+        """All heads are drawn from: every one sees every batch."""
+        return torch.arange(self.config.members, device=self.spread.device)
 
     def initial(self, batch: int) -> Tensor:
         return torch.zeros(batch, self.state_dim, device=self.spread.device)
