@@ -67,10 +67,6 @@ class ResumePoint(Checkpoint):
             torch.save(module.resume_state(), partial)
             os.replace(partial, self.path)
 
-    def forget(self) -> None:
-        """The stage is done: what it wrote takes this point's place."""
-        self.path.unlink(missing_ok=True)
-
     def load_into(self, module: Resumable) -> bool:
         """Put ``module`` back to the saved point, if there is one; True when it was."""
         if not self.path.exists():

@@ -143,13 +143,30 @@ def test_interrupted_stage_goes_on_in_its_run(client: MlflowClient) -> None:
         raise KeyboardInterrupt
     assert client.get_run(killed.run_id).info.status == "KILLED"
     with stage("learn_policy", seed=0) as resumed:
-        (resumed.work / "last.pt").unlink()
+        assert (resumed.work / "last.pt").exists()
     assert resumed.run_id == killed.run_id
     assert client.get_run(killed.run_id).info.status == "FINISHED"
     assert not resumed.work.exists()
     with stage("learn_policy", seed=0) as again:
         pass
     assert again.run_id != killed.run_id
+
+
+def test_params_edited_while_a_stage_runs_are_refused(
+    project: Path, client: MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """DVC would write them into dvc.lock beside what the old ones made."""
+    params = (project / "params.yaml").read_text()
+    with pytest.raises(SystemExit) as left, stage("learn_policy", seed=0) as run:
+        (run.work / "last.pt").write_text("checkpoint")
+        (project / "params.yaml").write_text(params.replace("0.1", "0.2"))
+    assert left.value.code == 1
+    assert "error: params.yaml, code or data of this stage changed while it ran" in capsys.readouterr().err
+    assert client.get_run(run.run_id).info.status == "FAILED"
+    (project / "params.yaml").write_text(params)
+    with stage("learn_policy", seed=0) as again:
+        assert (again.work / "last.pt").exists()
+    assert again.run_id == run.run_id
 
 
 def test_checkpoint_of_other_params_is_not_picked_up(project: Path) -> None:

@@ -45,12 +45,11 @@ def main(seed: int) -> None:
         learner = BehaviourCloning(config, task, images=images)
 
         training = PolicyTraining(learner, replay, None, EPOCH, seed, "bc")
-        resume = learn(run, training, trainer_config)
+        learn(run, training, trainer_config)
 
         bundled = bundle_facts("bc", config, dataset, facts, seed, [], **filter_facts(filter))
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, filter, bundled, {"rows": training.history}, model_card(bundled))
-        resume.forget()
 
 
 def seen_by_the_policy(dataset: PreparedDataset, facts: Facts, history: int) -> tuple[Any, LoggedReplay]:

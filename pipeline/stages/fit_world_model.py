@@ -54,7 +54,6 @@ def main(seed: int) -> None:
             quality = termination_quality(model, filtered(dataset, "held_out", model))
             history = training.summary() | {"termination": {"used": model.termination_used(), **quality}}
             save_world_model(Path(WRITES[0].format(seed=seed)), model, history)
-            resume.forget()
             run.print(f"best held-out {history['criterion']}: {[round(x, 4) for x in history['best']]}")
             run.print(f"termination: {history['termination']}")
 

@@ -68,7 +68,8 @@ def main(seed: int) -> None:
         facts = bundle_facts(name, config, dataset, model.facts, seed, told, **own)
         watch = Monitor(monitor, learner, filter, facts)
         training = training_of(learner, logged, imagination, rollout, seed, watch)
-        resume = learn(run, training, trainer_config, every=10) if training is not None else None
+        if training is not None:
+            learn(run, training, trainer_config, every=10)
         history: dict[str, Any] = {"rows": training.history if training is not None else []}
         if isinstance(learner, Planner):
             model.cpu()  # a student may have learned elsewhere; agents act here
@@ -76,8 +77,6 @@ def main(seed: int) -> None:
 
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, filter, facts, history, model_card(facts))
-        if resume is not None:
-            resume.forget()
         run.log_policy(folder, *served_example(load_agent(folder), dataset))
 
 

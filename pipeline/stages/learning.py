@@ -6,11 +6,10 @@ from pipeline.tracking.watchdog import Watchdog
 from pipeline.training import ResumePoint, TrainerConfig, make_trainer, single
 
 
-def learn(run: StageRun, training: PolicyTraining, config: TrainerConfig, every: int = 1) -> ResumePoint:
-    """Train to the end, with a resume point every ``every`` epochs: forget it once the outputs are written."""
+def learn(run: StageRun, training: PolicyTraining, config: TrainerConfig, every: int = 1) -> None:
+    """Train to the end, with a resume point every ``every`` epochs."""
     resume = ResumePoint(run.work, every)
     if resume.load_into(training):
         run.print(f"going on after update {training.history[-1]['update']}")
     left = training.epochs - training.epochs_done
     make_trainer(single(config), left, [Watchdog(), resume], run.lightning_logger()).fit(training)
-    return resume

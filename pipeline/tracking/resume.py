@@ -1,5 +1,6 @@
 """Which MLflow run an interrupted stage goes on with."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,10 @@ class ResumedRun:
         self._file.write_text(run_id)
 
     def forget(self, finished: bool) -> None:
-        """Drop the run id of a finished stage, or of one that left nothing to resume."""
-        if finished or not self._holds_checkpoint():
+        """Drop all of a finished stage; of another the run id, where it left nothing to resume."""
+        if finished:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        elif not self._holds_checkpoint():
             self._file.unlink(missing_ok=True)
         for folder in (self.folder, self.folder.parent):
             if folder.exists() and not any(folder.iterdir()):

@@ -48,10 +48,18 @@ def stage(name: str, seed: int | None = None) -> Iterator[StageRun]:
         run.start()
         try:
             yield run
+            _check_unchanged(run)
         except BaseException as error:
             run.end("FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         run.end("FINISHED")
+
+
+def _check_unchanged(run: StageRun) -> None:
+    """DVC reads params and code again when a stage ends, and would note an edit beside what the old ones made."""
+    if stage_key(address(run.name, run.seed), read_params()) != run.key:
+        raise ValueError("params.yaml, code or data of this stage changed while it ran, so what it made is of neither; "
+                         "start again: with the change undone it goes on from its last resume point")  # fmt: skip
 
 
 @contextmanager
