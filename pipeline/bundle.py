@@ -33,7 +33,7 @@ class BundleFacts:
     action_high: list[float]
     env_id: str | None
     env_kwargs: dict[str, Any]
-    dataset: dict[str, Any]  # name, digest, licence, transitions, episodes
+    dataset: dict[str, Any]  # name, digest, licence, transitions, episodes, source, obs_names
     seed: int
     privileged_knowledge: list[str]
     penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; none for a policy that only imitates

@@ -130,7 +130,11 @@ class Actor(Protocol):
 
 @runtime_checkable
 class PolicyLearner(Protocol):
-    """A policy and how it learns. A torch module: its weights are what the bundle holds."""
+    """A policy and how it learns. A torch module: its weights are what the bundle holds. It is built from an instance
+    of its ``Config``, a frozen dataclass that has ``updates`` and ``batch_size``, and from a Task."""
+
+    imagines: bool  # whether imagined transitions fill its batches beside logged ones
+    updates_done: int  # counted by ``update``, and put back when an interrupted training goes on
 
     def update(self, batch: Transitions, imagination: "Imagination", generator: Generator) -> dict[str, Tensor]:
         """One gradient update; metrics stay on the device. ``imagination`` is for those that imagine as they learn."""

@@ -34,9 +34,11 @@ def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
 
 def section(params: Mapping[str, Any], name: str) -> dict[str, Any]:
     """One block of params.yaml."""
-    block = params.get(name)
-    if not isinstance(block, dict):
+    if name not in params:
         raise ValueError(f"params.yaml: block `{name}` is missing{did_you_mean(name, params)}")
+    block = params[name]
+    if not isinstance(block, dict):
+        raise ValueError(f"params.yaml: `{name}` must be a block of `key: value` lines, not {block!r}")
     return block
 
 

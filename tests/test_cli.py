@@ -74,7 +74,7 @@ def test_preset_twice_changes_nothing(project: Path) -> None:
 
 
 def test_unknown_preset_and_broken_params_leave_the_file_alone(project: Path) -> None:
-    with pytest.raises(ValueError, match=r"preset `hoper` is unknown \(did you mean `hopper`\?\); presets: hopper"):
+    with pytest.raises(ValueError, match=r"preset `hoper` is unknown \(did you mean `hopper`\?\)$"):
         apply_preset("hoper", project / "params.yaml")
     (project / "params.yaml").write_text("seeds: [0")
     with pytest.raises(ValueError, match="not valid YAML"):
@@ -100,7 +100,8 @@ def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
         ({"seeds": [True]}, "distinct whole numbers"),
         ({"policy": {"name": "sacc"}}, r"`policy.name: sacc` is unknown \(did you mean `sac`\?\)"),
         ({"policy": {"name": "sac", "updatess": 1}}, r"unknown key `policy.updatess` \(did you mean `updates`\?\)"),
-        ({"penalty": None}, "block `penalty` is missing"),
+        ({"penalty": None}, "`penalty` must be a block of `key: value` lines, not None"),
+        ({"policy": "sac"}, "`policy` must be a block of `key: value` lines, not 'sac'"),
         ({"penalty": {"name": "ensemble_sdt"}}, "`penalty`: name `ensemble_sdt` must be auto or one of .*ensemble_std"),
         (
             {"penalty": {"name": "bellman", "weight": 1.0}, "rollout": {"halt_above": 2.0}},

@@ -74,7 +74,7 @@ def test_bad_columns(columns: dict[str, np.ndarray], expected: str, tmp_path: Pa
         ({"action_high": None}, "give both `dataset.action_low` and `dataset.action_high`, or neither"),
         ({"action_low": [-1.0, -1.0]}, "2 and 1 action bounds for 1 actions"),
         ({"action_low": [1.0]}, "action 0 has bounds [1, 1]"),
-        ({"held_out_fraction": 1.0}, "held_out_fraction 1.0 must lie between 0 and 1"),
+        ({"held_out_fraction": 1.0}, "held_out_fraction 1.0 must lie above 0 and below 1"),
         ({"ref_min_score": 1.0}, "give both ref_min_score and ref_max_score"),
         ({"ref_min_score": 1.0, "ref_max_score": 1.0}, "ref_min_score 1.0 must lie below ref_max_score 1.0"),
         ({"env_id": "Pendulun-v1"}, "`dataset.env_id: Pendulun-v1` cannot be made"),

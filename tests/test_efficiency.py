@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_examples import counting_log
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
 from pipeline.cli.efficiency import measure_efficiency, summarised, write_efficiency
+from pipeline.data.writer import write_dataset
 from pipeline.evaluation.statistics import summary
 from pipeline.reporting.efficiency_figure import efficiency_figure
 
@@ -30,6 +32,14 @@ def stage_outputs(share: float, references: tuple[float, float] | None) -> tuple
 
 def results(references: tuple[float, float] | None = None) -> list[dict[str, Any]]:
     return [summarised(share, *stage_outputs(share, references)) for share in (0.25, 1.0)]
+
+
+def test_without_an_environment_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path / "data/dataset", counting_log(), "counting", 0.3, 0)
+    (tmp_path / "params.yaml").write_text("dataset: {source: npz}\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"no environment to measure returns in; set `dataset\.env_id`"):
+        next(measure_efficiency([0.5], tmp_path / "efficiency.png"))
 
 
 def test_json_holds_counts_and_scores(tmp_path: Path) -> None:
@@ -82,6 +92,7 @@ def test_without_an_environment_there_is_nothing_to_measure() -> None:
 STAGE = """\
 import json, pathlib, yaml
 dataset = yaml.safe_load(open("params.yaml"))["dataset"]
+assert pathlib.Path("data/transforms/mine.py").exists()
 made = json.loads(pathlib.Path(dataset["path"]).read_text())[str(dataset["train_share"])]
 pathlib.Path("reports/metrics").mkdir(parents=True)
 for name, content in made.items():
@@ -131,6 +142,8 @@ def project(empty: Path) -> Path:
         Path(name).write_text(text)
     git("add", ".")
     git("commit", "-qm", "all")
+    Path("data/transforms").mkdir(parents=True)
+    Path("data/transforms/mine.py").write_text("# git does not know of it\n")
     return empty
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from unittest import mock
 
 import minari
 import numpy as np
@@ -73,6 +74,22 @@ def test_environment_is_kept(tmp_path: Path) -> None:
     spec = load(tmp_path / "root", "pendulum/mine-v1").env_spec
     assert spec is not None
     assert (spec.id, spec.kwargs) == ("Pendulum-v1", {"g": 9.0})
+
+
+def test_a_relative_root_is_one_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path / "d", counting_log(), "counting", 0.3, 0)
+    monkeypatch.chdir(tmp_path)
+    line = export_minari(Path("d"), "mine/counting-v0", Path("data/minari"))[0]
+    assert line.startswith("data/minari/mine/counting-v0: 19 steps")
+    assert load(tmp_path / "data/minari", "mine/counting-v0").total_steps == sum(LENGTHS)
+
+
+def test_what_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path / "d", counting_log(), "counting", 0.3, 0)
+    monkeypatch.setattr("minari.dataset.minari_storage.MinariStorage.update_metadata", mock.Mock(side_effect=OSError))
+    with pytest.raises(OSError):
+        export_minari(tmp_path / "d", "mine/counting-v0", tmp_path / "root")
+    assert not (tmp_path / "root/mine/counting-v0").exists()
 
 
 def test_bad_targets(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def facts(**changed: Any) -> BundleFacts:
         "env_kwargs": {},
         "dataset": {
             **{"name": "kiln", "source": "table", "transitions": 40000, "episodes": 200},
-            **{"digest": "abc", "licence": None},
+            **{"digest": "abc", "licence": None, "obs_names": {"state": ["level", "mode=auto", "mode=off"]}},
         },
         "seed": 3,
         "privileged_knowledge": [],
@@ -48,7 +48,7 @@ def test_a_card_reads_as_text() -> None:
     assert "# sac policy for kiln" in card
     assert "| data | kiln (table): 40,000 transitions in 200 episodes |" in card
     assert "| licence of the data | not stated |" in card
-    assert "| observations | state: 3; camera: 64 x 64 x 3 |" in card
+    assert "| observations | state: 3 (level, mode=auto, mode=off); camera: 64 x 64 x 3 |" in card
     assert "| actions | 1, from [-2.0] to [2.0] |" in card
     assert f"## Scores\n\n{SCORES_ELSEWHERE}\n\n## Use" in card
     discrete = model_card(facts(action_kind="discrete", action_low=[-1.0] * 4, action_start=1))

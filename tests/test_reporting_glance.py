@@ -33,7 +33,10 @@ def test_every_reason_is_told_from_the_numbers(results: Results) -> None:
         f"May imagine 17 steps; its error of one held-out step is {100 * share:.1f} % of that of expecting no change."
     )
     assert says["Its intervals"] == "Its 90 % intervals hold 82 % of held-out steps, 70 % where the policy goes."
-    assert says["Judged from logs alone"].startswith("Estimates that put the policy above behaviour cloning: fitted Q")
+    judged = says["Judged from logs alone"]
+    assert judged.startswith("Estimates that put the policy above behaviour cloning: fitted Q")
+    agents, logged = results.offline["agents"]["policy"], results.offline["logged"]["value"]
+    assert ("Above logged behaviour: fitted Q" in judged) == (agents["fqe"]["value"] > logged)
 
 
 def test_a_promise_is_held_against_what_came(results: Results) -> None:

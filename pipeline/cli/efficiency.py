@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.experiment import read_result, run_experiment
+from pipeline.data.store import open_dataset
+from pipeline.params import read_params, section
 
 Json = dict[str, Any]
 SHOWN = ("policy", "bc", "logged")
+NO_ENVIRONMENT = "there is no environment to measure returns in; set `dataset.env_id` in params.yaml"
 
 
 def measure_efficiency(shares: Sequence[float], file: Path) -> Iterator[str]:
@@ -19,6 +22,7 @@ def measure_efficiency(shares: Sequence[float], file: Path) -> Iterator[str]:
     wanted = sorted(set(shares))
     if not wanted or not all(0 < share <= 1 for share in wanted):
         raise ValueError(f"shares {list(shares)}: give one or more above 0 and at most 1, such as 0.1 0.25 0.5 1.0")
+    _check_environment()
     results = []
     for number, share in enumerate(wanted, 1):
         name = f"efficiency-{share:g}"
@@ -49,7 +53,7 @@ def summarised(share: float, dataset: Json, evaluation: Json) -> Json:
     met no environment."""
     scores = {agent: evaluation["scores"][agent] for agent in SHOWN}
     if scores["policy"] is None:
-        raise ValueError("there is no environment to measure returns in; set `dataset.env_id` in params.yaml")
+        raise ValueError(NO_ENVIRONMENT)
     return {
         "share": share,
         "name": dataset["name"],
@@ -59,6 +63,15 @@ def summarised(share: float, dataset: Json, evaluation: Json) -> Json:
         "train_transitions": dataset["train_transitions"],
         "scores": scores,
     }
+
+
+def _check_environment() -> None:
+    """Raises ValueError where neither params.yaml nor the dataset as it was last prepared knows an environment."""
+    prepared = Path("data/dataset")
+    if not prepared.is_dir() or open_dataset(prepared).spec.env_id:
+        return
+    if not section(read_params(), "dataset").get("env_id"):
+        raise ValueError(NO_ENVIRONMENT)
 
 
 def _line(result: Json) -> str:

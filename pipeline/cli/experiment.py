@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.data.transform import FOLDER
 from pipeline.params import read_params, section
 from pipeline.tracking.dvc_files import dependency_md5
 
@@ -55,8 +56,10 @@ def _head() -> str:
 
 
 def _logs() -> list[str]:
+    """What ingest reads besides the project's own code, and git may not know."""
     block = section(read_params(), "dataset")
-    return list(dict.fromkeys(str(block[key]) for key in ("path", "held_out_path") if block.get(key)))
+    transforms = map(str, sorted(FOLDER.glob("*.py")))
+    return list(dict.fromkeys([*(str(block[key]) for key in ("path", "held_out_path") if block.get(key)), *transforms]))
 
 
 def _untracked(logs: Sequence[str]) -> list[str]:

@@ -1,7 +1,9 @@
 """``export-dataset FOLDER ID``: a prepared dataset as a Minari dataset, for other tools to read."""
 
+import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +31,12 @@ def export_minari(folder: Path, dataset_id: str, root: Path) -> list[str]:
     facts = dataset.spec
     if not DATASET_ID_RE.fullmatch(dataset_id) or "-v" not in dataset_id:
         raise ValueError(f"`{dataset_id}` is no Minari id; write namespace/name-v0, such as mine/{_slug(dataset)}-v0")
-    if (root / dataset_id).exists():
-        raise ValueError(f"{root / dataset_id}: exists; choose another id or version, or remove it")
+    target = root / dataset_id
+    if target.exists():
+        raise ValueError(f"{target}: exists; choose another id or version, or remove it")
     root.mkdir(parents=True, exist_ok=True)
-    with minari_root(root), warnings.catch_warnings():
+    # Resolved, because Minari takes a relative root for one below itself.
+    with _whole_or_nothing(target), minari_root(root.resolve()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no author to name
         created = minari.create_dataset_from_buffers(
             dataset_id,
@@ -43,9 +47,18 @@ def export_minari(folder: Path, dataset_id: str, root: Path) -> list[str]:
             description=f"{facts.name}, from {facts.source}",
             jpeg_encoding=False,
         )
-    known = {"license": facts.licence, "ref_min_score": facts.ref_min_score, "ref_max_score": facts.ref_max_score}
-    created.storage.update_metadata({key: value for key, value in known.items() if value is not None})
-    return [f"{root / dataset_id}: {facts.transitions} steps, {facts.episodes} episodes, {facts.terminals} true ends"]
+        known = {"license": facts.licence, "ref_min_score": facts.ref_min_score, "ref_max_score": facts.ref_max_score}
+        created.storage.update_metadata({key: value for key, value in known.items() if value is not None})
+    return [f"{target}: {facts.transitions} steps, {facts.episodes} episodes, {facts.terminals} true ends"]
+
+
+@contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _slug(dataset: PreparedDataset) -> str:

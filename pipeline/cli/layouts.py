@@ -29,12 +29,19 @@ TABLE_NAMES = {
     "reward_column": ("reward", "rewards", "rew", "next.reward"),
     "terminal_column": ("terminal", "terminals", "terminated", "done", "dones", "next.done"),
     "timeout_column": ("timeout", "timeouts", "truncated", "next.truncated"),
-    "episode_column": ("episode", "episode_id", "episode_index", "ep", "trajectory", "trajectory_id", "traj", "run"),
+    "episode_column": (
+        *("episode", "episode_id", "episode_index", "ep", "trajectory", "trajectory_id", "traj", "run", "run_id"),
+        *("batch", "batch_id", "trial", "trial_id", "session", "session_id", "patient", "patient_id"),
+    ),
     "time_column": ("time", "timestamp", "datetime", "date", "time_s", "seconds", "t", "step", "frame_index"),
 }
 PREFIX = r"^({})s?([_.\[ -].*|\d+\]?)?$"
 ACTION = re.compile(PREFIX.format("action|act|ctrl|control|cmd|command|setpoint|u|a"), re.IGNORECASE)
 OBS = re.compile(PREFIX.format("observation|obs|state"), re.IGNORECASE)
+BY_HAND = (
+    "rename them to `reward` and `action_...`, or write the block by hand: source `table`, `path`, `obs_columns`, "
+    "`action_columns`, `reward_column`, `episode_column`, `time_column`, `action_low`, `action_high`"
+)
 SUFFIXES = {"hdf5": (".hdf5", ".h5", ".hdf"), "npz": (".npz",), "table": (*CSV, *PARQUET)}
 
 
@@ -121,11 +128,11 @@ def _table_guess(path: Path) -> Guess:
     names = file.names()
     single = _named(names, TABLE_NAMES)
     if single["reward_column"] is None:
-        raise ValueError(f"{path}: no column looks like a reward (columns: {', '.join(names)}); name it `reward`")
+        raise ValueError(f"{path}: no column looks like a reward (columns: {', '.join(names)}); {BY_HAND}")
     rest = [name for name in names if name not in single.values()]
     action = [name for name in rest if ACTION.match(name)]
     if not action:
-        raise ValueError(f"{path}: no column looks like an action (columns: {', '.join(names)}); name it `action_...`")
+        raise ValueError(f"{path}: no column looks like an action (columns: {', '.join(names)}); {BY_HAND}")
     others = [name for name in rest if name not in action]
     obs = [name for name in others if OBS.match(name)] or others
     if not obs:

@@ -23,8 +23,7 @@ def apply_preset(name: str, params_file: Path) -> list[str]:
     """
     known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in known:
-        hint = did_you_mean(name, known)
-        raise ValueError(f"preset `{name}` is unknown{hint}; presets: {', '.join(known)}")
+        raise ValueError(f"preset `{name}` is unknown{did_you_mean(name, known)}")
     yaml = _round_trip()
     params = _load(yaml, params_file)
     # The complete base first, so that nothing of an earlier preset stays behind.

@@ -136,11 +136,11 @@ def _features(results: Results) -> list[str]:
     says = [
         f"The largest error is that of {name}: {number(told['rmse'])} standard deviations{of} in one held-out step."
     ]
-    beaten = [n for n, f in found.items() if f["linear_rmse"] is not None and f["linear_rmse"] <= f["rmse"]]
+    times = {n: f["rmse"] / f["linear_rmse"] for n, f in found.items() if f["linear_rmse"]}
+    beaten = [f"{name} ({number(by)} times)" for name, by in times.items() if by >= 1]
     if beaten:
-        says.append(
-            f"A linear regression does as well in {_and(beaten[:NAMED])}{' and more' if len(beaten) > NAMED else ''}."
-        )
+        more = " and more" if len(beaten) > NAMED else ""
+        says.append(f"A linear regression errs less in {_and(beaten[:NAMED])}{more}.")
     return says
 
 

@@ -54,7 +54,7 @@ def offline_verdict(results: Results) -> str:
 
 
 def preferences(results: Results) -> str:
-    """Which estimates put the policy above behaviour cloning."""
+    """Which estimates put the policy above behaviour cloning and above the logs."""
     agents = results.offline["agents"]
     given = [name for name in ESTIMATORS if None not in (_value(agents, "policy", name), _value(agents, "bc", name))]
     for_policy = [ESTIMATORS[n] for n in given if _value(agents, "policy", n) > _value(agents, "bc", n)]
@@ -64,7 +64,18 @@ def preferences(results: Results) -> str:
         for which, names in (("above", for_policy), ("not above", against))
         if names
     )
-    return f"Estimates that put the policy {told}." if told else "No estimate could be given of both policies."
+    if not told:
+        return "No estimate could be given of both policies."
+    return f"Estimates that put the policy {told}. {_beside_the_logs(results)}"
+
+
+def _beside_the_logs(results: Results) -> str:
+    """Whether the policy is worth more than the logs' own episodes from the same first observations."""
+    logged, policy = results.offline["logged"]["value"], results.offline["agents"]["policy"]
+    above = [label for name, label in ESTIMATORS.items() if (v := policy[name]["value"]) is not None and v > logged]
+    if not above:
+        return "None puts it above logged behaviour."
+    return f"Above logged behaviour: {', '.join(above)}."
 
 
 def _value(agents: Json, agent: str, estimator: str) -> Any:

@@ -35,7 +35,7 @@ def bundle_facts(
         action_high=spec.action_high,
         env_id=spec.env_id,
         env_kwargs=spec.env_kwargs,
-        dataset={k: getattr(spec, k) for k in ("name", "digest", "licence", "transitions", "episodes", "source")},
+        dataset={k: getattr(spec, k) for k in TOLD},
         seed=seed,
         privileged_knowledge=privileged,
         action_kind=spec.action_kind,
@@ -57,6 +57,7 @@ def weights_digest(folder: Path) -> str:
     return str(json.loads((folder / "bundle.json").read_text())["weights_sha256"])
 
 
+TOLD = ("name", "digest", "licence", "transitions", "episodes", "source", "obs_names")  # of the dataset, by a bundle
 SCORES_ELSEWHERE = "In `reports/model_card.md` and `reports/metrics/evaluate.json` of the run that made this bundle."
 
 
@@ -80,7 +81,7 @@ Learned offline from logs alone; the environment was not used for learning.
 | licence of the data | {data["licence"] or "not stated"} |
 | seed | {facts.seed} |
 | privileged knowledge | {privileged} |
-| observations | {"; ".join(f"{key}: {' x '.join(map(str, shape))}" for key, shape in facts.obs_shapes.items())} |
+| observations | {_observations(facts)} |
 | actions | {_actions(facts)} |
 
 ## Scores
@@ -101,6 +102,13 @@ action = agent.act(obs)  # obs: a dict of the observations above, one row an epi
 
 Trust it only where the logs went; `reports/index.html` of its run shows where its world model errs.
 """
+
+
+def _observations(facts: BundleFacts) -> str:
+    """Every key with its shape, and of vectors the names of their entries in order."""
+    names = facts.dataset.get("obs_names", {})
+    told = [(f"{key}: {' x '.join(map(str, shape))}", names.get(key, [])) for key, shape in facts.obs_shapes.items()]
+    return "; ".join(f"{key} ({', '.join(entries)})" if entries else key for key, entries in told)
 
 
 def _actions(facts: BundleFacts) -> str:

@@ -81,9 +81,8 @@ def main() -> None:
         for name, score in result["scores"].items():
             if score is not None:
                 low, high = score["return_ci95"]
-                run.print(
-                    f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}], score {score['mean']}"
-                )
+                normalised = "" if score["mean"] is None else f", score {score['mean']:.1f}"
+                run.print(f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}]{normalised}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ ALL = 0.9  # share of them that end in a terminal, if time limits pass for termi
 EARLY = 0.05  # share of episodes that end before the longest, if ends are lost; the last episode may be cut
 CLOCK = re.compile(r"(^|[^a-z])(time|timestamp|seconds|clock|t)([^a-z]|$)", re.IGNORECASE)
 GAP = 1.5  # median time steps
+ANOTHER_KEY = "another `dataset.terminal_key` (a table's `terminal_column`)"
 
 
 def timeouts_as_terminals(sample: Sample) -> Finding | None:
@@ -29,7 +30,7 @@ def timeouts_as_terminals(sample: Sample) -> Finding | None:
     if share < ALL:
         return Finding("timeouts_as_terminals", "info", evidence, "The time limit is no terminal.")
     meaning = "Every episode of the one maximal length ends in a terminal: a time limit, learned as a death."
-    remedy = "`dataset.terminal_includes_timeouts: true`, another `dataset.terminal_key`, or `dataset.transform`"
+    remedy = f"`dataset.terminal_includes_timeouts: true`, {ANOTHER_KEY}, or `dataset.transform`"
     return Finding("timeouts_as_terminals", "serious", evidence, meaning, remedy)
 
 
@@ -43,7 +44,9 @@ def missing_terminals(sample: Sample) -> Finding | None:
     if share < EARLY:
         return Finding("missing_terminals", "info", evidence, "No terminals, and no episode that ends early.")
     meaning = "Episodes end before the longest one, yet none in a terminal: the model cannot learn why they end."
-    remedy = "another `dataset.terminal_key`, or terminals by `dataset.transform`; harmless if they were cut at will"
+    remedy = f"{ANOTHER_KEY}, or terminals by `dataset.transform`; harmless if they were cut at will"
+    if dropped := sample.dataset.spec.dropped:
+        remedy = f"append every episode's final observation, for want of which {dropped} last steps were dropped; {remedy}"
     return Finding("missing_terminals", "warning", evidence, meaning, remedy)
 
 

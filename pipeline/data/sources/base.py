@@ -53,7 +53,7 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out_fraction < 1:
-            raise ValueError(f"held_out_fraction {self.held_out_fraction} must lie between 0 and 1")
+            raise ValueError(f"held_out_fraction {self.held_out_fraction} must lie above 0 and below 1")
         if not 0 < self.train_share <= 1:
             raise ValueError(f"train_share {self.train_share} must lie above 0 and be at most 1")
         if self.transform is not None and not re.fullmatch(r"\w+:\w+", self.transform):

@@ -156,7 +156,7 @@ class Assembly:
         assert rows.time is not None
         if (np.diff(rows.time) == 0).any():
             t = int(np.flatnonzero(np.diff(rows.time) == 0)[0]) + 1
-            fix = "remove one of the two rows"
+            fix = "remove one of the two rows, or name the column that tells episodes apart as `dataset.episode_column`"
             raise ValueError(f"{self.place(rows.row[t])}: same time as {self._short(rows.row[t - 1])}; {fix}")
         return rows
 

@@ -84,7 +84,8 @@ class TableFile:
         except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())[:200]
             what = "Parquet" if self.parquet else "CSV"
-            raise ValueError(f"{self.path}: empty, cut or not {what} ({reason}); write the file again") from None
+            fix = "" if self.parquet else " in UTF-8, or set `dataset.delimiter`"
+            raise ValueError(f"{self.path}: empty, cut or not {what} ({reason}); write the file again{fix}") from None
 
 
 def table_files(path: Path, delimiter: str | None) -> list[TableFile]:
