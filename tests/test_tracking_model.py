@@ -19,7 +19,7 @@ from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
 from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
-from pipeline.cli.plot import _labelled, plot_metric
+from pipeline.cli.plot import _labelled, _newest, plot_metric
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.policies.task import Task
 from pipeline.standardise import StandardEncoder, Statistics
@@ -117,11 +117,23 @@ def test_plot_names_each_curve_by_what_sets_its_run_apart(tmp_path: Path, monkey
         plot_metric("policy/nothing", tmp_path / "nothing.png")
 
 
+def test_curves_of_two_datasets_are_told_apart() -> None:
+    def run(name: str, digest: str) -> SimpleNamespace:
+        used = [SimpleNamespace(dataset=SimpleNamespace(name=name, digest=digest))]
+        data = SimpleNamespace(params={"penalty.weight": "1"}, tags={"pipeline.seed": "0"})
+        inputs = SimpleNamespace(dataset_inputs=used)
+        return SimpleNamespace(data=data, info=SimpleNamespace(run_name="learn_policy"), inputs=inputs)
+
+    runs = [run("plant", "0123456789"), run("plant", "abcdef0123"), run("plant", "abcdef0123")]
+    assert list(_labelled(_newest(runs))) == ["dataset plant 012345, seed 0", "dataset plant abcdef, seed 0"]
+
+
 def test_curves_are_sorted_by_the_size_of_numbers_and_words_by_letters() -> None:
     def run(penalty: str, weight: object, seed: int) -> SimpleNamespace:
         params = {"penalty.name": penalty, "penalty.weight": str(weight), "same": "1"}
         data = SimpleNamespace(params=params, tags={"pipeline.seed": str(seed)})
-        return SimpleNamespace(data=data, info=SimpleNamespace(run_name="learn_policy"))
+        inputs = SimpleNamespace(dataset_inputs=[])
+        return SimpleNamespace(data=data, info=SimpleNamespace(run_name="learn_policy"), inputs=inputs)
 
     runs = [run("b", 1, 0), run("a", 20, 10), run("a", 20, 9), run("a", 5.0, 0), run("a", "1e-1", 0), run("a", None, 0)]
     assert [(r.data.params["penalty.weight"], r.data.tags["pipeline.seed"]) for r in _labelled(runs).values()] == [

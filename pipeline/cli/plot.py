@@ -8,8 +8,8 @@ from pipeline.tracking.store import client, experiment_name, tracking_uri
 
 
 def plot_metric(metric: str, file: Path) -> list[str]:
-    """Draw ``metric`` of every run of the MLflow experiment that logged it, the newest for each set of params, into
-    ``file`` (PNG), and write the numbers beside it as JSON. Raises ValueError when no run has it."""
+    """Draw ``metric`` of every run of the MLflow experiment that logged it, the newest for each set of params and
+    dataset, into ``file`` (PNG), and write the numbers beside it as JSON. Raises ValueError when no run has it."""
     store = client(tracking_uri())
     runs = _newest(_runs_with(store, metric))
     if not runs:
@@ -28,23 +28,29 @@ def _runs_with(store: Any, metric: str) -> list[Any]:
 
 
 def _newest(runs: list[Any]) -> list[Any]:
-    """Runs come newest first; a repetition of the same params adds nothing."""
+    """Runs come newest first; a repetition of the same params on the same dataset adds nothing."""
     seen: dict[str, Any] = {}
     for run in runs:
-        seen.setdefault(json.dumps(run.data.params, sort_keys=True) + run.data.tags.get("pipeline.seed", ""), run)
+        seen.setdefault(json.dumps(_told(run), sort_keys=True) + run.data.tags.get("pipeline.seed", ""), run)
     return list(seen.values())
 
 
 def _labelled(runs: list[Any]) -> dict[str, Any]:
     """Each run named by the params in which the runs differ and by its seed, sorted by them."""
-    keys = sorted({k for run in runs for k in run.data.params})
-    differing = [k for k in keys if len({run.data.params.get(k) for run in runs}) > 1]
+    keys = sorted({k for run in runs for k in _told(run)})
+    differing = [k for k in keys if len({_told(run).get(k) for run in runs}) > 1]
     named = []
     for run in runs:
-        values, seed = [str(run.data.params.get(k)) for k in differing], run.data.tags.get("pipeline.seed", "-")
+        values, seed = [str(_told(run).get(k)) for k in differing], run.data.tags.get("pipeline.seed", "-")
         parts = [f"{k} {v}" for k, v in zip(differing, values, strict=True)] or [run.info.run_name]
         named.append(([_rank(x) for x in (*values, seed)], ", ".join([*parts, f"seed {seed}"]), run))
     return {label: run for _, label, run in sorted(named, key=lambda found: found[:2])}
+
+
+def _told(run: Any) -> dict[str, str]:
+    """A run's params, and its dataset with the first digits of its digest."""
+    used = [f"{i.dataset.name} {i.dataset.digest[:6]}" for i in run.inputs.dataset_inputs]
+    return {**run.data.params, **({"dataset": used[0]} if used else {})}
 
 
 def _rank(value: str) -> tuple[float, str]:
