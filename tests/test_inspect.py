@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from data_examples import counting_columns
 from test_data_table import counting_table
 
@@ -143,6 +144,19 @@ def test_tables(suffix: str, tmp_path: Path) -> None:
     assert (spec.episodes, spec.obs_names) == (3, {"state": ["x", "gear=high", "gear=low"]})
 
 
+def test_a_table_whose_names_tell_little_gives_a_draft(tmp_path: Path) -> None:
+    rows = "".join(f"{run},{t},{run * t / 7},{t % 2},{t % 3}\n" for run in (1, 2) for t in range(9))
+    (tmp_path / "plant.csv").write_text("run_id,time_s,level,valve,cost\n" + rows)
+    text = printed(tmp_path / "plant.csv")
+    assert "# not read yet: name action_columns and reward_column below" in text
+    assert "reward_column: null  # unsure: none looks like a reward: name it here" in text
+    block: dict[str, Any] = yaml.safe_load(text)["dataset"]
+    assert (block["episode_column"], block["time_column"]) == ("run_id", "time_s")
+    assert block["obs_columns"] == ["level", "valve", "cost"]
+    named = {"obs_columns": ["level"], "action_columns": ["valve"], "reward_column": "cost"}
+    assert ingest({**block, **named, "action_low": [0.0], "action_high": [1.0]}, tmp_path / "d").spec.episodes == 2
+
+
 def test_uneven_tables_get_a_step(tmp_path: Path) -> None:
     columns = counting_table((4, 6))
     columns["time"][2] = 1.2
@@ -174,14 +188,14 @@ def test_bounds_are_extremes_that_recur_or_round_numbers_beyond() -> None:
         ("log.txt", "unknown layout; known: .hdf5"),
         ("empty", "no table; expected .csv"),
         ("log.npz", "no column looks like `reward_key` (columns: obs, next_obs, action, done, truncated)"),
-        ("log.csv", "no column looks like an action (columns: x, reward)"),
+        ("log.csv", "no column is left for observations (columns: reward)"),
         ("torn.h5", "truncated, corrupt or not HDF5"),
     ],
 )
 def test_what_is_no_log(name: str, expected: str, tmp_path: Path) -> None:
     npz(tmp_path, reward=None)
     (tmp_path / "empty").mkdir()
-    for file, text in {"log.txt": "hello", "torn.h5": "hello", "log.csv": "x,reward\n1,2\n"}.items():
+    for file, text in {"log.txt": "hello", "torn.h5": "hello", "log.csv": "reward\n2\n"}.items():
         (tmp_path / file).write_text(text)
     with pytest.raises(ValueError) as caught:
         printed(tmp_path / name)

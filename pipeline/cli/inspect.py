@@ -58,12 +58,23 @@ class Survey:
 def inspect_log(path: Path) -> Iterator[str]:
     """Lines of YAML; all but the block are comments. Raises ValueError for logs that no source reads."""
     guess = guess_layout(path)
+    if guess.open:
+        yield from _draft(path, guess)
+        return
     logged, survey = _read(guess)
     _doubt_ends(guess, survey)
     _add_environment(guess, logged)
     if logged.action_low is None:
         _add_bounds(guess, survey)
     yield from _summary(path, guess, logged, survey)
+    yield from block_lines(guess)
+
+
+def _draft(path: Path, guess: Guess) -> Iterator[str]:
+    """What can be said before someone names the columns that no name gives away."""
+    yield from _columns(path, guess)
+    yield f"# not read yet: name {' and '.join(guess.open)} below, and the declared bounds of every action"
+    guess.block |= {"env_id": None, "action_low": [], "action_high": []}
     yield from block_lines(guess)
 
 
@@ -130,10 +141,14 @@ def _short(values: np.ndarray) -> str:
     return f"{shown}, ..." if len(values) > 6 else shown
 
 
-def _summary(path: Path, guess: Guess, logged: LoggedData, survey: Survey) -> Iterator[str]:
+def _columns(path: Path, guess: Guess) -> Iterator[str]:
     yield f"# {path}"
     for name, shape, dtype in guess.columns:
         yield f"#   {name:<24} {shape:<16} {dtype}"
+
+
+def _summary(path: Path, guess: Guess, logged: LoggedData, survey: Survey) -> Iterator[str]:
+    yield from _columns(path, guess)
     lengths, returns = np.array(survey.lengths), np.array(survey.returns)
     also = " (held-out ones with them)" if guess.block["path"] != guess.block["held_out_path"] else ""
     yield f"# {lengths.sum()} steps in {len(lengths)} episodes of {lengths.min()} to {lengths.max()}{also}"

@@ -38,19 +38,17 @@ TABLE_NAMES = {
 PREFIX = r"^({})s?([_.\[ -].*|\d+\]?)?$"
 ACTION = re.compile(PREFIX.format("action|act|ctrl|control|cmd|command|setpoint|u|a"), re.IGNORECASE)
 OBS = re.compile(PREFIX.format("observation|obs|state"), re.IGNORECASE)
-BY_HAND = (
-    "rename them to `reward` and `action_...`, or write the block by hand: source `table`, `path`, `obs_columns`, "
-    "`action_columns`, `reward_column`, `episode_column`, `time_column`, `action_low`, `action_high`"
-)
 SUFFIXES = {"hdf5": (".hdf5", ".h5", ".hdf"), "npz": (".npz",), "table": (*CSV, *PARQUET)}
 
 
 @dataclass
 class Guess:
-    """A block of params.yaml, why single keys of it are doubtful, and the columns: name, shape and dtype."""
+    """A block of params.yaml, why single keys of it are doubtful, the keys that stay open, and the columns: name, shape
+    and dtype."""
 
     block: dict[str, Any]
     unsure: dict[str, str] = field(default_factory=dict)
+    open: list[str] = field(default_factory=list)
     columns: list[tuple[str, str, str]] = field(default_factory=list)
 
 
@@ -127,27 +125,25 @@ def _table_guess(path: Path) -> Guess:
     file = table_files(path, None)[0]
     names = file.names()
     single = _named(names, TABLE_NAMES)
-    if single["reward_column"] is None:
-        raise ValueError(f"{path}: no column looks like a reward (columns: {', '.join(names)}); {BY_HAND}")
     rest = [name for name in names if name not in single.values()]
     action = [name for name in rest if ACTION.match(name)]
-    if not action:
-        raise ValueError(f"{path}: no column looks like an action (columns: {', '.join(names)}); {BY_HAND}")
     others = [name for name in rest if name not in action]
     obs = [name for name in others if OBS.match(name)] or others
     if not obs:
         raise ValueError(f"{path}: no column is left for observations (columns: {', '.join(names)})")
     guess = _head(path, "table")
     guess.block |= {"obs_columns": obs, "action_columns": action, **single}
-    guess.unsure |= {"action_columns": "by their names"}
+    guess.unsure |= {"action_columns": "by their names" if action else "none looks like an action: name them here"}
     left = [name for name in others if name not in obs]
     guess.unsure["obs_columns"] = f"left out: {', '.join(left)}" if left else "all other columns"
     absent = {
+        "reward_column": "none looks like a reward: name it here, and take it out of obs_columns",
         "terminal_column": "no such column: no episode truly ends",
         "episode_column": "no such column: each file is one episode",
         "time_column": "no such column: rows stand in order, evenly",
     }
     guess.unsure |= {key: text for key, text in absent.items() if single[key] is None}
+    guess.open = [key for key in ("action_columns", "reward_column") if not guess.block[key]]
     guess.columns = [(name, f"[{file.rows() or 'N'}]", kind) for name, kind in file.kinds().items()]
     return guess
 
