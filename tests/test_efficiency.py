@@ -132,17 +132,18 @@ def project(empty: Path) -> Path:
     """One stage that hands out the made-up results, read from logs that git ignores, counted outside of the project."""
     git("init", "-q")
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
-    Path("logs").mkdir()
+    for folder in ("logs", "data/transforms"):
+        Path(folder).mkdir(parents=True)
     made = {
         str(share): dict(zip(("dataset", "evaluate"), stage_outputs(share, None), strict=True)) for share in (0.25, 1.0)
     }
-    files = {"logs/README.md": "logs\n", "logs/made.json": json.dumps(made), ".gitignore": "/logs/made.json\n"}
+    files = {"data/transforms/README.md": "functions\n", "logs/README.md": "logs\n"}
+    files |= {"logs/made.json": json.dumps(made), ".gitignore": "/logs/made.json\n"}
     files |= {"stage.py": STAGE.format(counter=str(empty / "counter")), "dvc.yaml": DVC_YAML}
     for name, text in {**files, "params.yaml": "dataset:\n  path: logs/made.json\n"}.items():
         Path(name).write_text(text)
     git("add", ".")
     git("commit", "-qm", "all")
-    Path("data/transforms").mkdir(parents=True)
     Path("data/transforms/mine.py").write_text("# git does not know of it\n")
     return empty
 
