@@ -18,8 +18,8 @@ HELD_OUT_ROWS = 2048  # transitions judged at once
 
 
 class Bootstrap:
-    """For models of single transitions: every learner draws batches from its own bootstrap sample of them, "L B ..."; one
-    alone has none to differ from, and draws from all."""
+    """For models of single transitions: every learner draws batches from its own bootstrap sample of them, "L B ...";
+    one alone has none to differ from, and draws from all."""
 
     def __init__(self, train: Transitions, held_out: Transitions, learners: int, batch_size: int, seed: int) -> None:
         self.data, self.held_out_data = train, held_out

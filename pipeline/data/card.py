@@ -17,8 +17,8 @@ QUANTILES = {"min": 0.0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "
 
 def card(dataset: PreparedDataset, found: Sequence[Finding]) -> dict[str, Any]:
     """Counts, raw returns, episode lengths, bounds, digest, warnings, and what was ``found`` without the lists that are
-    for figures. ``action_saturation`` is the share of steps of which each action lies within 1 % of a bound, empty where
-    actions are discrete;    ``references`` are null without any."""
+    for figures. ``action_saturation`` is the share of steps of which each action lies within 1 % of a bound, empty
+    where actions are discrete; ``references`` are null without any."""
     spec = dataset.spec
     return {
         "name": spec.name,

@@ -17,7 +17,7 @@ Moments = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # minimum, maxi
 
 
 def statistics(folder: Path, offsets: np.ndarray, held_out: np.ndarray) -> tuple[dict[str, Moments], Moments]:
-    """Moments of the train split: every observation row by key (an image: by channel), and the rewards of real steps."""
+    """Moments of the train split: every observation row by key (an image: by channel), and rewards of real steps."""
     train = np.repeat(~held_out, np.diff(offsets))
     keys = sorted(file.name[len("obs.") : -len(".npy")] for file in folder.glob("obs.*.npy"))
     arrays = {key: np.load(folder / f"obs.{key}.npy", mmap_mode="r") for key in keys}

@@ -13,10 +13,10 @@ SCHEMA_VERSION = 1
 class DatasetSpec:
     """Statistics are of the train split: observations over every row, final ones included; rewards over steps.
 
-    ``action_low`` and ``action_high`` are the log's own units; stored actions are in [-1, 1], but for those beyond bounds
-    that were drawn at quantiles. Discrete actions are stored
-    one-hot, so their bounds are 0 and 1, and the log counts them from ``action_start`` on. ``obs_std`` is raw: a constant
-    feature has 0. An observation of shape [H, W, C] is a uint8 image: its statistics are one number a channel,
+    ``action_low`` and ``action_high`` are the log's own units; stored actions are in [-1, 1], but for those beyond
+    bounds that were drawn at quantiles. Discrete actions are stored
+    one-hot, so their bounds are 0 and 1, and the log counts them from ``action_start`` on. ``obs_std`` is raw: a
+    constant feature has 0. An observation of shape [H, W, C] is a uint8 image: its statistics are one number a channel,
     from 0 to 255, and it has neither ``obs_names`` nor ``constant_features``. ``dropped`` counts steps the log held but
     whose next observation it lacked.
     """

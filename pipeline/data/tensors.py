@@ -26,8 +26,8 @@ def facts_of(dataset: PreparedDataset) -> Facts:
 
 @torch.no_grad()
 def filtered(dataset: PreparedDataset, split: str, filter: Filter, device: torch.device | str = "cpu") -> Transitions:
-    """All transitions of a split between the states that ``filter`` has after every observation, on the CPU. Episodes go
-    side by side, the longest first, one step at a time, or all at once (:class:`WindowFilter`)."""
+    """All transitions of a split between the states that ``filter`` has after every observation, on the CPU. Episodes
+    go side by side, the longest first, one step at a time, or all at once (:class:`WindowFilter`)."""
     states = torch.zeros(len(dataset.action), filter.state_dim)
     for seen, state in along(dataset, split, filter, device):
         states[seen] = state.cpu()

@@ -1,7 +1,8 @@
 """Reward, termination, observation and action defined anew by the user's own function, without touching the logs.
 
-``dataset.transform: mine:reward`` names the function ``reward`` of ``data/transforms/mine.py``, a folder that DVC watches.
-Its code is executed. It is called once for each episode of any source, before anything is checked or stored, with a dict
+``dataset.transform: mine:reward`` names the function ``reward`` of ``data/transforms/mine.py``, a folder that DVC
+watches. Its code is executed. It is called once for each episode of any source, before anything is checked or stored,
+with a dict
 
     obs       {name: [T+1, O]}, one more row than there are steps; a log of plain vectors calls them ``state``
     action    [T, A], in the log's own units
@@ -62,8 +63,8 @@ def transformed(logged: LoggedData, name: str | None) -> LoggedData:
 
 
 def load(name: str, folder: Path = FOLDER) -> tuple[Transform, str]:
-    """The function behind ``module:function``, and 16 hex digits of its file. Raises ValueError when it is not there, or
-    its file fails to run."""
+    """The function behind ``module:function``, and 16 hex digits of its file. Raises ValueError when it is not there,
+    or its file fails to run."""
     module, _, attribute = name.partition(":")
     file = folder / f"{module}.py"
     if not file.is_file():
@@ -105,7 +106,9 @@ def _cut(given: Mapping[str, Any], held_out: bool | None, where: str) -> Episode
     action, reward = np.asarray(given["action"]), np.asarray(given["reward"])
     terminal = np.asarray(given["terminal"]).astype(bool)
     if terminal.shape != (len(action),):
-        raise ValueError(f"{where}, terminal: shape {list(terminal.shape)}, expected one for each of {len(action)} steps")
+        raise ValueError(
+            f"{where}, terminal: shape {list(terminal.shape)}, expected one for each of {len(action)} steps"
+        )
     steps = int(np.argmax(terminal)) + 1 if terminal.any() else len(action)
     lost = len(action) - steps  # counted from the end, so that arrays of a wrong length stay wrong and are refused
     obs = {key: np.asarray(value)[: len(value) - lost] for key, value in given["obs"].items()}

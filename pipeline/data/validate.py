@@ -53,8 +53,8 @@ def check_column_kind(place: str, name: str, column: np.ndarray) -> None:
         raise ValueError(f"{place}: `{name}` has dtype {column.dtype}, expected numbers; convert it to float32")
     if column.ndim > 2:
         raise ValueError(
-            f"{place}: `{name}` is {list(column.shape)}, expected [rows, features]; images are not supported yet in flat "
-            "logs: store them as a Minari dataset"
+            f"{place}: `{name}` is {list(column.shape)}, expected [rows, features]; images are not supported yet in "
+            "flat logs: store them as a Minari dataset"
         )
 
 
@@ -138,7 +138,9 @@ def check_quantiles(place: str, low: np.ndarray, high: np.ndarray) -> None:
     """Raises ValueError where the quantiles of an action ("A" each) leave it no room."""
     if (still := low >= high).any():
         a = int(np.argmax(still))
-        raise ValueError(f"{place}: action {a} is {low[a]:g} at both quantiles; lower `dataset.action_quantile`, or null")
+        raise ValueError(
+            f"{place}: action {a} is {low[a]:g} at both quantiles; lower `dataset.action_quantile`, or null"
+        )
 
 
 def check_disk(folder: Path, needed: int) -> None:

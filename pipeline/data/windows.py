@@ -12,9 +12,9 @@ from pipeline.types import Segments
 class Windows:
     """Windows of ``length`` steps within single episodes of a split.
 
-    A window may begin up to ``length - 1`` steps before an episode or end as far beyond it; what lies outside is cut off,
-    so such a window is shorter and padded. Thus the last steps of an episode, where it terminates, are seen as often as
-    any other. Frames stay memory-mapped until a window is read.
+    A window may begin up to ``length - 1`` steps before an episode or end as far beyond it; what lies outside is cut
+    off, so such a window is shorter and padded. Thus the last steps of an episode, where it terminates, are seen as
+    often as any other. Frames stay memory-mapped until a window is read.
     """
 
     def __init__(self, dataset: PreparedDataset, split: str, length: int) -> None:

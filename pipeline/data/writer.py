@@ -1,4 +1,4 @@
-"""Streams a log into the folder that :mod:`pipeline.data.store` describes: validate, append, split, thin, map, measure."""
+"""Streams a log into the folder of :mod:`pipeline.data.store`: validate, append, split, thin, map, measure."""
 
 import errno
 import shutil
@@ -241,7 +241,9 @@ def _warnings(logged: LoggedData, appended: Appended, known: str) -> list[str]:
         found.append(f"{appended.left_out} training episodes are left out, as `dataset.train_share` asks")
     if known == "inferred" and logged.action_kind == DISCRETE:
         low, high = (int(x[0]) for x in (appended.action_min, appended.action_max))
-        found.append(f"discrete actions are those of the log, {low} to {high}; set `dataset.action_count` if there are more")
+        found.append(
+            f"discrete actions are those of the log, {low} to {high}; set `dataset.action_count` if there are more"
+        )
     elif known == "inferred":
         low, high = (np.round(x, 4).tolist() for x in (appended.action_min, appended.action_max))
         found.append(

@@ -36,7 +36,10 @@ def single_step_episodes(sample: Sample) -> Finding | None:
         return None
     meaning = "Episodes of a single step are kept, but no multi-step window starts in them."
     share = single / len(sample.lengths)
-    remedy = "remove them from the log; if the log was cut too often, name the right `dataset.timeout_key` (a table's `timeout_column`)"
+    remedy = (
+        "remove them from the log; if the log was cut too often, name the right `dataset.timeout_key` "
+        "(a table's `timeout_column`)"
+    )
     return Finding("single_step_episodes", "warning", {"episodes": single, "share": share}, meaning, remedy)
 
 

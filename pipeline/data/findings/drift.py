@@ -60,7 +60,9 @@ def unit_change(sample: Sample) -> Finding | None:
     obs, after = (sample.observed(rows + i) for i in (0, 1))
     factors, starts = _changes(after - obs)
     evidence = {"features": sample.names, "factor_by_feature": factors}
-    asked = [int(f) for f in np.argsort(-abs(np.log(factors)), kind="stable") if abs(np.log(factors[f])) > np.log(FACTOR)]
+    asked = [
+        int(f) for f in np.argsort(-abs(np.log(factors)), kind="stable") if abs(np.log(factors[f])) > np.log(FACTOR)
+    ]
     asked = asked[:LOOKED_AT]
     fine = Finding("unit_change", "info", evidence, "No feature changes its unit.")
     if not asked:
@@ -168,7 +170,7 @@ def _left_open(
 
 
 def _mended(as_is: FloatArray, scaled: FloatArray, feature: int) -> float:
-    """What scaling a feature back takes off what is left open of it; 0 unless that is much, and nothing else suffers."""
+    """What scaling a feature back takes off what is left open of it; 0 unless that is much and nothing else suffers."""
     gain = float(as_is[feature] - scaled[feature])
     others = np.delete(scaled - as_is, feature).sum()
     return gain if gain > max(SEVERE, MENDED * as_is[feature]) and others <= 0 else 0.0

@@ -46,7 +46,9 @@ def missing_terminals(sample: Sample) -> Finding | None:
     meaning = "Episodes end before the longest one, yet none in a terminal: the model cannot learn why they end."
     remedy = f"{ANOTHER_KEY}, or terminals by `dataset.transform`; harmless if they were cut at will"
     if dropped := sample.dataset.spec.dropped:
-        remedy = f"append every episode's final observation, for want of which {dropped} last steps were dropped; {remedy}"
+        remedy = (
+            f"append every episode's final observation, for want of which {dropped} last steps were dropped; {remedy}"
+        )
     return Finding("missing_terminals", "warning", evidence, meaning, remedy)
 
 

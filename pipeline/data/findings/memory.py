@@ -47,8 +47,8 @@ def memory(sample: Sample) -> Finding | None:
         return Finding("memory", "info", evidence, "One observation tells nearly all that decides the next.")
     meaning = "The step before tells what the observation leaves open: something that matters is not observed."
     remedy = (
-        "`world_model.history: k` holds the last k steps, `world_model.name: rssm` remembers; or add what is missing to "
-        "the observation by `dataset.transform`"
+        "`world_model.history: k` holds the last k steps, `world_model.name: rssm` remembers; or add what is missing "
+        "to the observation by `dataset.transform`"
     )
     return Finding("memory", "warning", evidence, meaning, remedy)
 

@@ -27,11 +27,11 @@ class SourceConfig:
     """Options of every source. ``held_out_path`` equal to ``path`` splits by ``held_out_fraction``; another file of the
     same layout is the held-out split. Bounds null: ask the file, then the environment, else infer with a warning; the
     same for ``action_kind`` and ``action_count``, but that an unknown kind is continuous. Discrete actions are whole
-    numbers, one a step, whose bounds are the first and the last. ``action_quantile`` narrows the bounds to what the logs
-    use: this share of the logged actions lies beyond either of them, as logged, and out of a policy's reach.
+    numbers, one a step, whose bounds are the first and the last. ``action_quantile`` narrows the bounds to what the
+    logs use: this share of the logged actions lies beyond either of them, as logged, and out of a policy's reach.
     References null: the file's metadata, then the D4RL table. ``train_share`` of the training episodes are kept, those
-    of a smaller share among those of a larger one; the held-out split does not depend on it. ``transform`` is applied by
-    the stage: see :mod:`pipeline.data.transform`."""
+    of a smaller share among those of a larger one; the held-out split does not depend on it. ``transform`` is applied
+    by the stage: see :mod:`pipeline.data.transform`."""
 
     path: str
     held_out_path: str
@@ -63,10 +63,16 @@ class SourceConfig:
         if self.action_count is not None and (self.action_kind != DISCRETE or self.action_count < 2):
             raise ValueError(f"action_count {self.action_count} must be 2 or more, and needs `action_kind: discrete`")
         if self.action_quantile is not None and not (self.action_kind != DISCRETE and 0 < self.action_quantile < 0.5):
-            raise ValueError(f"action_quantile {self.action_quantile} must lie between 0 and 0.5; discrete ones have none")
+            raise ValueError(
+                f"action_quantile {self.action_quantile} must lie between 0 and 0.5; discrete ones have none"
+            )
         if (self.ref_min_score is None) != (self.ref_max_score is None):
             raise ValueError("give both ref_min_score and ref_max_score, or neither")
-        if self.ref_min_score is not None and self.ref_max_score is not None and self.ref_min_score >= self.ref_max_score:
+        if (
+            self.ref_min_score is not None
+            and self.ref_max_score is not None
+            and self.ref_min_score >= self.ref_max_score
+        ):
             raise ValueError(f"ref_min_score {self.ref_min_score} must lie below ref_max_score {self.ref_max_score}")
 
     @property
@@ -184,8 +190,8 @@ def _environment_facts(config: SourceConfig, facts: FileFacts) -> tuple[Environm
         if config.env_id is not None:
             raise ValueError(f"params.yaml: `dataset.env_id: {env_id}` cannot be made: {reason}") from None
         return EnvironmentFacts(), [
-            f"{env_id} cannot be made here ({reason}): the policy is evaluated without it; once its package is installed, "
-            f"set `dataset.env_id: {env_id}`"
+            f"{env_id} cannot be made here ({reason}): the policy is evaluated without it; once its package is "
+            f"installed, set `dataset.env_id: {env_id}`"
         ]
     if None not in (env.obs_dim, facts.obs_dim) and env.obs_dim != facts.obs_dim:
         raise ValueError(
@@ -206,9 +212,7 @@ def _ask_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentFact
     return EnvironmentFacts(obs_dim, *space_facts(action_space), env.spec.max_episode_steps if env.spec else None)
 
 
-def _bounds(
-    config: SourceConfig, declared: list[Bounds | None]
-) -> tuple[list[float] | None, list[float] | None]:
+def _bounds(config: SourceConfig, declared: list[Bounds | None]) -> tuple[list[float] | None, list[float] | None]:
     told = next((bounds for bounds in declared if bounds is not None), None)
     if config.action_count is not None:
         first = config.action_low or (told[0] if told else [0.0])

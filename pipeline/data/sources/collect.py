@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class BehaviourConfig:
     """One behaviour of the mixture: its ``share`` of the episodes, and the standard deviation of Gaussian ``noise``, in
-    the action's unit, added before actions are clipped to the bounds. Where actions are discrete, ``noise`` is the share
-    of them that are drawn at random instead."""
+    the action's unit, added before actions are clipped to the bounds. Where actions are discrete, ``noise`` is the
+    share of them that are drawn at random instead."""
 
     name: str = "random"
     share: float = 1.0
@@ -93,8 +93,8 @@ class Collect:
 
 def collect_minari(config: CollectConfig, root: Path) -> str:
     """Run the behaviours and store a Minari dataset under ``root``; its id. Equal configs give equal bytes. Raises
-    ValueError when the environment cannot be made or its actions are neither Box nor Discrete. Images are stored without
-    loss, and one episode at a time is held in memory."""
+    ValueError when the environment cannot be made or its actions are neither Box nor Discrete. Images are stored
+    without loss, and one episode at a time is held in memory."""
     import minari
 
     assert config.env_id is not None

@@ -189,9 +189,7 @@ def _flag(path: Path, name: str, found: dict[str, Any]) -> np.ndarray:
     return column.astype(bool)
 
 
-def _stops(
-    path: Path, obs: Rows, next_obs: Rows | None, end: np.ndarray, warnings: list[str]
-) -> np.ndarray:
+def _stops(path: Path, obs: Rows, next_obs: Rows | None, end: np.ndarray, warnings: list[str]) -> np.ndarray:
     """Row after the last step of each episode, int64."""
     if next_obs is not None:
         unmarked = _breaks(obs, next_obs) & ~end[:-1]

@@ -55,7 +55,7 @@ class Member:
         self._open()
 
     def _open(self) -> None:
-        self.stream = zipfile.ZipFile(self.path).open(f"{self.name}.npy")
+        self.stream = zipfile.ZipFile(self.path).open(f"{self.name}.npy")  # noqa: SIM115 (read on, closed at the end)
         version = np.lib.format.read_magic(self.stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         self.shape, self.by_column, self.dtype = header(self.stream)

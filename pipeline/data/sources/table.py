@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.data.logged import Episode, Remarks, LoggedData
+from pipeline.data.logged import Episode, LoggedData, Remarks
 from pipeline.data.sources.base import FileFacts, combine, existing
 from pipeline.data.sources.table_episode import Assembly, Rows, TableConfig, joined
 from pipeline.data.sources.table_files import Column, TableFile, find_columns, numbers, table_files

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.logged import Remarks
 from pipeline.data.sources.base import SourceConfig
 from pipeline.data.sources.table_time import even_step, first_gap, resampled
 
@@ -17,9 +16,9 @@ class TableConfig(SourceConfig):
     lists one feature an entry; units are left alone.
 
     ``episode_column`` null: each file is an episode. ``terminal_column`` null: no episode truly ends.
-    ``time_column`` holds numbers or dates; null: rows stand in their order, evenly. ``resample`` is the step, in seconds
-    or the unit of the column, of an even grid (:func:`pipeline.data.sources.table_time.resampled`); gaps of more than
-    ``max_gap`` steps are refused. ``categorical_columns`` are text though they look like numbers."""
+    ``time_column`` holds numbers or dates; null: rows stand in their order, evenly. ``resample`` is the step, in
+    seconds or the unit of the column, of an even grid (:func:`pipeline.data.sources.table_time.resampled`); gaps of
+    more than ``max_gap`` steps are refused. ``categorical_columns`` are text though they look like numbers."""
 
     obs_columns: list[str] = field(default_factory=list)
     action_columns: list[str] = field(default_factory=list)
@@ -142,8 +141,8 @@ class Assembly:
             )
         if self.config.resample:
             found.append(
-                f"resampled to {self.steps} steps of {self.config.resample:g}: observations and actions of the last row "
-                f"at or before each, rewards summed; in {self.empty_steps} no row falls"
+                f"resampled to {self.steps} steps of {self.config.resample:g}: observations and actions of the last "
+                f"row at or before each, rewards summed; in {self.empty_steps} no row falls"
             )
         return found
 
