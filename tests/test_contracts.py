@@ -71,6 +71,7 @@ def test_any_model_any_penalty_any_learner(model_name: str, penalty_name: str, p
     assert all(torch.isfinite(value).all() for value in learned.values())
     imagined_penalty = (metrics | learned).get("imagined_penalty")
     new_critic = penalty_name == "bellman" and policy_name == "actor_critic"  # it gives every state the same value
+    assert policy_name != "bc" or imagined_penalty is None
     assert policy_name not in ("sac", "actor_critic") or imagined_penalty is not None
     assert imagined_penalty is None or (imagined_penalty == 0 if new_critic else imagined_penalty > 0)
     after = learner.act(logged.state[:5], None)

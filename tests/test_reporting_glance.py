@@ -35,8 +35,9 @@ def test_every_reason_is_told_from_the_numbers(results: Results) -> None:
     assert says["Its intervals"] == "Its 90 % intervals hold 82 % of held-out steps, 70 % where the policy goes."
     judged = says["Judged from logs alone"]
     assert judged.startswith("Estimates that put the policy above behaviour cloning: fitted Q")
-    agents, logged = results.offline["agents"]["policy"], results.offline["logged"]["value"]
-    assert ("Above logged behaviour: fitted Q" in judged) == (agents["fqe"]["value"] > logged)
+    for logged, end in ((-1e9, "Above logged behaviour: fitted Q evaluation"), (1e9, "None puts it above logged")):
+        judged = told(replace(results, offline={**results.offline, "logged": {"value": logged}}))
+        assert end in judged["Judged from logs alone"]
 
 
 def test_a_promise_is_held_against_what_came(results: Results) -> None:

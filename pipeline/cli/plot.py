@@ -37,11 +37,11 @@ def _newest(runs: list[Any]) -> list[Any]:
 
 def _labelled(runs: list[Any]) -> dict[str, Any]:
     """Each run named by the params in which the runs differ and by its seed, sorted by them."""
-    keys = sorted({k for run in runs for k in _told(run)})
-    differing = [k for k in keys if len({_told(run).get(k) for run in runs}) > 1]
+    told = [_told(run) for run in runs]
+    differing = [k for k in sorted(set().union(*told)) if len({params.get(k) for params in told}) > 1]
     named = []
-    for run in runs:
-        values, seed = [str(_told(run).get(k)) for k in differing], run.data.tags.get("pipeline.seed", "-")
+    for run, params in zip(runs, told, strict=True):
+        values, seed = [str(params.get(k)) for k in differing], run.data.tags.get("pipeline.seed", "-")
         parts = [f"{k} {v}" for k, v in zip(differing, values, strict=True)] or [run.info.run_name]
         named.append(([_rank(x) for x in (*values, seed)], ", ".join([*parts, f"seed {seed}"]), run))
     return {label: run for _, label, run in sorted(named, key=lambda found: found[:2])}
