@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pipeline.actions import ActionFacts, actions_of
 from pipeline.bundle import BundleFacts
-from pipeline.interfaces import Actor, Filter, Planner, PolicyLearner
+from pipeline.interfaces import Actor, Filter
+from pipeline.policies.protocols import Policy, is_planner
 from pipeline.unbundle import load_bundle
 
 RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -21,11 +22,12 @@ RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
 class PolicyAgent:
     """A policy and the filter that turns observations into its state; it keeps the state between calls."""
 
-    def __init__(self, policy: PolicyLearner | Planner, filter: Filter, facts: BundleFacts) -> None:
+    def __init__(self, policy: Policy, filter: Filter, facts: BundleFacts) -> None:
         self.policy, self.filter, self.facts = policy, filter, facts
         self.actions = actions_of(facts)
-        self.obs_dim = sum(math.prod(shape) for shape in facts.obs_shapes.values())
-        self.action_kind, self.action_dim = self.actions.kind, self.actions.size
+        self.obs_dim: int | None = sum(math.prod(shape) for shape in facts.obs_shapes.values())
+        self.action_kind: str = self.actions.kind
+        self.action_dim: int | None = self.actions.size
         self.remembers = filter.remembers
         self._actor = behaviour(policy)
         self._state, self._action, self._first = torch.empty(0), torch.empty(0), torch.empty(0)
@@ -34,7 +36,7 @@ class PolicyAgent:
         """Start ``episodes`` episodes side by side."""
         self._actor = behaviour(self.policy)
         self._state = self.filter.initial(episodes)
-        self._action = torch.zeros(episodes, self.action_dim)
+        self._action = torch.zeros(episodes, self.actions.size)
         self._first = torch.ones(episodes)
 
     @torch.no_grad()
@@ -74,9 +76,9 @@ class PolicyAgent:
         return {k: torch.from_numpy(a) for k, a in arrays.items()}
 
 
-def behaviour(policy: PolicyLearner | Planner) -> Actor:
+def behaviour(policy: Policy) -> Actor:
     """How a policy acts in episodes that start now: by its mode; a planner by plans that go on from each other."""
-    return policy.receding() if isinstance(policy, Planner) else lambda state, t, generator: policy.act(state, None)
+    return policy.receding() if is_planner(policy) else lambda state, t, generator: policy.act(state, None)
 
 
 class RandomAgent:
@@ -84,7 +86,9 @@ class RandomAgent:
 
     def __init__(self, facts: ActionFacts, seed: int) -> None:
         self.actions, self.rng = actions_of(facts), np.random.default_rng(seed)
-        self.action_kind, self.action_dim = self.actions.kind, self.actions.size
+        self.obs_dim: int | None = None
+        self.action_kind: str = self.actions.kind
+        self.action_dim: int | None = self.actions.size
 
     def reset(self, episodes: int) -> None:
         """Nothing is remembered from episode to episode."""
@@ -96,6 +100,6 @@ class RandomAgent:
 def load_agent(folder: Path | str) -> PolicyAgent:
     """The agent in a policy bundle. Raises ValueError, naming the reason, for a bundle that cannot be trusted."""
     learner, filter, facts = load_bundle(folder)
-    agent = PolicyAgent(learner, filter, facts)  # type: ignore[arg-type]
+    agent = PolicyAgent(learner, filter, facts)
     agent.reset(1)
     return agent

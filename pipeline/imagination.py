@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from pipeline.interfaces import Actor, Penalty, Value, ValuePenalty, WorldModel
 from pipeline.types import Prediction, Rollout, Transitions
@@ -13,32 +13,45 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)  # of a penalty over held-out logs, that the 
 
 
 @dataclass(frozen=True)
-class RolloutConfig:
-    length: int | str = AUTO  # imagined steps, or auto: as far as the model can be trusted
+class RolloutOptions:
+    """What both of the classes below hold."""
+
     starts: int = 10_000  # logged states imagined from at each refresh
     refresh_every: int = 1000  # policy updates between refreshes
     retain: int = 5  # refreshes whose imagined steps are kept
     real_share: float = 0.05  # of logged transitions in a policy batch
     fixed_member: bool = False  # one member for a whole rollout (TS-infinity), else one drawn at each step
     halt_above: float | None = None  # penalty, in standard deviations of reward, that ends a rollout (MOReL)
-    halt_quantile: float | None = None  # the same as a quantile of the penalty over held-out logs, one of QUANTILES
 
     def __post_init__(self) -> None:
-        if isinstance(self.length, str) and self.length != AUTO:
-            raise ValueError(f"length `{self.length}` must be a number or {AUTO}")
-        if self.halt_quantile is not None and (self.halt_quantile not in QUANTILES or self.halt_above is not None):
-            raise ValueError(f"halt_quantile {self.halt_quantile} must be one of {QUANTILES}, and halt_above then null")
-        length = 1 if isinstance(self.length, str) else self.length
-        if min(length, self.starts, self.refresh_every, self.retain) < 1:
-            raise ValueError("length, starts, refresh_every and retain must be at least 1")
+        if min(self.starts, self.refresh_every, self.retain) < 1:
+            raise ValueError("starts, refresh_every and retain must be at least 1")
         if not 0 <= self.real_share <= 1:
             raise ValueError(f"real_share {self.real_share} must lie between 0 and 1")
 
-    @property
-    def steps(self) -> int:
-        """``length``, once it is settled."""
-        assert isinstance(self.length, int)
-        return self.length
+
+@dataclass(frozen=True)
+class RolloutConfig(RolloutOptions):
+    """The block ``rollout`` of params.yaml."""
+
+    length: int | str = AUTO  # imagined steps, or auto: as far as the model can be trusted
+    halt_quantile: float | None = None  # halt_above as a quantile of the penalty over held-out logs, one of QUANTILES
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.length, str) and self.length != AUTO:
+            raise ValueError(f"length `{self.length}` must be a number or {AUTO}")
+        if isinstance(self.length, int) and self.length < 1:
+            raise ValueError(f"length {self.length} must be at least 1")
+        if self.halt_quantile is not None and (self.halt_quantile not in QUANTILES or self.halt_above is not None):
+            raise ValueError(f"halt_quantile {self.halt_quantile} must be one of {QUANTILES}, and halt_above then null")
+
+
+@dataclass(frozen=True)
+class RolloutSpec(RolloutOptions):
+    """The same once ``auto`` is resolved (:func:`pipeline.uncertainty.auto.resolve_auto`)."""
+
+    length: int = 5  # imagined steps
 
 
 class Imagination:
@@ -46,6 +59,11 @@ class Imagination:
 
     def __init__(self, model: WorldModel, penalty: Penalty | None = None) -> None:
         self.model, self.penalty = model, penalty
+
+    def to(self, device: torch.device | str) -> None:
+        """Move the world model to ``device``."""
+        if isinstance(self.model, nn.Module):
+            self.model.to(device)
 
     def rollout(
         self,

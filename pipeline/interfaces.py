@@ -1,18 +1,17 @@
-"""The Protocols by which world models, penalties, policies and planners meet. They walk in ``pipeline.stages``.
+"""The Protocols that world models, penalties and actors share. Stages combine them.
+
+Trainable world models and learners keep larger contracts: :mod:`pipeline.world_models.protocols` and
+:mod:`pipeline.policies.protocols`.
 
 Shapes use the alphabet of :mod:`pipeline.types`.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
-import torch
 from torch import Generator, Tensor
 
 from pipeline.types import Metrics, Observation, Prediction, Step, Transitions
-
-if TYPE_CHECKING:
-    from pipeline.imagination import Imagination
 
 
 @runtime_checkable
@@ -98,14 +97,6 @@ Value = Callable[[Tensor], Tensor]  # states "B Z" -> what a learner expects to 
 
 
 @runtime_checkable
-class Critic(Protocol):
-    """A learner that knows what states are worth, beside how to act in them."""
-
-    def value(self, state: Tensor, generator: Generator) -> Tensor:
-        """What it expects to earn from states "B Z", "B", in the log's unit of reward, once penalties are paid."""
-
-
-@runtime_checkable
 class ValuePenalty(Penalty, Protocol):
     """A penalty that depends on the learner's value as it is now: zero when it is called without one."""
 
@@ -128,52 +119,11 @@ class Actor(Protocol):
     def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor: ...
 
 
-@runtime_checkable
-class PolicyLearner(Protocol):
-    """A policy and how it learns. A torch module: its weights are what the bundle holds. It is built from an instance
-    of its ``Config``, a frozen dataclass that has ``updates`` and ``batch_size``, and from a Task."""
-
-    imagines: bool  # whether imagined transitions fill its batches beside logged ones
-    updates_done: int  # counted by ``update``, and put back when an interrupted training goes on
-
-    def update(self, batch: Transitions, imagination: "Imagination", generator: Generator) -> dict[str, Tensor]:
-        """One gradient update; metrics stay on the device. ``imagination`` is for those that imagine as they learn."""
-
-    def act(self, state: Tensor, generator: Generator | None) -> Tensor:
-        """An action "B A" in [-1, 1]; the mode of the policy when ``generator`` is None."""
-
-    def optimizers(self) -> list[torch.optim.Optimizer]: ...
-
-
-@runtime_checkable
-class Planner(Protocol):
-    """A policy that is not learned: it looks for the best plan in imagination. A torch module as well."""
-
-    def act(self, state: Tensor, generator: Generator | None) -> Tensor:
-        """The first action "B A" of a plan made from nothing."""
-
-    def receding(self) -> Actor:
-        """An actor for episodes that start now; each plan goes on from the last."""
-
-
-@runtime_checkable
-class Agent(Protocol):
-    """What an environment meets: raw observations in, raw actions out, filtering inside."""
-
-    def reset(self, episodes: int) -> None: ...
-
-    def act(self, obs: Observation) -> Tensor: ...
-
-
 __all__ = [
     "Actor",
-    "Agent",
-    "Critic",
     "Filter",
     "Metrics",
     "Penalty",
-    "Planner",
-    "PolicyLearner",
     "Value",
     "ValuePenalty",
     "WindowFilter",

@@ -1,8 +1,7 @@
 """Everything that can act: ``LEARNERS`` is what ``policy.name`` in params.yaml chooses from."""
 
-from typing import Any
-
 from pipeline.planners import PLANNERS
 from pipeline.policies import POLICIES
+from pipeline.policies.protocols import Policy
 
-LEARNERS: dict[str, Any] = {**POLICIES, **PLANNERS}
+LEARNERS: dict[str, type[Policy]] = {**POLICIES, **PLANNERS}

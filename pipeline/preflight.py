@@ -1,10 +1,15 @@
 """All of params.yaml is checked before any stage works, so a typing error in the last block does not cost the first."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.params import build, choose, did_you_mean, section
 from pipeline.training import check_shares
+
+if TYPE_CHECKING:
+    from pipeline.imagination import RolloutConfig
+    from pipeline.policies.protocols import Policy
+    from pipeline.uncertainty import PenaltyConfig
 
 
 def check(params: Mapping[str, Any]) -> None:
@@ -22,31 +27,33 @@ def check(params: Mapping[str, Any]) -> None:
     check_shares(configs["trainer"], fit.batch_size, fit.window if model.recurrent else 1)
 
 
-def check_planner(learner: Any, penalty: str) -> None:
+def check_planner(learner: "type[Policy]", penalty: str) -> None:
     """A planner leaves for its environment with the model alone: neither logs nor a learner's value are there."""
-    from pipeline.planners import Planner
     from pipeline.uncertainty import MEASURES
 
-    if issubclass(learner, Planner) and penalty not in MEASURES:
+    if learner.plans and penalty not in MEASURES:
         raise ValueError(
             f"params.yaml: a planner cannot ask `penalty.name: {penalty}`: set one of {', '.join(MEASURES)}"
         )
 
 
-def check_pessimism(penalty: Any, rollout: Any, policy: Any) -> None:
+def check_pessimism(penalty: "PenaltyConfig", rollout: "RolloutConfig", policy: object) -> None:
     """Options of ``penalty``, ``rollout`` and ``policy`` that only work together."""
     if penalty.name == "bellman" and isinstance(penalty.weight, str):
         raise ValueError("params.yaml: only the learner knows `penalty.name: bellman`: give `penalty.weight` a number")
-    halts, cost = (rollout.halt_above, rollout.halt_quantile) != (None, None), getattr(policy, "halt_cost", None)
+    from pipeline.policies.sac import SACConfig
+
+    halts = (rollout.halt_above, rollout.halt_quantile) != (None, None)
     if penalty.name == "bellman" and halts:
         raise ValueError(
             "params.yaml: `rollout.halt_above` and `halt_quantile` need a penalty known as it imagines, and "
             "`penalty.name: bellman` is not: set both to null"
         )
-    if cost is not None and not halts:
+    if not isinstance(policy, SACConfig):
+        return
+    if policy.halt_cost is not None and not halts:
         raise ValueError("params.yaml: `policy.halt_cost` counts only where rollouts halt: set `rollout.halt_quantile`")
-    conservative = getattr(policy, "conservatism", 0.0) > 0
-    if conservative and not 0 < round(rollout.real_share * policy.batch_size) < policy.batch_size:
+    if policy.conservatism > 0 and not 0 < round(rollout.real_share * policy.batch_size) < policy.batch_size:
         raise ValueError(
             f"params.yaml: `policy.conservatism` needs logged and imagined steps in a batch, and `rollout.real_share: "
             f"{rollout.real_share}` leaves one kind out: set it to 0.5"

@@ -1,6 +1,5 @@
 """What both Lightning shells share: the Trainer, the point to resume from, and the fate of orphaned ranks."""
 
-import math
 import os
 import threading
 import time
@@ -152,8 +151,3 @@ def _die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def cosine_decay(rate: float, done: int, total: int) -> float:
-    """``rate`` after ``done`` of ``total`` updates, down to zero (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
-    return rate * 0.5 * (1 + math.cos(math.pi * min(done / total, 1.0)))

@@ -6,9 +6,9 @@ Shapes stand in the annotations (``Annotated[Tensor, "B Z"]``). Under pytest the
 classes is built (``tests/conftest.py``); in production they cost nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Self
+from typing import Annotated, Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -16,6 +16,24 @@ from torch import Tensor
 Observation = dict[str, Tensor]  # what crosses the border to an environment or a log: name -> "B ..."
 Metrics = dict[str, float]
 SMALLEST_STD = 1e-6  # of a density: a member that expects no noise has none, but a density needs some
+
+
+class TorchModule(Protocol):
+    """The methods of ``torch.nn.Module`` that callers of world models and policies use."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+
+    def to(self, device: torch.device | str) -> Self: ...
+
+    def cpu(self) -> Self: ...
+
+    def eval(self) -> Self: ...
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self: ...
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,12 @@ class Transitions(TensorFields):
     penalty: Annotated[Tensor, "B"]
     logged: Annotated[Tensor, "B"]
     halted: Annotated[Tensor, "B"]
+
+    @classmethod
+    def from_log(cls, state: Tensor, action: Tensor, reward: Tensor, next_state: Tensor, terminal: Tensor) -> Self:
+        """Logged steps, which carry no penalty and no halt."""
+        zeros = torch.zeros_like(reward)
+        return cls(state, action, reward, next_state, terminal, penalty=zeros, logged=zeros + 1, halted=zeros)
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,27 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch import nn
 
 from pipeline.actions import KINDS
 from pipeline.bundle import FILTER_PREFIX, FRAMES, HISTORY, SCHEMA_VERSION, STANDARD, BundleFacts
 from pipeline.frames import FramesConfig, StackedFrames
 from pipeline.history import HistoryConfig, HistoryEncoder
 from pipeline.imagination import Imagination
-from pipeline.interfaces import WorldModel
+from pipeline.interfaces import Filter, WorldModel
 from pipeline.learners import LEARNERS
 from pipeline.params import build
-from pipeline.planners import Planner
+from pipeline.policies.protocols import Policy
 from pipeline.policies.task import Task
 from pipeline.standardise import Facts, StandardEncoder, Statistics
 from pipeline.uncertainty import Penalty, PenaltyConfig
 from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.protocols import TrainableWorldModel
 
+BundleFilter = StandardEncoder | HistoryEncoder | StackedFrames | TrainableWorldModel
 LARGEST_JSON = 16 * 2**20  # bytes
 
 
-def load_bundle(folder: Path | str) -> tuple[nn.Module, nn.Module, BundleFacts]:
+def load_bundle(folder: Path | str) -> tuple[Policy, BundleFilter, BundleFacts]:
     """The learner, its filter and the facts. Raises ValueError that says what is wrong with a bundle it refuses."""
     folder = Path(folder)
     described = _read_json(folder / "bundle.json")
@@ -42,8 +43,8 @@ def load_bundle(folder: Path | str) -> tuple[nn.Module, nn.Module, BundleFacts]:
             {k.removeprefix(FILTER_PREFIX): weights.pop(k) for k in list(weights) if k.startswith(FILTER_PREFIX)}
         )
         chosen = LEARNERS[facts.policy]
-        own = {"images": filter.images} if facts.filter == FRAMES else {}
-        own |= _plans_with(filter, facts) if issubclass(chosen, Planner) else {}
+        own: dict[str, Any] = {"images": filter.images} if isinstance(filter, StackedFrames) else {}
+        own |= {"imagination": _imagination(filter, facts)} if chosen.plans else {}
         weight = facts.penalty.get("weight", 0.0)
         sizes = (filter.state_dim, len(facts.action_low))
         task = Task.of(*sizes, Statistics(**facts.statistics), penalty_weight=weight, action_kind=facts.action_kind)
@@ -57,7 +58,7 @@ def load_bundle(folder: Path | str) -> tuple[nn.Module, nn.Module, BundleFacts]:
 
 
 @torch.no_grad()
-def _check_filter(filter: Any, facts: BundleFacts) -> None:
+def _check_filter(filter: Filter, facts: BundleFacts) -> None:
     """One observation must pass, so that a bundle fails where it is loaded and not where it acts."""
     seen = {k: torch.zeros(1, *s, dtype=torch.uint8 if len(s) == 3 else None) for k, s in facts.obs_shapes.items()}
     state = filter.observe(filter.initial(1), torch.zeros(1, len(facts.action_low)), seen, torch.ones(1))
@@ -65,7 +66,7 @@ def _check_filter(filter: Any, facts: BundleFacts) -> None:
         raise ValueError("an observation of zeros becomes a state that is not finite")
 
 
-def _filter(facts: BundleFacts) -> Any:
+def _filter(facts: BundleFacts) -> BundleFilter:
     statistics = Statistics(**facts.statistics)
     if facts.filter == STANDARD:
         return StandardEncoder(facts.obs_shapes, statistics)
@@ -79,14 +80,14 @@ def _filter(facts: BundleFacts) -> Any:
     return chosen(build(chosen.Config, facts.filter_config, "filter_config"), told)
 
 
-def _plans_with(model: Any, facts: BundleFacts) -> dict[str, Any]:
+def _imagination(model: Filter, facts: BundleFacts) -> Imagination:
     """What a planner is built with beside its config. Its filter is the whole world model."""
     if not isinstance(model, WorldModel) or not facts.penalty:
         raise ValueError("a planner needs a world model as its filter, and a penalty")
     state, action = model.initial(1), torch.zeros(1, model.action_dim)
     model.draw(state, action, model.predict(state, action), None, None)  # IndexError for elites that do not exist
     penalty = build(PenaltyConfig, facts.penalty, "penalty")
-    return {"imagination": Imagination(model, Penalty(penalty.name))}
+    return Imagination(model, Penalty(penalty.name))
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback
 from toys import linear_world, rssm_training, small_ensemble, training_of, transitions_of
 
-from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.policies.learn import PolicyTraining
@@ -47,7 +47,7 @@ def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
     if name == "actor_critic":
         settings = ActorCriticConfig(updates=150 * EPOCHS, batch_size=8, hidden=[16], horizon=2)
         return PolicyTraining(ActorCritic(settings, Task(3, 2)), LoggedReplay(data), imagination, 150, 0, "policy")
-    replay = MixedReplay(data, imagination, RolloutConfig(length=3, starts=100, retain=2))
+    replay = MixedReplay(data, imagination, RolloutSpec(length=3, starts=100, retain=2))
     sac = SAC(SACConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), Task(3, 2, penalty_weight=0.5))
     return PolicyTraining(sac, replay, imagination, 150, 0, "policy")
 

@@ -11,11 +11,11 @@ from toys import facts_of, linear_world, small_ensemble, transitions_of
 
 from pipeline.bundle import BundleFacts, save_bundle
 from pipeline.imagination import Imagination
+from pipeline.networks import cosine_decay
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
 from pipeline.policies.losses import lambda_return, reach_probability
 from pipeline.policies.networks import TanhGaussianActor
 from pipeline.policies.task import Task
-from pipeline.training import cosine_decay
 from pipeline.types import Prediction, Rollout, Step, Transitions
 from pipeline.unbundle import load_bundle
 from pipeline.uncertainty import Penalty

@@ -10,21 +10,24 @@ import numpy as np
 import pytest
 import torch
 import toys
+from contract import members, missing
 from toys import HISTORY, facts_of, linear_world, logged_in
 
 from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
-from pipeline.imagination import Imagination, RolloutConfig
-from pipeline.interfaces import Actor, Agent, Filter, PolicyLearner, ValuePenalty, WorldModel
+from pipeline.imagination import Imagination, RolloutSpec
+from pipeline.interfaces import Actor, Filter, ValuePenalty, WorldModel
 from pipeline.interfaces import Penalty as PenaltyProtocol
 from pipeline.policies import POLICIES
+from pipeline.policies.protocols import Critic, PolicyLearner
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.task import Task
 from pipeline.stages.bundling import filter_facts
 from pipeline.standardise import StandardEncoder
 from pipeline.types import Prediction, Step, Transitions
-from pipeline.uncertainty import PENALTIES, Penalty, PenaltyConfig, build_penalty
+from pipeline.uncertainty import PENALTIES, Penalty, PenaltySpec, build_penalty
 from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.protocols import LatentWorldModel, TrainableWorldModel, is_latent
 from pipeline.world_models.storage import load_world_model, save_world_model
 
 MODELS = [*WORLD_MODELS, HISTORY]
@@ -41,7 +44,7 @@ def world_model(name: str) -> Any:
 
 
 def fitted(name: str, logged: Transitions) -> PenaltyProtocol:
-    penalty = build_penalty(PenaltyConfig(name))
+    penalty = build_penalty(PenaltySpec(name))
     penalty.fit(logged, draws())
     return penalty
 
@@ -59,7 +62,7 @@ def test_any_model_any_penalty_any_learner(model_name: str, penalty_name: str, p
     learner, _ = policy(policy_name, model.state_dim)
     logged = logged_in(model, RAW)
     imagination = Imagination(model, fitted(penalty_name, logged))
-    rollout = RolloutConfig(length=3, starts=20, real_share=0.25)
+    rollout = RolloutSpec(length=3, starts=20, real_share=0.25)
     replay = MixedReplay(logged, imagination, rollout) if learner.imagines else LoggedReplay(logged)
     metrics = replay.refresh(learner, draws())
     assert all(np.isfinite(value) for value in metrics.values())
@@ -93,6 +96,7 @@ def test_isinstance_sees_a_world_model_on_any_python(name: str):
 @pytest.mark.parametrize("name", MODELS)
 def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
     model = world_model(name)
+    assert missing(model, LatentWorldModel if is_latent(model) else TrainableWorldModel) == []
     assert isinstance(model, WorldModel)
     assert isinstance(model.actor_filter(), Filter)
     obs, action = {"state": RAW["obs"][:ROWS]}, RAW["action"][:ROWS]
@@ -116,6 +120,17 @@ def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
     loaded = load_world_model(tmp_path / "model").predict(state, action)
     assert torch.equal(loaded.mean, prediction.mean)
     assert torch.equal(loaded.std, prediction.std)
+
+
+@pytest.mark.parametrize("name", ["parts", "loss", "termination", "facts", "predict"])
+def test_a_missing_member_is_named(name: str):
+    class Incomplete:
+        pass
+
+    model = world_model("gaussian_ensemble")
+    for member in members(TrainableWorldModel) - {name}:
+        setattr(Incomplete, member, getattr(model, member))
+    assert missing(Incomplete(), TrainableWorldModel) == [name]
 
 
 @pytest.mark.parametrize(("model_name", "name"), itertools.product(MODELS, PENALTIES))
@@ -148,7 +163,9 @@ def test_penalty_is_never_negative_and_in_units_of_reward(model_name: str, name:
 @pytest.mark.parametrize("name", POLICIES)
 def test_learner_keeps_its_contract(name: str):
     learner, _ = policy(name)
-    assert isinstance(learner, PolicyLearner)
+    assert missing(learner, PolicyLearner) == []
+    critic = learner.critic_for_states()
+    assert critic is None or isinstance(critic, Critic)
     held = {id(p) for o in learner.optimizers() for group in o.param_groups for p in group["params"]}
     assert held == {id(p) for p in learner.parameters() if p.requires_grad}
     state = torch.randn(7, 3, generator=draws())
@@ -183,7 +200,6 @@ def test_agent_of_any_learner_acts_in_the_environments_units(model_name: str, na
     )  # fmt: skip
     save_bundle(tmp_path / "bundle", learner, filter, described, {"rows": []}, "# card\n")
     agent = load_agent(tmp_path / "bundle")
-    assert isinstance(agent, Agent)
     obs = RAW["obs"][:ROWS].numpy().astype(np.float64)
     agent.reset(ROWS)
     actions = agent.act(obs)

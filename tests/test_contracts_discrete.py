@@ -13,13 +13,13 @@ from toys import HISTORY, facts_of, linear_world, logged_in, world_model
 from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
 from pipeline.cli.export import export_onnx
-from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import POLICIES
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.task import Task
 from pipeline.stages.bundling import filter_facts
 from pipeline.standardise import StandardEncoder
-from pipeline.uncertainty import PENALTIES, PenaltyConfig, build_penalty
+from pipeline.uncertainty import PENALTIES, PenaltySpec, build_penalty
 
 CHOICES, ROWS, START = 3, 16, 4
 MODELS = ["gaussian_ensemble", HISTORY, "rssm"]
@@ -46,9 +46,9 @@ def test_any_model_any_learner(model_name: str, chosen: tuple[str, dict[str, Any
     assert penalty_name in PENALTIES
     model = world_model(model_name, RAW)
     learner, _ = policy(chosen[0], model.state_dim, chosen[1])
-    logged, penalty = logged_in(model, RAW), build_penalty(PenaltyConfig(penalty_name))
+    logged, penalty = logged_in(model, RAW), build_penalty(PenaltySpec(penalty_name))
     penalty.fit(logged, draws())
-    imagination, rollout = Imagination(model, penalty), RolloutConfig(length=3, starts=20, real_share=0.25)
+    imagination, rollout = Imagination(model, penalty), RolloutSpec(length=3, starts=20, real_share=0.25)
     replay = MixedReplay(logged, imagination, rollout) if learner.imagines else LoggedReplay(logged)
     replay.refresh(learner, draws())
     (batch,) = replay.batches(1, ROWS, draws())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline.evaluation.offline.density import density_of, fit_behaviour
+from pipeline.evaluation.offline.density import fit_behaviour
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
 from pipeline.policies.bc import BCConfig, BehaviourCloning
@@ -147,9 +147,7 @@ def test_densities_of_discrete_policies_are_probabilities():
     logged = actor.log_prob(torch.eye(3)[:1], actor.unsquash(torch.eye(3))).exp()
     torch.testing.assert_close(logged, torch.tensor([0.6, 0.3, 0.1]), atol=0.06, rtol=0)
     for policy in (sac(), BehaviourCloning(BCConfig(hidden=[4]), Task(3, 3, action_kind="discrete"))):
-        density, reason = density_of(policy)
-        assert density is policy.actor
-        assert reason is None
+        assert policy.action_density() is policy.actor
 
 
 class Walk:

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Dict
 
 from pipeline.distractors import shrink
 from pipeline.env_ids import chain, make
-from pipeline.evaluation.episodes import run_episodes
+from pipeline.evaluation.episodes import ArrayAgent, run_episodes
 
 PIXELS, MASKED = "pipeline.environments:Pixels-v0", "pipeline.environments:Masked-v0"
 ACTION = np.array([0.5], np.float32)
@@ -132,7 +132,7 @@ def test_tasks_that_cannot_be_shown(env_id: str, kwargs: dict[str, Any], message
     assert "\n" not in str(caught.value)
 
 
-class Agent:
+class Agent(ArrayAgent):
     """Checks what it is shown, by the formula of the frames."""
 
     def __init__(self, **facts: int) -> None:

@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from pipeline.evaluation.episodes import run_episodes
+from pipeline.evaluation.episodes import ArrayAgent, run_episodes
 
 
 class Counting(gymnasium.Env[Any, Any]):
@@ -34,7 +34,7 @@ gymnasium.register("Endless-v0", entry_point=lambda: Counting(terminates=False))
 gymnasium.register("Discrete-v0", entry_point="gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=10)
 
 
-class Agent:
+class Agent(ArrayAgent):
     """Remembers what it was asked."""
 
     action = 3.0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.evaluation.offline import OfflineConfig, fqe, importance
 from pipeline.evaluation.offline.agreement import rank_correlation, regret_at
-from pipeline.evaluation.offline.density import density_of, fit_behaviour
+from pipeline.evaluation.offline.density import fit_behaviour
 from pipeline.evaluation.offline.estimates import discounted, discounts, per_step, replicate_interval
 from pipeline.evaluation.offline.judged import Judged, alike
 from pipeline.evaluation.offline.model_value import imagined_rewards
@@ -193,13 +193,8 @@ def test_behaviour_density_is_that_of_the_logs():
 
 
 def test_policies_without_a_density_say_why():
-    actor, reason = density_of(SAC(SACConfig(hidden=[4]), Task(2, 1)))
-    assert isinstance(actor, TanhGaussianActor)
-    assert reason is None
-    for policy, why in ((BehaviourCloning(BCConfig(hidden=[4]), Task(2, 1)), "deterministic"), (object(), "no actor")):
-        actor, reason = density_of(policy)
-        assert actor is None
-        assert why in str(reason)
+    assert isinstance(SAC(SACConfig(hidden=[4]), Task(2, 1)).action_density(), TanhGaussianActor)
+    assert "deterministic" in str(BehaviourCloning(BCConfig(hidden=[4]), Task(2, 1)).action_density())
 
 
 # --- the world model's value ---
@@ -234,6 +229,8 @@ class CountingModel:
 class One:
     """Always does 1; remembers the states it was asked in."""
 
+    plans = False
+
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
 
@@ -249,7 +246,6 @@ def agent(statistics: Statistics = STATISTICS) -> Any:
 def test_model_based_value_counts_each_members_rewards():
     judged = Judged(agent(), CountingModel())
     assert judged.shares_state
-    assert judged.plans
     obs = {"state": torch.tensor([[0.0], [5.0]])}
     plain, pessimistic = imagined_rewards(judged, obs, 4, lambda *told: torch.ones(len(told[-1])), 0.5, draws())
     # member 0 counts by one, member 2 by three; the step that exceeds 6 is paid, and the last

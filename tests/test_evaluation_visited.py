@@ -6,17 +6,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toys
 from dial import DIAL_STEPS
 from test_evaluation_episodes import Agent as Constant
 from test_evaluation_episodes import expected_length
-from toys import hidden_velocity
+from toys import hidden_velocity, linear_world
 
 from pipeline.data.logged import Episode
 from pipeline.data.spec import DatasetSpec
 from pipeline.data.writer import write_dataset
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import run_episodes
-from pipeline.evaluation.visited import as_logs, bellman, critic_of, visited_of
+from pipeline.evaluation.visited import as_logs, bellman, visited_of
+from pipeline.imagination import Imagination
+from pipeline.planners.cem import CEM, CEMConfig
+from pipeline.policies.sac import SACConfig
+from pipeline.policies.task import Task
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import Penalty
 
@@ -101,7 +106,7 @@ def test_errors_are_those_of_the_policys_own_steps(spec: DatasetSpec):
     config = EvaluationConfig(episodes=4, seed=40)
     known = lambda model: {"ensemble_std": Penalty("ensemble_std")}  # noqa: E731
     found = visited_of(
-        [Constant(policy=None), Constant(policy=None)], [Counter(1.0), Counter(2.0)], known, counting, config
+        [Constant(policy=NoCritic())] * 2, [Counter(1.0), Counter(2.0)], known, counting, config
     )
     assert found is not None
     right, wrong = found["by_seed"]
@@ -123,7 +128,14 @@ class Doubling(Counter):
         return Step(after, nothing, nothing, nothing, prediction.mean[0] + noise)
 
 
+class NoCritic:
+    def critic_for_states(self) -> None: ...
+
+
 class Critic:
+    def critic_for_states(self) -> "Critic":
+        return self
+
     def value(self, state: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return 10 * state[:, 0] + 0 * torch.rand(len(state), generator=generator)
 
@@ -139,7 +151,7 @@ def test_critics_add_the_bellman_penalty_and_change_nothing_else(spec: DatasetSp
     counting = replace(spec, env_id="Counting-v0", obs_shapes={"state": [2]}, action_low=[-2.0], action_high=[2.0])
     known = lambda model: {"log_prob_std": Penalty("log_prob_std")}  # noqa: E731
     found = []
-    for policy in (None, Critic()):
+    for policy in (NoCritic(), Critic()):
         config = EvaluationConfig(episodes=4, seed=40)
         found.append(visited_of([Constant(policy=policy)], [Doubling(2.0)], known, counting, config))
     without, judged = (told["by_seed"][0] for told in found)
@@ -149,10 +161,12 @@ def test_critics_add_the_bellman_penalty_and_change_nothing_else(spec: DatasetSp
 
 
 def test_a_planners_critics_are_those_that_value_last_states():
-    planner = Constant(policy=Constant(student=None))
-    assert critic_of(planner) is None
-    planner.policy.student = Critic()
-    assert critic_of(planner) is planner.policy.student
+    model = toys.world_model("gaussian_ensemble", linear_world(100))
+    task = Task(model.state_dim, model.action_dim)
+    for value in (None, SACConfig(hidden=[4])):
+        planner = CEM(CEMConfig(terminal_value=value), task, Imagination(model))
+        assert planner.critic_for_states() is planner.student
+        assert (planner.student is None) == (value is None)
 
 
 def test_without_an_environment_nothing_is_visited(spec: DatasetSpec):

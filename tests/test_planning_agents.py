@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract import missing
 from test_contracts import HIGH, LOW, RAW, world_model
 from test_planners import Linear, draws, planner
 from toys import facts_of
@@ -19,10 +20,9 @@ from pipeline.agents import load_agent
 from pipeline.bundle import BundleFacts, save_bundle
 from pipeline.evaluation.imagined import imagined_returns
 from pipeline.imagination import Imagination
-from pipeline.interfaces import Agent
-from pipeline.interfaces import Planner as PlannerProtocol
 from pipeline.planners import PLANNERS, Planner
 from pipeline.planners.objective import plan_value
+from pipeline.policies.protocols import PlanningPolicy
 from pipeline.policies.sac import SACConfig
 from pipeline.stages.planning import shown_plans
 from pipeline.types import Transitions
@@ -49,9 +49,9 @@ def bundle_of(name: str, model_name: str, folder: Path, **options: Any) -> tuple
 @pytest.mark.parametrize(("name", "model_name"), itertools.product(PLANNERS, WORLD_MODELS))
 def test_any_planner_on_any_world_model_travels_in_a_bundle(name: str, model_name: str, tmp_path: Path):
     solver, folder = bundle_of(name, model_name, tmp_path / "bundle", penalty_cap=50.0)
-    assert isinstance(solver, PlannerProtocol)
+    assert missing(solver, PlanningPolicy) == []
+    assert isinstance(solver.action_density(), str)
     agent = load_agent(folder)
-    assert isinstance(agent, Agent)
     assert agent.remembers == (model_name == "rssm")
     obs = RAW["obs"][:5].numpy()
     agent.reset(5)

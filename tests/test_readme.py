@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from contract import missing
 from torch import Generator, Tensor, nn
 from toys import linear_world, logged_in, world_model
 
 from pipeline.imagination import Imagination
-from pipeline.interfaces import PolicyLearner
 from pipeline.policies.learn import PolicyTraining
-from pipeline.policies.networks import actor_for
+from pipeline.policies.networks import ActorNetwork, actor_for
+from pipeline.policies.protocols import PolicyLearner
 from pipeline.policies.replay import LoggedReplay
 from pipeline.policies.task import Task
 from pipeline.training import TrainerConfig, make_trainer
@@ -24,12 +25,12 @@ SEEN = (dataclass, field, torch, Generator, Tensor, Imagination, Task, Transitio
 
 def test_the_learner_of_the_readme_learns() -> None:
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class Mine(" in block)
-    names: dict[str, Any] = {thing.__name__: thing for thing in SEEN} | {"nn": nn}
+    names: dict[str, Any] = {thing.__name__: thing for thing in SEEN} | {"nn": nn, "ActorNetwork": ActorNetwork}
     exec(code, names)
     raw = linear_world(300)
     logged = logged_in(world_model("gaussian_ensemble", raw), raw)
     learner = names["Mine"](names["Mine"].Config(updates=400, batch_size=64, hidden=[16]), Task(3, 2))
-    assert isinstance(learner, PolicyLearner)
+    assert missing(learner, PolicyLearner) == []
     training = PolicyTraining(learner, LoggedReplay(logged), None, 200, 0, "mine")
     make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, [], progress=False).fit(training)
     first, last = (row["loss"] for row in training.history)

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from pipeline import preflight
 from pipeline.tracking import store
+from pipeline.tracking.lightning_logger import logger_for
 from pipeline.tracking.paths import main_project
 from pipeline.tracking.stage import stage
 
@@ -132,7 +133,7 @@ def test_helper_processes_of_ddp_track_nothing(client: MlflowClient, monkeypatch
     with stage("learn_policy", seed=0) as helper:
         helper.log_metrics({"loss": 1.0}, step=0)
         helper.log_artifact("params.yaml")
-        assert helper.lightning_logger() is False
+        assert logger_for(helper) is False
     assert (helper.run_id, helper.work) == (None, main.work)
     assert len(runs(client)["children"]) == 1
 
@@ -224,7 +225,7 @@ def test_dataset_is_an_input_with_its_digest(client: MlflowClient, project: Path
 
 def test_lightning_logs_to_the_stage_run(client: MlflowClient) -> None:
     with stage("fit_world_model", seed=0) as run:
-        logger = run.lightning_logger(prefix="fit/")
+        logger = logger_for(run, prefix="fit/")
         logger.log_metrics({"loss": 2.0}, step=4)
         logger.finalize("success")
         assert client.get_run(run.run_id).info.status == "RUNNING"

@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.bench.plain import PlainEnsemble, PlainSAC
 from pipeline.bench.timing import Result, Work, compare, matmul_precision, rates, twenty
 from pipeline.bench.world import World
-from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.uncertainty import Penalty
 
@@ -71,7 +71,7 @@ def imagined_transitions(world: World, ceiling: Ceilings) -> list[Result]:
     """The policy acts, every member predicts, one is drawn, the penalty is taken, the steps are stored."""
     c, model, learner = world.config, world.ensemble(), world.learner()
     penalty = Penalty("ensemble_std")
-    replay = MixedReplay(world.train, Imagination(model, penalty), RolloutConfig(length=c.horizon, starts=c.starts))
+    replay = MixedReplay(world.train, Imagination(model, penalty), RolloutSpec(length=c.horizon, starts=c.starts))
     plain = Imagination(PlainEnsemble(model), penalty)  # type: ignore[arg-type]
     draws = world.generator("imagination")
 

@@ -128,7 +128,7 @@ def _update(world: LatentWorld) -> Work:
     state = world.starts(world.shapes.learner.batch_size)
     nothing = torch.zeros(len(state), device=world.device)
     action = nothing.new_zeros(len(state), world.shapes.action)
-    batch = Transitions(state, action, nothing, state, nothing, nothing, nothing + 1, nothing)
+    batch = Transitions.from_log(state, action, nothing, state, nothing)
 
     def work() -> float:
         world.learner.update(batch, world.imagination, world.draws)

@@ -91,5 +91,5 @@ def make_world(config: BenchConfig, device: torch.device) -> World:
     facts = Facts(Statistics.of(obs, next_obs, reward, nothing), {"state": [config.obs]}, config.action, count)
     mean, std = torch.tensor(facts.statistics.obs_mean), torch.tensor(facts.statistics.obs_std)
     before, after = (obs - mean) / std, (next_obs - mean) / std
-    everything = Transitions(before, action, reward, after, nothing, nothing, nothing + 1, nothing).to(device)
+    everything = Transitions.from_log(before, action, reward, after, nothing).to(device)
     return World(config, facts, everything[: config.rows], everything[config.rows :], device)

@@ -15,6 +15,7 @@ from pipeline.evaluation.model_error import one_step
 from pipeline.evaluation.penalty_quality import fitted_penalties
 from pipeline.evaluation.true_error import by_equations, by_region, densest, grid
 from pipeline.randomness import generator
+from pipeline.world_models.protocols import TrainableWorldModel
 from pipeline.world_models.storage import load_world_model
 
 TASK = "pipeline.environments:CartPoleSwingUp-v0"
@@ -54,7 +55,7 @@ def _centres(edges: Array) -> Array:
 
 
 def _samples(
-    model: Any, dataset: PreparedDataset, logged: Array, edges: tuple[Array, Array], seed: int
+    model: TrainableWorldModel, dataset: PreparedDataset, logged: Array, edges: tuple[Array, Array], seed: int
 ) -> dict[str, Array]:
     """What :func:`one_step` says of "actions angles spins", in one row."""
     obs = np.tile(grid(logged, {ANGLE: _centres(edges[0]), SPIN: _centres(edges[1])}), (len(ACTIONS), 1))

@@ -38,16 +38,8 @@ def filtered(dataset: PreparedDataset, split: str, filter: Filter, device: torch
 def logged_steps(dataset: PreparedDataset, rows: IntArray, state: Tensor, next_state: Tensor) -> Transitions:
     """The steps out of ``rows`` "B" between states "B Z" that a filter made of them, where those lie."""
     reward = torch.from_numpy(dataset.reward[rows]).to(state.device)
-    return Transitions(
-        state=state,
-        action=torch.from_numpy(dataset.action[rows]).to(state.device),
-        reward=reward,
-        next_state=next_state,
-        terminal=torch.from_numpy(dataset.terminal[rows]).to(reward),
-        penalty=torch.zeros_like(reward),
-        logged=torch.ones_like(reward),
-        halted=torch.zeros_like(reward),
-    )
+    action = torch.from_numpy(dataset.action[rows]).to(state.device)
+    return Transitions.from_log(state, action, reward, next_state, torch.from_numpy(dataset.terminal[rows]).to(reward))
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Everything measured of a world model on the held-out episodes, whatever its kind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,11 @@ from pipeline.evaluation.open_loop import open_loop
 from pipeline.evaluation.penalty_quality import along_rollouts, ranking, score, shuffled_auc
 from pipeline.evaluation.reliability import reliability
 from pipeline.imagination import QUANTILES
+from pipeline.interfaces import Penalty
 from pipeline.randomness import generator
 from pipeline.types import Segments
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
+from pipeline.world_models.protocols import TrainableWorldModel, is_latent
 
 WINDOWS, FRAME_WINDOWS, STEPS = 1000, 200, 20_000  # held-out windows replayed, held-out transitions ranked
 TRAIN_STEPS = 200_000  # from which the linear baseline is fitted: more do not change it
@@ -51,7 +53,9 @@ class Assessment:
         )
 
 
-def assess(model: Any, dataset: PreparedDataset, penalties: dict[str, Any], seed: int) -> Assessment:
+def assess(
+    model: TrainableWorldModel, dataset: PreparedDataset, penalties: Mapping[str, Penalty], seed: int
+) -> Assessment:
     """Open loop, single steps by feature, likelihood, coverage, penalties and termination, on held-out episodes."""
     context = context_of(dataset)
     scale, linear = Scale(dataset.spec.obs_shapes, model.facts.statistics), linear_baseline(model, dataset, seed)
@@ -64,7 +68,7 @@ def assess(model: Any, dataset: PreparedDataset, penalties: dict[str, Any], seed
     batches, draws = whole_windows(dataset, context, seed), generator(seed, "assess", "rollouts")
     along = along_rollouts(model, batches, scale, penalties, context, draws)
     for name, found in ranking(samples).items():
-        told = {"kind": getattr(penalties[name], "kind", None), **found, "auc": dealt[name], "rollout": along[name]}
+        told = {"kind": penalties[name].kind, **found, "auc": dealt[name], "rollout": along[name]}
         errors.setdefault("penalties", {})[name] = told | {"score": score(told)}
     obs, after = (torch.from_numpy(dataset.flat_obs(r)) for r in (rows, rows + 1))
     errors["features"] = feature_errors(model, data, obs, after, feature_names(dataset), linear)
@@ -79,7 +83,7 @@ def context_of(dataset: PreparedDataset) -> int:
     return min(CONTEXT, int(dataset.episode_lengths("held_out").max()) - 1)
 
 
-def linear_baseline(model: Any, dataset: PreparedDataset, seed: int) -> LinearBaseline | None:
+def linear_baseline(model: TrainableWorldModel, dataset: PreparedDataset, seed: int) -> LinearBaseline | None:
     """None where observations are images alone."""
     if not dataset.spec.vector_keys:
         return None
@@ -93,9 +97,9 @@ def feature_names(dataset: PreparedDataset) -> list[str]:
     return [name for key in dataset.spec.vector_keys for name in dataset.spec.obs_names[key]]
 
 
-def output_names(model: Any, dataset: PreparedDataset) -> list[str]:
+def output_names(model: TrainableWorldModel, dataset: PreparedDataset) -> list[str]:
     """Of what a model predicts: latents by number, or the features that vary and the reward."""
-    if model.recurrent:
+    if is_latent(model):
         return [f"latent[{i}]" for i in range(model.latent.dim)]
     names = feature_names(dataset)
     return [*(names[i] for i in model.facts.statistics.changing), "reward"]

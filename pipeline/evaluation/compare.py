@@ -15,6 +15,7 @@ from pipeline.evaluation.episodes import ArrayAgent, EpisodeResults, run_episode
 from pipeline.evaluation.imagined import imagined_returns
 from pipeline.evaluation.statistics import summary
 from pipeline.imagination import Imagination
+from pipeline.interfaces import WorldModel
 from pipeline.randomness import generator
 
 Array = NDArray[np.float64]
@@ -49,7 +50,7 @@ def true_values(results: Sequence[EpisodeResults]) -> list[dict[str, float]]:
 
 @torch.no_grad()
 def imagined_of(
-    agents: Sequence[PolicyAgent], models: Sequence[Any], dataset: PreparedDataset, config: EvaluationConfig
+    agents: Sequence[PolicyAgent], models: Sequence[WorldModel], dataset: PreparedDataset, config: EvaluationConfig
 ) -> Array:
     """Imagined returns "S N" of each seed's policy in that seed's own model, from the first observations of held-out
     episodes, drawn with replacement."""

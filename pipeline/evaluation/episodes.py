@@ -17,8 +17,11 @@ from pipeline.evaluation.recording import Recording
 
 
 class ArrayAgent(Protocol):
-    """What runs here. An agent that has ``obs_dim``, ``action_dim`` and ``action_kind`` is checked against the
-    environment first."""
+    """What runs here. Sizes that are not None, and the kind of actions, are checked against the environment first."""
+
+    obs_dim: int | None = None
+    action_dim: int | None = None
+    action_kind: str = CONTINUOUS
 
     def reset(self, episodes: int) -> None: ...
 
@@ -130,12 +133,14 @@ def check_spaces(envs: SyncVectorEnv, agent: ArrayAgent, env_id: str) -> None:
     sizes that the agent tells; what it does not tell is not compared."""
     obs, fix = envs.single_observation_space, "choose another dataset.env_id"
     parts = list(obs.spaces.values()) if isinstance(obs, gymnasium.spaces.Dict) else [obs]
-    action_space = Discrete if getattr(agent, "action_kind", CONTINUOUS) == DISCRETE else Box
-    for kind, spaces, wanted in (("obs", parts, Box), ("action", [envs.single_action_space], action_space)):
+    action_space = Discrete if agent.action_kind == DISCRETE else Box
+    actions = [envs.single_action_space]
+    checks = (("obs", parts, Box, agent.obs_dim), ("action", actions, action_space, agent.action_dim))
+    for kind, spaces, wanted, expected in checks:
         for space in spaces:
             if not isinstance(space, wanted):
                 raise ValueError(f"environment {env_id}: {kind} space {space} is not a {wanted.__name__}; {fix}")
-        expected, found = getattr(agent, f"{kind}_dim", None), sum(map(gymnasium.spaces.flatdim, spaces))
+        found = sum(map(gymnasium.spaces.flatdim, spaces))
         if expected is not None and expected != found:
             fix = "set dataset.env_id to the environment that the logs come from"
             raise ValueError(f"environment {env_id}: {kind} has {found} values, the agent expects {expected}; {fix}")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pipeline.evaluation.linear_baseline import LinearBaseline
 from pipeline.evaluation.model_error import ROWS
+from pipeline.interfaces import WorldModel
 from pipeline.types import Transitions
 
 Row = dict[str, Any]
@@ -14,7 +15,7 @@ Row = dict[str, Any]
 
 @torch.no_grad()
 def feature_errors(
-    model: Any,
+    model: WorldModel,
     data: Transitions,
     obs: Annotated[Tensor, "B O"],
     next_obs: Annotated[Tensor, "B O"],
@@ -48,7 +49,7 @@ def feature_errors(
     return sorted(rows, key=lambda row: -row["rmse"])
 
 
-def _said(model: Any, batch: Transitions) -> Tensor:
+def _said(model: WorldModel, batch: Transitions) -> Tensor:
     """Next vector observation and reward that the members expect together, "B O+1"."""
     step = model.draw(batch.state, batch.action, model.predict(batch.state, batch.action), None, None)
     vectors = [x for _, x in sorted(model.decode(step.state).items()) if x.dim() == 2]

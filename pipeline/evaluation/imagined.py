@@ -5,13 +5,13 @@ from torch import Tensor
 
 from pipeline.agents import behaviour
 from pipeline.imagination import Imagination
-from pipeline.interfaces import Planner, PolicyLearner
+from pipeline.policies.protocols import Policy
 
 
 @torch.no_grad()
 def imagined_returns(
     imagination: Imagination,
-    learner: PolicyLearner | Planner,
+    policy: Policy,
     starts: Tensor,
     horizon: int,
     generator: torch.Generator,
@@ -19,5 +19,5 @@ def imagined_returns(
     """Undiscounted imagined return "B" of the policy over ``horizon`` steps from states "B Z", penalty left out. Steps
     after a predicted end count nothing. A planner plans anew at every imagined step, as it does in an environment,
     and takes as long: give it few starts."""
-    rollout = imagination.rollout(behaviour(learner), starts, horizon, generator)
+    rollout = imagination.rollout(behaviour(policy), starts, horizon, generator)
     return (rollout.reward * rollout.alive).sum(1)

@@ -1,7 +1,6 @@
 """What a model with a stochastic latent makes of held-out windows: numbers, and a few windows to look at."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from pipeline.evaluation.model_error import Scale, replay
 from pipeline.types import Beliefs, Observation, Segments
+from pipeline.world_models.protocols import LatentWorldModel
 
 ACTIVE_VARIANCE = 0.01  # of a posterior mean over the logs, as a share of the prior's variance
 ACTIVE_NATS = 0.1  # of the entropy with which a categorical uses its classes over the logs
@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @torch.no_grad()
-def latent_report(model: Any, batches: Iterable[Segments], scale: Scale, context: int) -> Arrays:
+def latent_report(model: LatentWorldModel, batches: Iterable[Segments], scale: Scale, context: int) -> Arrays:
     """Everything the report shows of the latents: F frames of windows without padding, U units, N states.
 
     Means over windows by frame: ``reconstruction_rmse`` "F" of the decoded posterior in units of :class:`Scale`, ``kl``
@@ -77,7 +77,7 @@ def principal(states: Tensor) -> tuple[Tensor, Tensor]:
     return points.float(), (variance[:2] / variance.sum().clamp(min=1e-12)).float()
 
 
-def examples(model: Any, windows: Segments, context: int) -> Arrays:
+def examples(model: LatentWorldModel, windows: Segments, context: int) -> Arrays:
     """For each observation ``true_<key>`` and ``predicted_<key>`` "B F ...", images as uint8. Up to frame ``context``
     the prediction is the decoded posterior; from there the model goes on alone with the logged actions."""
     seen = model.beliefs(windows).state[:, : context + 1]
@@ -94,7 +94,7 @@ def _pieces(batches: Iterable[Segments]) -> Iterator[Segments]:
         yield from (windows[i : i + ROWS] for i in range(0, len(windows), ROWS))
 
 
-def _by_frame(model: Any, beliefs: Beliefs, windows: Segments, scale: Scale) -> dict[str, Tensor]:
+def _by_frame(model: LatentWorldModel, beliefs: Beliefs, windows: Segments, scale: Scale) -> dict[str, Tensor]:
     """Numbers of every frame, each "B F"."""
     error = scale(_decoded(model, beliefs.state)) - scale(windows.obs)
     found = {"square": error.square().mean(-1), "kl": beliefs.kl}
@@ -114,6 +114,6 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
-def _decoded(model: Any, states: Tensor) -> Observation:
+def _decoded(model: LatentWorldModel, states: Tensor) -> Observation:
     flat = model.decode(rearrange(states, "b f z -> (b f) z"))
     return {key: rearrange(obs, "(b f) ... -> b f ...", b=len(states)) for key, obs in flat.items()}

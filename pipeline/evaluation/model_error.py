@@ -1,15 +1,16 @@
 """How wrong a world model is: the scale of its errors, replayed windows, single steps."""
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from pipeline.imagination import Imagination
-from pipeline.interfaces import Filter, WorldModel
+from pipeline.interfaces import Filter, Penalty, WorldModel
 from pipeline.standardise import Statistics
 from pipeline.types import Observation, Rollout, Segments, Transitions
+from pipeline.world_models.protocols import TrainableWorldModel
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
 CONTEXT = 5  # real steps that a model sees before it goes on alone
@@ -57,7 +58,9 @@ def replay(model: WorldModel, windows: Segments, context: int) -> Rollout:
 
 
 @torch.no_grad()
-def one_step(model: Any, data: Transitions, penalties: dict[str, Any], generator: Generator) -> dict[str, np.ndarray]:
+def one_step(
+    model: WorldModel, data: Transitions, penalties: Mapping[str, Penalty], generator: Generator
+) -> dict[str, np.ndarray]:
     """On each transition: ``true_error``, the root mean square of the members' mean's standardised error times the
     reward's spread (the unit of the penalties), and ``penalty_<name>``, which see a draw, not the truth."""
     samples: dict[str, list[Tensor]] = {"true_error": [], **{f"penalty_{n}": [] for n in penalties}}
@@ -73,7 +76,7 @@ def one_step(model: Any, data: Transitions, penalties: dict[str, Any], generator
 
 
 @torch.no_grad()
-def termination_quality(model: Any, data: Transitions) -> dict[str, float | int | None]:
+def termination_quality(model: TrainableWorldModel, data: Transitions) -> dict[str, float | int | None]:
     """Precision and recall of "this step is terminal" on logged transitions; None where undefined."""
     parts = [data[i : i + ROWS] for i in range(0, len(data), ROWS)]
     said = [model.termination.continue_prob(p.state, p.action, p.next_state) < 0.5 for p in parts]

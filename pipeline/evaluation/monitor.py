@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pipeline.agents import PolicyAgent
 from pipeline.bundle import BundleFacts
 from pipeline.evaluation.episodes import run_episodes
-from pipeline.interfaces import Filter, PolicyLearner
+from pipeline.interfaces import Filter
+from pipeline.policies.protocols import Policy
 from pipeline.types import Metrics
 
 
@@ -19,7 +20,7 @@ class MonitorConfig:
 class Monitor:
     """Called with the number of updates done; returns the mean return when a look is due."""
 
-    def __init__(self, config: MonitorConfig, policy: PolicyLearner, filter: Filter, facts: BundleFacts) -> None:
+    def __init__(self, config: MonitorConfig, policy: Policy, filter: Filter, facts: BundleFacts) -> None:
         self.config, self.policy, self.filter, self.facts = config, policy, filter, facts
 
     def __call__(self, updates: int) -> Metrics:

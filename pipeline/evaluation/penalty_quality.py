@@ -2,10 +2,11 @@
 
 Which penalty is best: the one with the largest mean of three numbers between -1 and 1, undefined ones counting zero:
 its rank correlation with the error of one step, that of its sum along rollouts with their error (mean over the
-horizons), and 2 AUC - 1, how well it tells logged actions from others. All are measured on held-out episodes.
+horizons), and 2 AUC - 1, how well it tells logged actions from collections.abc import Mapping
+from others. All are measured on held-out episodes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +19,10 @@ from torch import Generator, Tensor
 
 from pipeline.evaluation.model_error import Scale, filter_context, one_step
 from pipeline.imagination import Imagination
-from pipeline.interfaces import Penalty, ValuePenalty
+from pipeline.interfaces import Penalty, ValuePenalty, WorldModel
 from pipeline.randomness import generator
 from pipeline.types import Segments, Transitions
-from pipeline.uncertainty import PENALTIES, PenaltyConfig, build_penalty
+from pipeline.uncertainty import PENALTIES, PenaltySpec, build_penalty
 
 ROLLOUT_HORIZONS = [1, 2, 5, 10, 20]
 Array = NDArray[Any]
@@ -30,7 +31,7 @@ Correlations = dict[str, float | None]
 
 def fitted_penalties(logged: Transitions, seed: int) -> dict[str, Penalty]:
     """All that need no learner's value, fitted on logged transitions of the training split."""
-    built = {name: build_penalty(PenaltyConfig(name)) for name in PENALTIES}
+    built = {name: build_penalty(PenaltySpec(name)) for name in PENALTIES}
     penalties = {name: penalty for name, penalty in built.items() if not isinstance(penalty, ValuePenalty)}
     for name, penalty in penalties.items():
         penalty.fit(logged, generator(seed, "assess", "fit", name))
@@ -40,7 +41,7 @@ def fitted_penalties(logged: Transitions, seed: int) -> dict[str, Penalty]:
 class Recorder:
     """A penalty that is zero, and remembers what each of several others said of every imagined step."""
 
-    def __init__(self, penalties: dict[str, Any]) -> None:
+    def __init__(self, penalties: Mapping[str, Penalty]) -> None:
         self.penalties = penalties
         self.heard: list[dict[str, Tensor]] = []
 
@@ -70,10 +71,10 @@ def ranking(samples: dict[str, Array]) -> dict[str, Correlations]:
 
 @torch.no_grad()
 def along_rollouts(
-    model: Any,
+    model: WorldModel,
     batches: Iterable[Segments],
     scale: Scale,
-    penalties: dict[str, Any],
+    penalties: Mapping[str, Penalty],
     context: int,
     draws: Generator,
 ) -> dict[str, dict[str, Any]]:
@@ -97,7 +98,7 @@ def along_rollouts(
     return {name: _by_horizon(steps, error, horizons) for name, steps in penalty.items()}
 
 
-def _error(model: Any, state: Tensor, windows: Segments, frame: int, scale: Scale) -> Tensor:
+def _error(model: WorldModel, state: Tensor, windows: Segments, frame: int, scale: Scale) -> Tensor:
     truth = scale({k: v[:, frame] for k, v in windows.obs.items()})
     return (scale(model.decode(state)) - truth).square().mean(-1).sqrt()
 
@@ -111,7 +112,7 @@ def _by_horizon(penalty: Tensor, error: Tensor, horizons: list[int]) -> dict[str
 
 
 def shuffled_auc(
-    model: Any, data: Transitions, samples: dict[str, Array], penalties: dict[str, Any], draws: Generator
+    model: WorldModel, data: Transitions, samples: dict[str, Array], penalties: Mapping[str, Penalty], draws: Generator
 ) -> dict[str, float]:
     """Area under the curve of telling the logged actions, whose penalties ``samples`` holds, from the same actions
     dealt out anew to the same states: 1 where every logged step has the lower penalty, 0.5 by chance."""

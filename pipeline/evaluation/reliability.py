@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 from torch.distributions import Normal
 
 from pipeline.evaluation.model_error import ROWS
+from pipeline.interfaces import WorldModel
 from pipeline.types import CategoricalPrediction, Transitions
 from pipeline.uncertainty.calibration import coverage, fit_temperature, negative_log_likelihood, pit
 
@@ -14,7 +15,7 @@ LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]  # of central intervals; 0.5
 
 
 @torch.no_grad()
-def beliefs(model: Any, data: Transitions) -> tuple[Tensor, Tensor, Tensor] | str:
+def beliefs(model: WorldModel, data: Transitions) -> tuple[Tensor, Tensor, Tensor] | str:
     """Mean and std "M B D" of the elites and the targets "B D", in the model's standardised units; or, where beliefs
     have no density, the reason."""
     parts = []
@@ -29,7 +30,9 @@ def beliefs(model: Any, data: Transitions) -> tuple[Tensor, Tensor, Tensor] | st
 
 
 @torch.no_grad()
-def reliability(model: Any, data: Transitions, episode: Tensor, names: list[str], draws: Generator) -> dict[str, Any]:
+def reliability(
+    model: WorldModel, data: Transitions, episode: Tensor, names: list[str], draws: Generator
+) -> dict[str, Any]:
     """Temperatures fitted on half of the episodes of ``data`` (``episode`` "B" numbers them), judged on the other half.
 
     For each of the outputs ``names``: coverage at ``levels`` "L D" and negative log-likelihood "D" in nats, each

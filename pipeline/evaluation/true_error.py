@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.evaluation.penalty_quality import Correlations, ranking
+from pipeline.interfaces import WorldModel
 from pipeline.types import Transitions
 
 Array = NDArray[Any]
@@ -25,7 +26,7 @@ def grid(logged: Array, axes: Mapping[int, Array]) -> Array:
     return obs.astype(np.float32)
 
 
-def by_equations(model: Any, key: str, obs: Array, action: Array, equations: Equations) -> Transitions:
+def by_equations(model: WorldModel, key: str, obs: Array, action: Array, equations: Equations) -> Transitions:
     """What really follows raw observations "B O" of name ``key``, in the states of a model that remembers nothing."""
     assert not model.remembers, "a state that remembers does not follow from one observation"
     after, reward, terminal = (torch.as_tensor(x, dtype=torch.float32) for x in equations(obs, action))
@@ -43,7 +44,7 @@ def by_equations(model: Any, key: str, obs: Array, action: Array, equations: Equ
 
 
 @torch.no_grad()
-def _state(model: Any, key: str, obs: Tensor) -> Tensor:
+def _state(model: WorldModel, key: str, obs: Tensor) -> Tensor:
     batch = len(obs)
     return model.observe(  # type: ignore[no-any-return]
         model.initial(batch), torch.zeros(batch, model.action_dim), {key: obs}, torch.ones(batch)

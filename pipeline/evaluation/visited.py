@@ -20,11 +20,13 @@ from pipeline.evaluation.penalty_quality import ranking
 from pipeline.evaluation.recording import UNNAMED
 from pipeline.evaluation.reliability import beliefs
 from pipeline.imagination import Imagination
-from pipeline.interfaces import Critic, Penalty
+from pipeline.interfaces import Penalty
+from pipeline.policies.protocols import Critic
 from pipeline.randomness import generator
 from pipeline.types import Transitions
 from pipeline.uncertainty import Bellman
 from pipeline.uncertainty.calibration import coverage, pit
+from pipeline.world_models.protocols import TrainableWorldModel
 
 EPISODES = 10  # recorded of each policy
 STEPS = 20_000  # at most so many of their steps are looked at
@@ -37,8 +39,8 @@ Json = dict[str, Any]
 
 def visited_of(
     agents: Sequence[PolicyAgent],
-    models: Sequence[Any],
-    penalties_of: Callable[[Any], dict[str, Penalty]],
+    models: Sequence[TrainableWorldModel],
+    penalties_of: Callable[[TrainableWorldModel], dict[str, Penalty]],
     spec: DatasetSpec,
     config: EvaluationConfig,
 ) -> Json | None:
@@ -57,20 +59,14 @@ def visited_of(
         ran = run_episodes(agent, spec.env_id, spec.env_kwargs, count, *limits, record=True)
         draws = generator(config.seed, "evaluate", "visited", i)
         critic_draws = generator(config.seed, "evaluate", "visited", BELLMAN, i)
-        logs, critic = as_logs(ran.recorded, spec), critic_of(agent)
+        logs, critic = as_logs(ran.recorded, spec), agent.policy.critic_for_states()
         rows.append(_measured(model, logs, penalties_of(model), critic, draws, critic_draws))
     left_out = {} if all(BELLMAN in row["penalties"] for row in rows) else {BELLMAN: NO_CRITICS}
     return {"episodes": count, "levels": LEVELS, "left_out": left_out, "by_seed": rows}
 
 
-def critic_of(agent: PolicyAgent) -> Critic | None:
-    """What judges states for this agent's policy: the policy itself, or what a planner values last states by."""
-    judge = getattr(agent.policy, "student", agent.policy)
-    return judge if isinstance(judge, Critic) else None
-
-
 def _measured(
-    model: Any,
+    model: TrainableWorldModel,
     logs: PreparedDataset,
     penalties: dict[str, Penalty],
     critic: Critic | None,
@@ -94,7 +90,7 @@ def _measured(
 
 
 @torch.no_grad()
-def bellman(model: Any, steps: Transitions, critic: Critic, draws: torch.Generator) -> np.ndarray:
+def bellman(model: TrainableWorldModel, steps: Transitions, critic: Critic, draws: torch.Generator) -> np.ndarray:
     """The Bellman penalty "B" of real steps under the values of ``critic``."""
     imagination, asked = Imagination(model, Bellman()), replace(steps, logged=torch.zeros_like(steps.logged))
     value = lambda state: critic.value(state, draws)  # noqa: E731

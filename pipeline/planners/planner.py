@@ -4,7 +4,7 @@ horizon)."""
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from pipeline.imagination import Imagination
 from pipeline.planners.noise import coloured
 from pipeline.planners.objective import Objective
+from pipeline.policies.protocols import Critic
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import Task
 from pipeline.randomness import generator
@@ -69,11 +70,13 @@ class Planner(nn.Module, ABC):
     ``terminal_value`` there is none, and nothing to learn.
     """
 
-    Config: ClassVar[Any]
+    Config: Any
+    plans = True
 
     def __init__(self, config: Any, task: Task, imagination: Imagination) -> None:
         super().__init__()
-        self.config, self.action_dim, self.student, value = config, task.action_dim, None, None
+        self.config, self.action_dim, value = config, task.action_dim, None
+        self.student: SAC | None = None
         if config.terminal_value is not None:
             self.student = SAC(config.terminal_value, task)
             value = self._last_value
@@ -95,6 +98,12 @@ class Planner(nn.Module, ABC):
     def act(self, state: Annotated[Tensor, "E Z"], generator: Generator | None) -> Annotated[Tensor, "E A"]:
         """The first action of a plan made from nothing."""
         return self.plan(state, None, generator or self.draws(state)).action[:, 0]
+
+    def critic_for_states(self) -> Critic | None:
+        return self.student
+
+    def action_density(self) -> str:
+        return "the policy has no actor network, so no density"
 
     def receding(self) -> "Receding":
         """An actor for episodes that start now."""

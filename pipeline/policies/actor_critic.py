@@ -12,11 +12,11 @@ from torch import Generator, Tensor, nn
 
 from pipeline.distributions import HEADS, zero_last_layer
 from pipeline.imagination import Imagination
-from pipeline.networks import mlp
+from pipeline.networks import cosine_decay, mlp
 from pipeline.policies.losses import absorbing_value, lambda_return, penalised, reach_probability
-from pipeline.policies.networks import actor_for
+from pipeline.policies.networks import ActorNetwork, actor_for
+from pipeline.policies.protocols import Critic
 from pipeline.policies.task import Task
-from pipeline.training import cosine_decay
 from pipeline.types import Rollout, Transitions
 
 GRADIENTS = ("dynamics", "reinforce")
@@ -55,6 +55,7 @@ class ActorCritic(nn.Module):
 
     Config = ActorCriticConfig
     imagines = False  # its batches are logged: it imagines on its own, from their states
+    plans = False
 
     def __init__(self, config: ActorCriticConfig, task: Task) -> None:
         super().__init__()
@@ -99,6 +100,12 @@ class ActorCritic(nn.Module):
 
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
         return self.actor.mode(state) if generator is None else self.actor.sample(state, generator)[0]
+
+    def critic_for_states(self) -> Critic:
+        return self
+
+    def action_density(self) -> ActorNetwork:
+        return self.actor
 
     def _imagine(
         self, start: Annotated[Tensor, "B Z"], imagination: Imagination, generator: Generator

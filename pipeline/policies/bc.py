@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.history import LONGEST
 from pipeline.imagination import Imagination
-from pipeline.policies.networks import ImageTorso, actor_for
+from pipeline.policies.networks import ActorNetwork, ImageTorso, TanhGaussianActor, actor_for
 from pipeline.policies.task import Task
 from pipeline.types import Transitions
 
@@ -34,6 +34,7 @@ class BehaviourCloning(nn.Module):
 
     Config = BCConfig
     imagines = False
+    plans = False
 
     def __init__(self, config: BCConfig, task: Task, images: dict[str, list[int]] | None = None) -> None:
         """``images`` are those that the state ends with (:class:`ImageTorso`)."""
@@ -57,3 +58,13 @@ class BehaviourCloning(nn.Module):
 
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
         return self.actor.mode(self.torso(state))
+
+    def critic_for_states(self) -> None:
+        """Imitation learns no values."""
+
+    def action_density(self) -> ActorNetwork | str:
+        if isinstance(self.actor, TanhGaussianActor):
+            return "the policy is deterministic: least squares learns no standard deviation"
+        if len(self.torso.encoders):
+            return "the policy sees images, and its convolutions are not part of the actor"
+        return self.actor

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from pipeline.imagination import Imagination
+from pipeline.policies.protocols import PolicyLearner
 from pipeline.policies.replay import LoggedReplay
 from pipeline.randomness import generator
 from pipeline.training import numbers
@@ -30,7 +31,7 @@ class PolicyTraining(LightningModule):
 
     def __init__(
         self,
-        learner: nn.Module,
+        learner: PolicyLearner,
         replay: LoggedReplay,
         imagination: Imagination | None,
         updates_per_epoch: int,
@@ -40,17 +41,19 @@ class PolicyTraining(LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.learner, self.replay, self.imagination = learner, replay, imagination
+        assert isinstance(learner, nn.Module)  # Lightning moves it to the device as a submodule
+        self.learner: PolicyLearner = learner
+        self.replay, self.imagination = replay, imagination
         self.seed, self.place, self.monitor = seed, place, monitor
-        self.updates: int = learner.config.updates  # type: ignore[union-attr, assignment]
-        self.batch_size: int = learner.config.batch_size  # type: ignore[union-attr, assignment]
+        self.updates, self.batch_size = learner.config.updates, learner.config.batch_size
         self.updates_per_epoch = min(updates_per_epoch, self.updates)
         self.epochs = math.ceil(self.updates / self.updates_per_epoch)
         self.epochs_done = 0
         self.history: list[dict[str, Any]] = []
+        self._optimizer_states: list[dict[str, Any]] = []
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return self.learner.optimizers()  # type: ignore[operator, no-any-return]
+        return self.learner.optimizers()
 
     def train_dataloader(self) -> DataLoader:
         return numbers(math.ceil(self.updates_per_epoch / CHUNK))
@@ -58,13 +61,13 @@ class PolicyTraining(LightningModule):
     def on_fit_start(self) -> None:
         self.replay.to(self.device)
         if self.imagination is not None:
-            self.imagination.model.to(self.device)  # type: ignore[attr-defined]
-        for optimizer, state in zip(self.trainer.optimizers, getattr(self, "_optimizer_states", []), strict=False):
+            self.imagination.to(self.device)
+        for optimizer, state in zip(self.trainer.optimizers, self._optimizer_states, strict=False):
             optimizer.load_state_dict(state)
 
     def on_train_epoch_start(self) -> None:
         self.started = time.perf_counter()
-        self.metrics: Metrics = self.replay.refresh(self.learner, self._generator("refresh"))  # type: ignore[arg-type]
+        self.metrics: Metrics = self.replay.refresh(self.learner, self._generator("refresh"))
         self.refresh_seconds = time.perf_counter() - self.started
         self.sums: dict[str, Tensor] = {}
 
@@ -75,7 +78,7 @@ class PolicyTraining(LightningModule):
             return
         draws = self._generator("update", int(chunk))
         for batch in self.replay.batches(left, self.batch_size, draws):
-            metrics = self.learner.update(batch, self.imagination, draws)  # type: ignore[operator]
+            metrics = self.learner.update(batch, self.imagination, draws)
             for name, value in metrics.items():
                 self.sums[name] = self.sums.get(name, 0.0) + value
         for name in self.sums.keys() & WATCHED:

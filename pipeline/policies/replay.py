@@ -7,8 +7,8 @@ from typing import Protocol, Self
 import torch
 from torch import Generator, Tensor
 
-from pipeline.imagination import Imagination, RolloutConfig
-from pipeline.interfaces import PolicyLearner
+from pipeline.imagination import Imagination, RolloutSpec
+from pipeline.policies.protocols import PolicyLearner
 from pipeline.types import Metrics, Transitions
 
 CPU_ROWS = 512  # rows imagined at once on a CPU: the members' activations then stay in its cache
@@ -103,10 +103,10 @@ class MixedReplay(LoggedReplay):
     """A share of logged transitions in every batch; the rest from the last ``retain`` refreshes of imagination, with
     rollouts branching off logged states (MBPO, Janner et al. 2019, arXiv:1906.08253)."""
 
-    def __init__(self, logged: Transitions, imagination: Imagination, config: RolloutConfig) -> None:
+    def __init__(self, logged: Transitions, imagination: Imagination, config: RolloutSpec) -> None:
         super().__init__(logged)
         self.imagination, self.config = imagination, config
-        self.imagined = Recent(logged, config.retain, config.starts * config.steps)
+        self.imagined = Recent(logged, config.retain, config.starts * config.length)
 
     @torch.no_grad()
     def refresh(self, learner: PolicyLearner, generator: Generator) -> Metrics:
@@ -117,7 +117,7 @@ class MixedReplay(LoggedReplay):
         pieces, alive = [], 0.0
         for start in starts.split(rows):
             rollout = self.imagination.rollout(
-                actor, start, self.config.steps, generator, self.config.fixed_member, self.config.halt_above
+                actor, start, self.config.length, generator, self.config.fixed_member, self.config.halt_above
             )
             pieces.append(rollout.transitions())
             alive += float(rollout.alive[:, -1].sum())

@@ -17,10 +17,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
+from pipeline.networks import cosine_decay
 from pipeline.policies.losses import absorbing_value, conservative_gap, logged_mean, penalised, td_target
-from pipeline.policies.networks import Critics, actor_for
+from pipeline.policies.networks import ActorNetwork, Critics, actor_for
+from pipeline.policies.protocols import Critic
 from pipeline.policies.task import Task
-from pipeline.training import cosine_decay
 from pipeline.types import Transitions
 
 
@@ -62,6 +63,7 @@ class SAC(nn.Module):
 
     Config = SACConfig
     imagines = True  # learns from imagined transitions
+    plans = False
 
     def __init__(self, config: SACConfig, task: Task) -> None:
         super().__init__()
@@ -137,6 +139,12 @@ class SAC(nn.Module):
         """What targets bootstrap from, "B": the least of the target critics at an action of the policy."""
         value, log_prob = self.actor.expect(lambda a: self.target_critics(state, a).amin(0), state, generator)
         return value - self.log_alpha.exp() * log_prob if self.config.entropy_backup else value
+
+    def critic_for_states(self) -> Critic:
+        return self
+
+    def action_density(self) -> ActorNetwork:
+        return self.actor
 
     def _update_critics(self, batch: Transitions, generator: Generator) -> dict[str, Tensor]:
         target = self._targets(batch, generator)

@@ -15,6 +15,7 @@ from pipeline.evaluation.penalty_quality import fitted_penalties
 from pipeline.params import build, section
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, set_up_torch
+from pipeline.world_models.protocols import is_latent
 from pipeline.world_models.storage import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}"]
@@ -36,7 +37,7 @@ def main(seed: int) -> None:
             (folder / f"{name}.json").write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
         np.savez(folder / "samples.npz", **found.samples)  # type: ignore[arg-type]
         calibration.save(Path(WRITES[1].format(seed=seed)))
-        if model.recurrent:
+        if is_latent(model):
             scale, context = Scale(dataset.spec.obs_shapes, model.facts.statistics), context_of(dataset)
             latents = latent_report(model, whole_windows(dataset, context, seed), scale, context)
             np.savez_compressed(folder / "latents.npz", **latents)  # type: ignore[arg-type]

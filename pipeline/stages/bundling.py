@@ -3,14 +3,16 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipeline.actions import DISCRETE
 from pipeline.bundle import FRAMES, HISTORY, BundleFacts
 from pipeline.data.store import PreparedDataset
 from pipeline.frames import StackedFrames
 from pipeline.history import HistoryEncoder
+from pipeline.interfaces import Filter
 from pipeline.standardise import Facts, StandardEncoder
+from pipeline.world_models.protocols import TrainableWorldModel
 from pipeline.world_models.storage import name_of
 
 
@@ -44,12 +46,16 @@ def bundle_facts(
     )
 
 
-def filter_facts(filter: Any) -> dict[str, Any]:
+def filter_facts(filter: Filter) -> dict[str, Any]:
     """What a bundle says of its filter: of the standard one, nothing."""
     if isinstance(filter, StandardEncoder):
         return {}
-    name = {StackedFrames: FRAMES, HistoryEncoder: HISTORY}.get(type(filter)) or name_of(filter)
-    return {"filter": name, "filter_config": dataclasses.asdict(filter.config)}
+    if isinstance(filter, StackedFrames):
+        return {"filter": FRAMES, "filter_config": dataclasses.asdict(filter.config)}
+    if isinstance(filter, HistoryEncoder):
+        return {"filter": HISTORY, "filter_config": dataclasses.asdict(filter.config)}
+    model = cast(TrainableWorldModel, filter)
+    return {"filter": name_of(model), "filter_config": dataclasses.asdict(model.config)}
 
 
 def weights_digest(folder: Path) -> str:

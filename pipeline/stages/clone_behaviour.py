@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from pipeline.bundle import save_bundle
 from pipeline.data.mapped import MappedTransitions
@@ -20,6 +19,7 @@ from pipeline.stages.learning import learn
 from pipeline.standardise import Facts
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, seed_torch, set_up_torch
+from pipeline.unbundle import BundleFilter
 
 READS = ["data/dataset"]
 WRITES = ["data/bc/seed-{seed}"]
@@ -39,10 +39,9 @@ def main(seed: int) -> None:
         facts = facts_of(dataset)
         filter, replay = seen_by_the_policy(dataset, facts, config.history)
         seed_torch(seed, "bc", "weights")
-        images = getattr(filter, "images", None)
         sizes, kind = (filter.state_dim, facts.action_dim), dataset.spec.action_kind
         task = Task.of(*sizes, facts.statistics, action_kind=kind)
-        learner = BehaviourCloning(config, task, images=images)
+        learner = BehaviourCloning(config, task, images=filter.images if isinstance(filter, StackedFrames) else None)
 
         training = PolicyTraining(learner, replay, None, EPOCH, seed, "bc")
         learn(run, training, trainer_config)
@@ -52,7 +51,7 @@ def main(seed: int) -> None:
         save_bundle(folder, learner, filter, bundled, {"rows": training.history}, model_card(bundled))
 
 
-def seen_by_the_policy(dataset: PreparedDataset, facts: Facts, history: int) -> tuple[Any, LoggedReplay]:
+def seen_by_the_policy(dataset: PreparedDataset, facts: Facts, history: int) -> tuple[BundleFilter, LoggedReplay]:
     """Its filter, and the transitions in that filter's states."""
     if not dataset.spec.image_keys:
         encoder = vector_filter(history, facts.obs_shapes, facts.statistics, facts.action_dim)

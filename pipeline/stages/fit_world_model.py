@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from pipeline.data.batches import Bootstrap, WindowBatches
 from pipeline.data.store import DatasetSpec, PreparedDataset, open_dataset
@@ -10,11 +9,13 @@ from pipeline.data.tensors import facts_of, filtered
 from pipeline.data.windows import Windows
 from pipeline.evaluation.model_error import termination_quality
 from pipeline.params import build, choose, section
+from pipeline.tracking.lightning_logger import logger_for
 from pipeline.tracking.stage import stage
 from pipeline.tracking.watchdog import Watchdog
 from pipeline.training import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.fit import Batches, FitConfig, WorldModelTraining
+from pipeline.world_models.protocols import TrainableWorldModel
 from pipeline.world_models.storage import save_world_model
 
 READS = ["data/dataset"]
@@ -45,7 +46,7 @@ def main(seed: int) -> None:
                 trainer_config,
                 fit_config.max_epochs - training.epochs_done,
                 [Watchdog(), resume],
-                run.lightning_logger(),
+                logger_for(run),
             )
             trainer.fit(training)
         model = training.finish().cpu()
@@ -58,13 +59,13 @@ def main(seed: int) -> None:
             run.print(f"termination: {history['termination']}")
 
 
-def check_observations(chosen: Any, spec: DatasetSpec) -> None:
+def check_observations(chosen: type[TrainableWorldModel], spec: DatasetSpec) -> None:
     """Raises ValueError where the chosen model would see nothing: one that is not recurrent sees vectors alone."""
     if not chosen.recurrent and not spec.vector_keys:
         raise ValueError("params.yaml: observations are images alone; set `world_model.name: rssm`")
 
 
-def batches_for(model: Any, dataset: PreparedDataset, config: FitConfig, seed: int) -> Batches:
+def batches_for(model: TrainableWorldModel, dataset: PreparedDataset, config: FitConfig, seed: int) -> Batches:
     """Windows for a recurrent model, single transitions for others."""
     if model.recurrent:
         train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))

@@ -11,11 +11,12 @@ from pipeline.bundle import save_bundle
 from pipeline.data.store import DatasetSpec, open_dataset
 from pipeline.data.tensors import filtered
 from pipeline.evaluation.monitor import Monitor, MonitorConfig
-from pipeline.imagination import Imagination, RolloutConfig
+from pipeline.imagination import Imagination, RolloutConfig, RolloutSpec
+from pipeline.interfaces import Filter
 from pipeline.learners import LEARNERS
 from pipeline.params import build, choose, section
-from pipeline.planners import Planner
 from pipeline.policies.learn import PolicyTraining
+from pipeline.policies.protocols import Policy, is_learner, is_planner
 from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.task import Task
 from pipeline.randomness import generator
@@ -26,9 +27,10 @@ from pipeline.stages.serving import served_example
 from pipeline.tracking.stage import stage
 from pipeline.training import TrainerConfig, seed_torch, set_up_torch
 from pipeline.types import Transitions
-from pipeline.uncertainty import PenaltyConfig, build_penalty
-from pipeline.uncertainty.auto import settle
+from pipeline.uncertainty import PenaltyConfig, PenaltySpec, build_penalty
+from pipeline.uncertainty.auto import resolve_auto
 from pipeline.uncertainty.calibration_file import Calibration
+from pipeline.world_models.protocols import TrainableWorldModel
 from pipeline.world_models.storage import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}", "data/calibration/seed-{seed}.json"]
@@ -52,26 +54,25 @@ def main(seed: int) -> None:
         check_actions(chosen, dataset.spec)
         model = load_world_model(Path(READS[1].format(seed=seed)))
         calibration = Calibration.load(Path(READS[2].format(seed=seed)))
-        penalty, rollout = settle(penalty, rollout, calibration, model.reward_scale)
-        replayed = f"; rollouts of {rollout.length} steps" if getattr(chosen, "imagines", False) else ""
-        run.print(f"penalty {penalty.name}, weight {penalty.weight:.3g}{replayed}")
-        plans = issubclass(chosen, Planner)
-        filter = model if plans else model.actor_filter()
+        resolved, rollouts = resolve_auto(penalty, rollout, calibration, model.reward_scale)
+        replayed = "" if chosen.plans or not chosen.imagines else f"; rollouts of {rollouts.length} steps"
+        run.print(f"penalty {resolved.name}, weight {resolved.weight:.3g}{replayed}")
+        filter: Filter = model if chosen.plans else model.actor_filter()
         logged = filtered(dataset, "train", filter)
-        imagination = pessimistic(model, penalty, logged, seed)
-        task = task_of(model, penalty, logged, dataset.spec.action_kind)
+        imagination = pessimistic(model, resolved, logged, seed)
+        task = task_of(model, resolved.weight, logged, dataset.spec.action_kind)
         seed_torch(seed, "policy", "weights")
-        learner = chosen(config, task, **({"imagination": imagination} if plans else {}))
+        learner = chosen(config, task, imagination) if chosen.plans else chosen(config, task)
 
         name, told = run.params["policy"]["name"], model.privileged_knowledge()
-        own = filter_facts(filter) | {"penalty": dataclasses.asdict(penalty)}
+        own = filter_facts(filter) | {"penalty": dataclasses.asdict(resolved)}
         facts = bundle_facts(name, config, dataset, model.facts, seed, told, **own)
         watch = Monitor(monitor, learner, filter, facts)
-        training = training_of(learner, logged, imagination, rollout, seed, watch)
+        training = training_of(learner, logged, imagination, rollouts, seed, watch)
         if training is not None:
             learn(run, training, trainer_config, every=10)
         history: dict[str, Any] = {"rows": training.history if training is not None else []}
-        if isinstance(learner, Planner):
+        if is_planner(learner):
             model.cpu()  # a student may have learned elsewhere; agents act here
             history["plans"] = shown_plans(learner, filtered(dataset, "held_out", filter), seed)
 
@@ -80,34 +81,34 @@ def main(seed: int) -> None:
         run.log_policy(folder, *served_example(load_agent(folder), dataset))
 
 
-def pessimistic(model: Any, penalty: PenaltyConfig, logged: Transitions, seed: int) -> Imagination:
+def pessimistic(model: TrainableWorldModel, penalty: PenaltySpec, logged: Transitions, seed: int) -> Imagination:
     """The model's imagination, with a penalty that has seen the logs."""
     measure = build_penalty(penalty)
     measure.fit(logged, generator(seed, "penalty", "fit"))
     return Imagination(model, measure)
 
 
-def task_of(model: Any, penalty: PenaltyConfig, logged: Transitions, action_kind: str) -> Task:
+def task_of(model: TrainableWorldModel, penalty_weight: float, logged: Transitions, action_kind: str) -> Task:
     """What the learner is told of the model's states and of the logs."""
     spread = tuple(logged.action.std(0).clamp(min=SMALLEST_SPREAD).tolist())
     sizes = (model.state_dim, model.action_dim)
-    return Task.of(*sizes, model.facts.statistics, spread, float(penalty.weight), action_kind)
+    return Task.of(*sizes, model.facts.statistics, spread, penalty_weight, action_kind)
 
 
 def training_of(
-    learner: Any, logged: Transitions, imagination: Imagination, rollout: RolloutConfig, seed: int, watch: Monitor
+    policy: Policy, logged: Transitions, imagination: Imagination, rollouts: RolloutSpec, seed: int, watch: Monitor
 ) -> PolicyTraining | None:
-    """Of the learner, or of a planner's student; None for a planner without one, which learns nothing."""
-    student = learner.student if isinstance(learner, Planner) else learner
+    """Training of the policy, or of a planner's student; None for a planner without one."""
+    student = policy.student if is_planner(policy) else policy if is_learner(policy) else None
     if student is None:
         return None
-    replay = MixedReplay(logged, imagination, rollout) if student.imagines else LoggedReplay(logged)
-    return PolicyTraining(student, replay, imagination, rollout.refresh_every, seed, "policy", watch)
+    replay = MixedReplay(logged, imagination, rollouts) if student.imagines else LoggedReplay(logged)
+    return PolicyTraining(student, replay, imagination, rollouts.refresh_every, seed, "policy", watch)
 
 
-def check_actions(chosen: Any, spec: DatasetSpec) -> None:
+def check_actions(chosen: type[Policy], spec: DatasetSpec) -> None:
     """Raises ValueError where the logs' actions are not of a kind that the learner chooses from."""
-    if spec.action_kind == DISCRETE and issubclass(chosen, Planner):
+    if spec.action_kind == DISCRETE and chosen.plans:
         raise ValueError(
             "params.yaml: planners search among continuous actions, and these are discrete: set `policy.name: sac`"
         )

@@ -1,6 +1,7 @@
 """How both policy stages learn: on one device, watched and tracked, and on from where an earlier try was cut off."""
 
 from pipeline.policies.learn import PolicyTraining
+from pipeline.tracking.lightning_logger import logger_for
 from pipeline.tracking.run import StageRun
 from pipeline.tracking.watchdog import Watchdog
 from pipeline.training import ResumePoint, TrainerConfig, make_trainer, single
@@ -12,4 +13,4 @@ def learn(run: StageRun, training: PolicyTraining, config: TrainerConfig, every:
     if resume.load_into(training):
         run.print(f"going on after update {training.history[-1]['update']}")
     left = training.epochs - training.epochs_done
-    make_trainer(single(config), left, [Watchdog(), resume], run.lightning_logger()).fit(training)
+    make_trainer(single(config), left, [Watchdog(), resume], logger_for(run)).fit(training)

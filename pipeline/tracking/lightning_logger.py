@@ -1,19 +1,17 @@
 """Lightning's MLflow logger on a stage's own run."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from lightning.pytorch.loggers import MLFlowLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-if TYPE_CHECKING:
-    from pipeline.tracking.run import StageRun
+from pipeline.tracking.run import StageRun
 
 
 class StageLogger(MLFlowLogger):
     """Metrics go through the stage's batches; the stage, not the trainer, ends the run."""
 
-    def __init__(self, run: "StageRun", prefix: str = "") -> None:
+    def __init__(self, run: StageRun, prefix: str = "") -> None:
         super().__init__(tracking_uri=run.tracking_uri, run_id=run.run_id, prefix=prefix)
         self._stage_run = run
 
@@ -24,3 +22,8 @@ class StageLogger(MLFlowLogger):
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
         self._stage_run.flush()
+
+
+def logger_for(run: StageRun, prefix: str = "") -> Logger | bool:
+    """A Lightning logger that writes to the MLflow run of ``run``; False (no logger) in processes that do not track."""
+    return StageLogger(run, prefix) if run.is_main else False

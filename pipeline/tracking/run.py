@@ -13,7 +13,6 @@ from pipeline.tracking.resume import ResumedRun
 
 if TYPE_CHECKING:
     import numpy as np
-    from lightning.pytorch.loggers import Logger
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
@@ -138,14 +137,6 @@ class StageRun:
         a small real input, ``action`` what the policy does there."""
         if self.is_main:
             assets.log_policy(Path(bundle), seen, action)
-
-    def lightning_logger(self, prefix: str = "") -> "Logger | bool":
-        """A Lightning logger on this very run, whose metrics are batched too; False (no logger) where not tracked."""
-        if not self.is_main:
-            return False
-        from pipeline.tracking.lightning_logger import StageLogger
-
-        return StageLogger(self, prefix)
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

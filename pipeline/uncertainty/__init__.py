@@ -12,6 +12,8 @@ from pipeline.uncertainty.penalties import MEASURES, Measure, Penalty
 
 @dataclass(frozen=True)
 class PenaltyConfig:
+    """The block ``penalty`` of params.yaml."""
+
     name: str = "ensemble_std"  # or auto: the best of the assessment; not for planners
     weight: int | float | str = AUTO  # in the learner's reward; has no unit; auto: the error to be expected of a step
     neighbours: int = 5  # of distance: logged steps that it is measured to
@@ -29,16 +31,36 @@ class PenaltyConfig:
             raise ValueError("neighbours and samples must be at least 1")
 
 
-PENALTIES: dict[str, Callable[[PenaltyConfig], AnyPenalty]] = {
+@dataclass(frozen=True)
+class PenaltySpec:
+    """The same once ``auto`` is resolved (:func:`pipeline.uncertainty.auto.resolve_auto`)."""
+
+    name: str = "ensemble_std"
+    weight: float = 0.0
+    neighbours: int = 5
+    samples: int = 10
+
+
+PENALTIES: dict[str, Callable[[PenaltySpec], AnyPenalty]] = {
     **{name: lambda c: Penalty(c.name) for name in MEASURES},
     "distance": lambda c: Distance(c.neighbours),
     "bellman": lambda c: Bellman(c.samples),
 }
 
 
-def build_penalty(config: PenaltyConfig) -> AnyPenalty:
-    """The penalty that ``config`` names, not yet fitted."""
-    return PENALTIES[config.name](config)
+def build_penalty(spec: PenaltySpec) -> AnyPenalty:
+    """The penalty that ``spec`` names, not yet fitted."""
+    return PENALTIES[spec.name](spec)
 
 
-__all__ = ["MEASURES", "PENALTIES", "Bellman", "Distance", "Measure", "Penalty", "PenaltyConfig", "build_penalty"]
+__all__ = [
+    "MEASURES",
+    "PENALTIES",
+    "Bellman",
+    "Distance",
+    "Measure",
+    "Penalty",
+    "PenaltyConfig",
+    "PenaltySpec",
+    "build_penalty",
+]

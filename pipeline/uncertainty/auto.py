@@ -5,36 +5,37 @@ asked.
 of a step, in units of reward; that scale is the weight, so a step costs what the model is expected to get wrong by it.
 """
 
-from dataclasses import replace
+from dataclasses import fields
 
-from pipeline.imagination import AUTO, RolloutConfig
-from pipeline.uncertainty import PenaltyConfig
+from pipeline.imagination import AUTO, RolloutConfig, RolloutOptions, RolloutSpec
+from pipeline.uncertainty import PenaltyConfig, PenaltySpec
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
 
 LONGEST = 20  # steps of a rollout: beyond, what is imagined is old before it is used
 BY_HAND = "give `penalty.weight` a number and set `rollout.halt_quantile` to null"
 
 
-def settle(
+def resolve_auto(
     penalty: PenaltyConfig, rollout: RolloutConfig, calibration: Calibration, reward_std: float
-) -> tuple[PenaltyConfig, RolloutConfig]:
+) -> tuple[PenaltySpec, RolloutSpec]:
     """Both blocks without ``auto``. The rollout's length is the trusted horizon, between 1 and ``LONGEST`` steps;
     ``halt_quantile`` becomes the ``halt_above`` at which so many logged steps have less of the penalty.
 
     Raises ValueError where the assessment knows nothing of the penalty.
     """
     name = calibration.best_penalty if penalty.name == AUTO else penalty.name
-    settled = replace(penalty, name=name)
-    if penalty.weight == AUTO:
-        settled = replace(settled, weight=_scale(name, _known(calibration, name)))
-    if rollout.length == AUTO:
-        rollout = replace(rollout, length=min(max(calibration.horizon, 1), LONGEST))
+    weight, length = penalty.weight, rollout.length
+    if isinstance(weight, str):
+        weight = _scale(name, _known(calibration, name))
+    if isinstance(length, str):
+        length = min(max(calibration.horizon, 1), LONGEST)
+    halt_above = rollout.halt_above
     if rollout.halt_quantile is not None:
         known = _known(calibration, name)
         scale = _scale(name, known)
-        raw = known.quantiles[str(rollout.halt_quantile)] / scale
-        rollout = replace(rollout, halt_above=raw / reward_std, halt_quantile=None)
-    return settled, rollout
+        halt_above = known.quantiles[str(rollout.halt_quantile)] / scale / reward_std
+    options = {f.name: getattr(rollout, f.name) for f in fields(RolloutOptions)} | {"halt_above": halt_above}
+    return PenaltySpec(name, float(weight), penalty.neighbours, penalty.samples), RolloutSpec(**options, length=length)
 
 
 def _known(calibration: Calibration, name: str) -> PenaltyCalibration:

@@ -15,10 +15,12 @@ from lightning.pytorch import LightningModule
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
+from pipeline.networks import cosine_decay
 from pipeline.randomness import generator
-from pipeline.training import cosine_decay, numbers
+from pipeline.training import numbers
 from pipeline.types import Shard
 from pipeline.world_models.best import BestWeights
+from pipeline.world_models.protocols import TrainableWorldModel
 
 CHUNK = 50  # gradient steps in one Lightning step
 
@@ -60,26 +62,27 @@ class Batches(Protocol):
 class WorldModelTraining(LightningModule):
     """Fits a world model, keeps the best weights of each of its parts, stops when they improve no more."""
 
-    def __init__(self, model: Any, batches: Batches, config: FitConfig, seed: int) -> None:
+    def __init__(self, model: TrainableWorldModel, batches: Batches, config: FitConfig, seed: int) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.batches, self.config, self.seed = model, batches, config, seed
         self.epochs_done, self.stale_epochs = 0, 0
         self.history: list[dict[str, Any]] = []
+        self._optimizer_state: dict[str, Any] | None = None
         asked = config.learning_rate_decay
         self.decays: bool = model.decays_learning_rate if asked is None else asked
         self.best = BestWeights(model.parts, config.improvement)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.model.optimizer()  # type: ignore[no-any-return]
+        return self.model.optimizer()
 
     def train_dataloader(self) -> DataLoader:
         return numbers(math.ceil(self.batches.steps_per_epoch / CHUNK))
 
     def on_fit_start(self) -> None:
         self.batches.to(self.device)
-        if (state := getattr(self, "_optimizer_state", None)) is not None:
-            self._raw_optimizer().load_state_dict(state)
+        if self._optimizer_state is not None:
+            self._raw_optimizer().load_state_dict(self._optimizer_state)
 
     def on_train_epoch_start(self) -> None:
         self.started = time.perf_counter()
@@ -135,7 +138,7 @@ class WorldModelTraining(LightningModule):
         sums = {k: torch.stack([p[k] for p in parts]).sum(0) for k in parts[0]}
         sums = {k: self.trainer.strategy.reduce(v, reduce_op="sum") for k, v in sums.items()}
         count = sums.pop("count")
-        return self.model.judged({k: v / count for k, v in sums.items()})  # type: ignore[operator]
+        return self.model.judged({k: v / count for k, v in sums.items()})
 
     def _row(self, held_out: dict[str, Tensor]) -> dict[str, Any]:
         """One epoch in numbers; of what decides when to stop there is one for each member."""
@@ -150,7 +153,7 @@ class WorldModelTraining(LightningModule):
         return self.trainer.optimizers[0]
 
     @torch.no_grad()
-    def finish(self) -> Any:
+    def finish(self) -> TrainableWorldModel:
         """The model with the best weights of each part, and with what it settles after training."""
         self.best.restore()
         self.batches.to(next(self.model.parameters()).device)

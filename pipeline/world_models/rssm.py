@@ -81,6 +81,7 @@ class RSSM(nn.Module):
 
     Config = RSSMConfig
     remembers = recurrent = True
+    learners = 1
     decays_learning_rate = True  # what is learned last is precision
 
     def __init__(self, config: RSSMConfig, facts: Facts) -> None:
@@ -295,6 +296,5 @@ class RSSM(nn.Module):
     def _transitions(self, batch: Segments) -> Transitions:
         """The valid steps of windows between filtered states."""
         state, valid = self.filter_window(batch, None).state, batch.valid.bool()
-        nothing = torch.zeros_like(batch.reward[valid])
-        return Transitions(state[:, :-1][valid], batch.action[valid], batch.reward[valid], state[:, 1:][valid],
-                           batch.terminal[valid], nothing, nothing + 1, nothing)  # fmt: skip
+        before, after = state[:, :-1][valid], state[:, 1:][valid]
+        return Transitions.from_log(before, batch.action[valid], batch.reward[valid], after, batch.terminal[valid])

@@ -9,11 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.standardise import Facts
 from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.protocols import TrainableWorldModel
 
 SCHEMA_VERSION = 1
 
 
-def save_world_model(folder: Path, model: Any, history: dict[str, Any]) -> None:
+def save_world_model(folder: Path, model: TrainableWorldModel, history: dict[str, Any]) -> None:
     """Write ``model.json``, ``weights.safetensors`` and ``history.json`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     described = {
@@ -27,7 +28,7 @@ def save_world_model(folder: Path, model: Any, history: dict[str, Any]) -> None:
     save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
 
 
-def load_world_model(folder: Path) -> Any:
+def load_world_model(folder: Path) -> TrainableWorldModel:
     """The model in ``folder``, in evaluation mode on the CPU. Raises ValueError when it is missing or newer."""
     if not (folder / "model.json").exists():
         raise ValueError(f"{folder}: no world model; run `dvc repro`")
@@ -41,6 +42,6 @@ def load_world_model(folder: Path) -> Any:
     return model.eval().requires_grad_(False)
 
 
-def name_of(model: Any) -> str:
+def name_of(model: TrainableWorldModel) -> str:
     """The name under which a model's class is registered."""
     return next(name for name, kind in WORLD_MODELS.items() if type(model) is kind)

@@ -1,13 +1,10 @@
-"""How likely a logged action is: under the behaviour that was logged, and under a policy."""
-
-from typing import Any
+"""The density of logged actions under the behavior that was logged."""
 
 import torch
 from torch import Generator
 
 from pipeline.actions import CONTINUOUS
-from pipeline.policies.bc import BehaviourCloning
-from pipeline.policies.networks import ActorNetwork, TanhGaussianActor, actor_for
+from pipeline.policies.networks import ActorNetwork, actor_for
 from pipeline.types import Transitions
 
 BATCH, LEARNING_RATE, HIDDEN = 256, 1e-3, [64, 64]
@@ -30,16 +27,3 @@ def fit_behaviour(data: Transitions, updates: int, generator: Generator, kind: s
         optimizer.step()
         decay.step()
     return actor.requires_grad_(False)
-
-
-def density_of(policy: Any) -> tuple[ActorNetwork | None, str | None]:
-    """The policy's density, or why it has none. The density is that of the policy with its own noise: the value that
-    importance weighting estimates is of that, not of the mode."""
-    actor = getattr(policy, "actor", None)
-    if not isinstance(actor, ActorNetwork):
-        return None, "the policy has no actor network, so no density"
-    if isinstance(policy, BehaviourCloning) and isinstance(actor, TanhGaussianActor):
-        return None, "the policy is deterministic: least squares teaches it no spread"
-    if isinstance(policy, BehaviourCloning) and len(policy.torso.encoders):
-        return None, "the policy sees images, whose convolutions are no part of its actor"
-    return actor, None

@@ -12,7 +12,7 @@ from pipeline.agents import PolicyAgent
 from pipeline.data.store import PreparedDataset
 from pipeline.data.tensors import IntArray, along, filtered, observations
 from pipeline.evaluation.offline import OfflineConfig, fqe, importance
-from pipeline.evaluation.offline.density import density_of, fit_behaviour
+from pipeline.evaluation.offline.density import fit_behaviour
 from pipeline.evaluation.offline.estimates import (
     Estimate,
     discounted,
@@ -22,9 +22,11 @@ from pipeline.evaluation.offline.estimates import (
 )
 from pipeline.evaluation.offline.judged import Judged
 from pipeline.evaluation.offline.model_value import imagined_rewards
+from pipeline.interfaces import Filter
 from pipeline.policies.networks import ActorNetwork
 from pipeline.randomness import generator
 from pipeline.uncertainty import Penalty
+from pipeline.world_models.protocols import TrainableWorldModel
 
 Json = dict[str, Any]
 Array = NDArray[np.float64]
@@ -34,7 +36,7 @@ class Judge:
     """Filters the logs once for all the policies it judges. Everything is drawn alike for each of them, so that what
     sets two estimates apart is the policies. ``model`` may know nothing of how they were learned."""
 
-    def __init__(self, dataset: PreparedDataset, model: Any, config: OfflineConfig, seed: int) -> None:
+    def __init__(self, dataset: PreparedDataset, model: TrainableWorldModel, config: OfflineConfig, seed: int) -> None:
         self.dataset, self.model, self.config, self.seed = dataset, model, config, seed
         held_out, order = dataset.episodes("held_out"), self._generator("starts")
         picks = torch.randperm(len(held_out), generator=order)[: config.starts].sort().values
@@ -61,7 +63,7 @@ class Judge:
 
     def fqe(self, judged: Judged) -> Json:
         config, rows = self.config, self.dataset.steps("train")
-        most = config.planned_rows if judged.plans else config.rows
+        most = config.planned_rows if judged.policy.plans else config.rows
         kept = torch.randperm(len(rows), generator=self._generator("rows"))[:most].sort().values
         steps, at = self.train[kept], rows[kept.numpy()]
         if judged.shares_state:
@@ -88,7 +90,7 @@ class Judge:
     def model_value(self, judged: Judged) -> Json:
         """``model`` and ``model_pessimistic``, whose intervals run from the least to the largest member."""
         config = self.config
-        some = self.episodes[: config.planned_starts] if judged.plans else self.episodes
+        some = self.episodes[: config.planned_starts] if judged.policy.plans else self.episodes
         obs = observations(self.dataset, self.dataset.offsets[some])
         penalty, draws = Penalty(config.penalty), self._generator("imagined")
         plain, pessimistic = imagined_rewards(judged, obs, self.horizon, penalty, config.penalty_weight, draws)
@@ -111,10 +113,11 @@ class Judge:
 
     def importance(self, judged: Judged) -> Json:
         """Per-decision weighted importance sampling over held-out episodes."""
-        density, reason = density_of(judged.policy)
+        # The policy with its own noise: the value that importance weighting estimates is of that, not of the mode.
+        density = judged.policy.action_density()
         nothing = {"value": None, "low": None, "high": None, "per_step": None}
-        if density is None:
-            return {**nothing, "ess": None, "reason": reason}
+        if isinstance(density, str):
+            return {**nothing, "ess": None, "reason": density}
         config = self.config
         (reward, observed), ratio = self._padded_rewards(), self._log_ratios(judged, density)
         weights = discounts(reward.shape[1], config.discount)
@@ -180,7 +183,7 @@ class Judge:
 
 
 @torch.no_grad()
-def _log_densities(dataset: PreparedDataset, filter: Any, density: ActorNetwork) -> Array:
+def _log_densities(dataset: PreparedDataset, filter: Filter, density: ActorNetwork) -> Array:
     """Of the logged action at every held-out row "R"."""
     found = np.zeros(len(dataset.action))
     for rows, state in along(dataset, "held_out", filter):

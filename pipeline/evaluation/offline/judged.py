@@ -1,7 +1,5 @@
 """A policy as its judges meet it: what it would do along the logs, and in imagination."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
@@ -9,16 +7,18 @@ from torch import Generator, Tensor, nn
 from pipeline.agents import PolicyAgent
 from pipeline.data.store import PreparedDataset
 from pipeline.data.tensors import IntArray, along
-from pipeline.interfaces import Actor, WorldModel
+from pipeline.interfaces import Actor, Filter, WorldModel
 from pipeline.types import Observation
 
 ROWS = 4096  # states acted in at once
 
 
-def alike(left: nn.Module, right: nn.Module) -> bool:
+def alike(left: Filter, right: Filter) -> bool:
     """Whether two filters give the same states: same class, same size, same weights, same scales."""
     if type(left) is not type(right) or left.state_dim != right.state_dim:
         return False
+    assert isinstance(left, nn.Module)
+    assert isinstance(right, nn.Module)
     pairs = [dict([*m.named_parameters(), *m.named_buffers()]) for m in (left, right)]
     return pairs[0].keys() == pairs[1].keys() and all(torch.equal(v, pairs[1][k]) for k, v in pairs[0].items())
 
@@ -26,11 +26,9 @@ def alike(left: nn.Module, right: nn.Module) -> bool:
 class Judged:
     """``agent`` beside the world model that judges it, whose states it may share or not."""
 
-    def __init__(self, agent: PolicyAgent, model: Any) -> None:
+    def __init__(self, agent: PolicyAgent, model: WorldModel) -> None:
         self.policy, self.filter, self.model = agent.policy, agent.filter, model
-        assert isinstance(self.filter, nn.Module)
         self.shares_state = alike(self.filter, model.actor_filter())
-        self.plans = not hasattr(self.policy, "actor")  # without an actor network every action is searched for
 
     @torch.no_grad()
     def act(self, state: Tensor) -> Tensor:
@@ -78,7 +76,7 @@ class _Foreign:
 
     def __init__(self, judged: Judged, state: Tensor) -> None:
         self.judged, self.state, self.action = judged, state, torch.empty(0)
-        self.model: WorldModel = judged.model
+        self.model = judged.model
 
     def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor:
         if t > 0:

@@ -1,0 +1,99 @@
+"""The contract of a world model that can be trained, assessed and stored. Acting and imagining need less:
+:class:`pipeline.interfaces.WorldModel`.
+
+``Batch`` is :class:`~pipeline.types.Transitions` where ``recurrent`` is False, with a leading learner axis "L B ..." in
+training, and :class:`~pipeline.types.Segments` where it is True.
+"""
+
+from typing import Any, ClassVar, Protocol, TypeGuard
+
+import torch
+from torch import Generator, Tensor
+
+from pipeline.interfaces import WorldModel
+from pipeline.standardise import Facts
+from pipeline.types import Beliefs, Segments, Shard, TorchModule
+from pipeline.world_models.best import Part
+from pipeline.world_models.latents import Latent
+from pipeline.world_models.termination import Termination
+
+Batch = Any  # Transitions or Segments; a model only ever sees the kind that its ``recurrent`` names
+
+
+class ModelConfig(Protocol):
+    """A frozen dataclass, and what training reads from it for any world model."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def learning_rate(self) -> float: ...
+
+
+class TrainableWorldModel(WorldModel, TorchModule, Protocol):
+    """A torch module. It is built from its ``Config`` and the :class:`~pipeline.standardise.Facts` of the training
+    split."""
+
+    Config: Any  # a frozen dataclass of options
+    decays_learning_rate: bool  # default of ``fit.learning_rate_decay``
+
+    def __init__(self, config: Any, facts: Facts) -> None: ...
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def learners(self) -> int:
+        """Number of batches "L" that one gradient step takes side by side; 1 unless members are trained apart."""
+
+    @property
+    def gradient_clip(self) -> float | None:
+        """Largest norm of all gradients together; None for no limit."""
+
+    def loss(self, batch: Batch, generator: Generator, shard: Shard | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of one batch and its metrics as detached scalars, ``nll`` among them."""
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """A new optimizer over all parameters."""
+
+    def parts(self) -> list[Part]:
+        """The groups of parameters whose best weights are kept apart; the first decides when training stops."""
+
+    def held_out(self, batch: Batch) -> dict[str, Tensor]:
+        """Sums over one held-out batch, ``nll`` and ``count`` among them. Sums of several batches are added up, then
+        divided by ``count``."""
+
+    def judged(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Validation metrics from held-out means; every criterion that ``parts`` names is among them."""
+
+    def conclude(self, best: dict[str, Tensor], held_out: list[Batch], train: list[Batch]) -> None:
+        """Finish training once the best weights are restored: choose elites, calibrate the termination head.
+
+        ``best`` holds the score of each group, one for each of its members.
+        """
+
+    @property
+    def termination(self) -> Termination:
+        """Predicts the end of an episode."""
+
+    def termination_used(self) -> str:
+        """How episodes end in imagination, in words for the report."""
+
+    def privileged_knowledge(self) -> list[str]:
+        """Prior knowledge that was not learned from data."""
+
+
+class LatentWorldModel(TrainableWorldModel, Protocol):
+    """A recurrent world model with a stochastic latent state; ``recurrent`` is True."""
+
+    latent: Latent
+
+    def beliefs(self, windows: Segments) -> Beliefs:
+        """Posterior and prior at every frame of windows; nothing is drawn."""
+
+
+def is_latent(model: WorldModel) -> TypeGuard[LatentWorldModel]:
+    """Whether ``model`` keeps the contract of a latent world model."""
+    return model.recurrent

@@ -1,0 +1,18 @@
+"""Which members of a Protocol an object lacks. ``isinstance`` answers only yes or no, and from Python 3.12 on it does
+not see the submodules and buffers of a torch module."""
+
+from typing import Any
+
+IGNORED = {"__init__", "__subclasshook__", "__hash__"}
+
+
+def members(protocol: type) -> set[str]:
+    """The names that ``protocol`` and its bases declare."""
+    bases = [base for base in protocol.__mro__ if base.__module__.startswith("pipeline.")]
+    names = {name for base in bases for name in (*vars(base), *vars(base).get("__annotations__", {}))}
+    return {name for name in names if not name.startswith("_") or name == "__call__"}
+
+
+def missing(candidate: Any, protocol: type) -> list[str]:
+    """The declared members that ``candidate`` lacks, sorted."""
+    return sorted(name for name in members(protocol) if not hasattr(candidate, name))
