@@ -10,6 +10,7 @@ The stages, in the order of ``dvc.yaml`` (each a short script in ``pipeline.stag
     evaluate             -> data/returns                  real episodes beside logs, BC and random
     report               -> reports/                      one page that tells the truth about all of it
 
-Reading order: types, interfaces, imagination, then the families (data, world_models, uncertainty, policies), then
-agents, evaluation, tracking, reporting, stages.
+Reading order, which is import order: types, protocols, params, seeding, imagination; then envs, networks, encoders,
+ingest, data, world_models, uncertainty, policies, training, assessment, evaluation, ope, serving, tracking, reporting,
+stages, cli and bench.
 """

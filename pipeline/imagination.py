@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.interfaces import Actor, Penalty, Value, ValuePenalty, WorldModel
+from pipeline.protocols import Actor, Penalty, Value, ValuePenalty, WorldModel
 from pipeline.types import Prediction, Rollout, Transitions
 
 AUTO = "auto"  # in params.yaml: what the assessment of the world model found

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 # It reads params.yaml and raises; nothing a stage writes depends on it, and it imports everything.
-BOUNDARY = {"pipeline.preflight"}
+BOUNDARY = {"pipeline.stages.preflight"}
 
 
 def module_file(module: str) -> Path | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.logged import Episode, LoggedData
+from pipeline.data.episode import Episode, LoggedData
 
 LENGTHS = (4, 1, 6, 3, 5)
 

@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch import Callback
 from toys import linear_world, rssm_training, small_ensemble, training_of, transitions_of
 
-from pipeline.training import TrainerConfig, make_trainer, set_up_torch
-from pipeline.world_models.fit import FitConfig, WorldModelTraining
+from pipeline.training.trainer import TrainerConfig, make_trainer, set_up_torch
+from pipeline.training.world_model import FitConfig, WorldModelTraining
 
 EPOCHS = 2
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.findings import findings
-from pipeline.data.logged import Episode, LoggedData
-from pipeline.data.writer import write_dataset
-from pipeline.evaluation.offline.summary import offline_result
+from pipeline.data.episode import Episode, LoggedData
 from pipeline.evaluation.statistics import summary
+from pipeline.ingest.checks import findings
+from pipeline.ingest.writer import write_dataset
+from pipeline.ope.summary import offline_result
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
 PENALTIES = {"max_aleatoric": 0.45, "ensemble_std": 0.75}  # name -> strength of its link with the true error

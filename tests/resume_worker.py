@@ -15,13 +15,13 @@ from toys import linear_world, rssm_training, small_ensemble, training_of, trans
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.bc import BCConfig, BehaviourCloning
-from pipeline.policies.learn import PolicyTraining
-from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import Task
-from pipeline.training import ResumePoint, TrainerConfig, make_trainer, set_up_torch
+from pipeline.training.policy import PolicyTraining
+from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
+from pipeline.training.trainer import ResumePoint, TrainerConfig, make_trainer, set_up_torch
+from pipeline.training.world_model import FitConfig, WorldModelTraining
 from pipeline.uncertainty import Penalty
-from pipeline.world_models.fit import FitConfig, WorldModelTraining
 
 TRAINER = TrainerConfig(accelerator="cpu", threads=1)
 EPOCHS = 4

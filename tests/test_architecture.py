@@ -148,8 +148,8 @@ def test_two_lightning_modules():
         if isinstance(node, ast.ClassDef) and any("LightningModule" in ast.unparse(base) for base in node.bases)
     ]
     assert found == [
-        ("pipeline/policies/learn.py", "PolicyTraining"),
-        ("pipeline/world_models/fit.py", "WorldModelTraining"),
+        ("pipeline/training/policy.py", "PolicyTraining"),
+        ("pipeline/training/world_model.py", "WorldModelTraining"),
     ]
 
 

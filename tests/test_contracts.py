@@ -13,22 +13,22 @@ import toys
 from contract import members, missing
 from toys import HISTORY, facts_of, linear_world, logged_in
 
-from pipeline.agents import load_agent
-from pipeline.bundle import BundleFacts, save_bundle
+from pipeline.encoders.standard import StandardEncoder
 from pipeline.imagination import Imagination, RolloutSpec
-from pipeline.interfaces import Actor, Filter, ValuePenalty, WorldModel
-from pipeline.interfaces import Penalty as PenaltyProtocol
 from pipeline.policies import POLICIES
 from pipeline.policies.protocols import Critic, PolicyLearner
-from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.task import Task
-from pipeline.stages.bundling import filter_facts
-from pipeline.standardise import StandardEncoder
+from pipeline.protocols import Actor, Filter, ValuePenalty, WorldModel
+from pipeline.protocols import Penalty as PenaltyProtocol
+from pipeline.serving.agent import load_agent
+from pipeline.serving.bundle import BundleFacts, save_bundle
+from pipeline.serving.model_card import filter_facts
+from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import PENALTIES, Penalty, PenaltySpec, build_penalty
 from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.checkpoint import load_world_model, save_world_model
 from pipeline.world_models.protocols import LatentWorldModel, TrainableWorldModel, is_latent
-from pipeline.world_models.storage import load_world_model, save_world_model
 
 MODELS = [*WORLD_MODELS, HISTORY]
 RAW = linear_world(300)

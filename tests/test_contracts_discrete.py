@@ -10,15 +10,15 @@ import pytest
 import torch
 from toys import HISTORY, facts_of, linear_world, logged_in, world_model
 
-from pipeline.agents import load_agent
-from pipeline.bundle import BundleFacts, save_bundle
 from pipeline.cli.export import export_onnx
+from pipeline.encoders.standard import StandardEncoder
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import POLICIES
-from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.task import Task
-from pipeline.stages.bundling import filter_facts
-from pipeline.standardise import StandardEncoder
+from pipeline.serving.agent import load_agent
+from pipeline.serving.bundle import BundleFacts, save_bundle
+from pipeline.serving.model_card import filter_facts
+from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.uncertainty import PENALTIES, PenaltySpec, build_penalty
 
 CHOICES, ROWS, START = 3, 16, 4

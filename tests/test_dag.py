@@ -128,8 +128,8 @@ def test_a_changed_parameter_runs_these_stages_alone(parameter: str, expected: s
 @pytest.mark.parametrize(
     ("file", "unaffected"),
     [
-        ("pipeline/policies/learn.py", {"ingest", "fit_world_model", "assess_world_model"}),
-        ("pipeline/world_models/fit.py", {"ingest", "clone_behaviour"}),
+        ("pipeline/training/policy.py", {"ingest", "fit_world_model", "assess_world_model"}),
+        ("pipeline/training/world_model.py", {"ingest", "clone_behaviour"}),
         ("pipeline/evaluation/compare.py", set(STAGES) - {"evaluate", "report"}),
         ("pipeline/reporting/page.py", set(STAGES) - {"report"}),
     ],

@@ -14,22 +14,22 @@ from data_examples import LENGTHS, counting_columns, npz_block
 from gymnasium.spaces import Box, Discrete
 from minari.data_collector import EpisodeBuffer
 
-from pipeline.actions import BoxActions, DiscreteActions, actions_of
-from pipeline.agents import PolicyAgent, RandomAgent
-from pipeline.bundle import BundleFacts
 from pipeline.cli.export_dataset import export_minari
 from pipeline.cli.inspect import inspect_log
-from pipeline.data.card import card
-from pipeline.data.findings import findings
-from pipeline.data.sources import SOURCES
-from pipeline.data.sources.minari import minari_root
-from pipeline.data.store import PreparedDataset
-from pipeline.data.tensors import facts_of
-from pipeline.data.writer import write_dataset
+from pipeline.data.dataset import PreparedDataset
+from pipeline.data.transitions import facts_of
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.envs.action_space import BoxActions, DiscreteActions, actions_of
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.evaluation.visited import as_logs
+from pipeline.ingest.checks import findings
+from pipeline.ingest.dataset_card import card
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.sources.minari import minari_root
+from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
-from pipeline.standardise import StandardEncoder
+from pipeline.serving.agent import PolicyAgent, RandomAgent
+from pipeline.serving.bundle import BundleFacts
 
 STEPS = sum(LENGTHS)
 NUMBERS = np.arange(STEPS) % 3  # what was done at each step of the counting log

@@ -9,17 +9,18 @@ import torch
 import yaml
 from closure import ROOT
 
-from pipeline.agents import PolicyAgent, load_agent
 from pipeline.cli.preset import apply_preset
-from pipeline.data.sources import SOURCES
-from pipeline.data.store import open_dataset
-from pipeline.data.tensors import facts_of, filtered
-from pipeline.data.writer import write_dataset
+from pipeline.data.dataset import open_dataset
+from pipeline.data.transitions import facts_of, filtered
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.imagination import Imagination
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import Task
+from pipeline.serving.agent import PolicyAgent, load_agent
+from pipeline.serving.model_card import bundle_facts
 from pipeline.stages import (
     assess_world_model,
     clone_behaviour,
@@ -30,7 +31,6 @@ from pipeline.stages import (
     learn_policy,
     report,
 )
-from pipeline.stages.bundling import bundle_facts
 from pipeline.types import Transitions
 from pipeline.world_models.rssm import RSSM, RSSMConfig
 
@@ -80,7 +80,7 @@ def test_every_stage_of_cartpole(history: int, tmp_path: Path, monkeypatch: pyte
 def test_images_and_vectors_together(tmp_path: Path):
     kwargs = {"env_id": "CartPole-v1", "size": 32, "state": True}
     behaviours = [{"name": "balance", "share": 1.0, "noise": 1.0}]
-    block = {"source": "collect", "path": "x", "held_out_path": "x", "env_id": "pipeline.environments:Pixels-v0",
+    block = {"source": "collect", "path": "x", "held_out_path": "x", "env_id": "pipeline.envs.wrappers:Pixels-v0",
              "env_kwargs": kwargs, "episodes": 3, "behaviours": behaviours}  # fmt: skip
     source, config = choose(SOURCES, block, "dataset", key="source")
     dataset = write_dataset(tmp_path / "d", source(config).read(), "cartpole", 0.3, 0)

@@ -11,12 +11,12 @@ from torch import Generator, Tensor, nn
 from toys import linear_world, logged_in, world_model
 
 from pipeline.imagination import Imagination
-from pipeline.policies.learn import PolicyTraining
-from pipeline.policies.networks import ActorNetwork, actor_for
+from pipeline.networks.actor import ActorNetwork, actor_for
 from pipeline.policies.protocols import PolicyLearner
-from pipeline.policies.replay import LoggedReplay
 from pipeline.policies.task import Task
-from pipeline.training import TrainerConfig, make_trainer
+from pipeline.training.policy import PolicyTraining
+from pipeline.training.replay_buffer import LoggedReplay
+from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.types import Transitions
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.data import tensors
+from pipeline.data import transitions
 from pipeline.data.batches import Bootstrap, WindowBatches
-from pipeline.data.logged import Episode, LoggedData
+from pipeline.data.episode import Episode, LoggedData
 from pipeline.data.windows import Windows
-from pipeline.data.writer import write_dataset
-from pipeline.standardise import Facts, StandardEncoder, Statistics
+from pipeline.encoders.standard import Facts, StandardEncoder, Statistics
+from pipeline.ingest.writer import write_dataset
+from pipeline.training.world_model import FitConfig, WorldModelTraining
 from pipeline.types import Transitions
 from pipeline.world_models import WORLD_MODELS
-from pipeline.world_models.fit import FitConfig, WorldModelTraining
 from pipeline.world_models.gaussian import GaussianModel
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 from pipeline.world_models.rssm import RSSM, RSSMConfig
@@ -108,7 +108,7 @@ def rssm_training(episodes: int, config: FitConfig) -> WorldModelTraining:
     with tempfile.TemporaryDirectory() as folder:  # the arrays stay mapped, so a killed process leaves no files behind
         dataset = write_dataset(Path(folder) / "line", hidden_velocity(episodes), "line", 0.2, 0)
     torch.manual_seed(0)
-    model = RSSM(RSSMConfig(deter=12, stoch=4, width=12, members=2), tensors.facts_of(dataset))
+    model = RSSM(RSSMConfig(deter=12, stoch=4, width=12, members=2), transitions.facts_of(dataset))
     train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
     batches = WindowBatches(train, held_out, config.windows, config.held_out_rows, seed=0)
     return WorldModelTraining(model, batches, config, seed=0)

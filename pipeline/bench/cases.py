@@ -11,7 +11,7 @@ from pipeline.bench.plain import PlainEnsemble, PlainSAC
 from pipeline.bench.timing import Result, Work, compare, matmul_precision, rates, twenty
 from pipeline.bench.world import World
 from pipeline.imagination import Imagination, RolloutSpec
-from pipeline.policies.replay import LoggedReplay, MixedReplay
+from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.uncertainty import Penalty
 
 PRECISIONS = {"highest": "fp32", "medium": "medium"}  # of float32_matmul_precision, as the results name them

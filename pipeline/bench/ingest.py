@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.bench.timing import REPEATS
 from pipeline.bench.world import BenchConfig
-from pipeline.data.sources import SOURCES
-from pipeline.data.writer import write_dataset
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 
 EPISODE = 1000  # steps

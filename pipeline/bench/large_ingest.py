@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.card import card
-from pipeline.data.findings import findings
-from pipeline.data.logged import Episode
-from pipeline.data.sources import SOURCES
-from pipeline.data.writer import write_dataset
+from pipeline.data.episode import Episode
+from pipeline.ingest.checks import findings
+from pipeline.ingest.dataset_card import card
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 
 OBS, ACTION, STEPS = 17, 6, 1000  # the shapes of HalfCheetah

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.bench.timing import Result, Work, compare, rates, twenty
+from pipeline.encoders.standard import Facts, Statistics
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.task import Task
-from pipeline.randomness import generator, seed_of
-from pipeline.standardise import Facts, Statistics
+from pipeline.seeding import generator, seed_of
 from pipeline.types import Observation, Segments, Transitions
 from pipeline.uncertainty import Penalty
 from pipeline.world_models.rssm import RSSM, RSSMConfig

@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.networks import StackedLinear
+from pipeline.networks.mlp import StackedLinear
 from pipeline.policies.losses import absorbing_value, penalised, td_target
 from pipeline.policies.sac import SAC
 from pipeline.types import Prediction, Step, Transitions

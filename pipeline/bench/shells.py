@@ -16,11 +16,11 @@ from pipeline.bench.cases import descend
 from pipeline.bench.timing import REPEATS, wait
 from pipeline.bench.world import World
 from pipeline.data.batches import Bootstrap
-from pipeline.policies.learn import CHUNK, PolicyTraining
-from pipeline.policies.replay import LoggedReplay
-from pipeline.training import TrainerConfig, make_trainer
+from pipeline.training.policy import CHUNK, PolicyTraining
+from pipeline.training.replay_buffer import LoggedReplay
+from pipeline.training.trainer import TrainerConfig, make_trainer
+from pipeline.training.world_model import FitConfig, WorldModelTraining
 from pipeline.types import Transitions
-from pipeline.world_models.fit import FitConfig, WorldModelTraining
 
 
 @dataclass(frozen=True)

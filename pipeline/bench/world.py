@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.latent import LatentShapes, large_shapes, usual_shapes
+from pipeline.encoders.standard import Facts, Statistics
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import Task
-from pipeline.randomness import generator, seed_of
-from pipeline.standardise import Facts, Statistics
+from pipeline.seeding import generator, seed_of
 from pipeline.types import Transitions
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 

@@ -62,7 +62,7 @@ def _devices() -> str:
 
 def _params() -> str:
     from pipeline.params import read_params
-    from pipeline.preflight import check
+    from pipeline.stages.preflight import check
 
     check(read_params(main_project() / "params.yaml"))
     return "valid"

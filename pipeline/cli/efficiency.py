@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.experiment import read_result, run_experiment
-from pipeline.data.store import open_dataset
+from pipeline.data.dataset import open_dataset
 from pipeline.params import read_params, section
 
 Json = dict[str, Any]
@@ -39,8 +39,8 @@ def write_efficiency(results: Sequence[Json], file: Path) -> None:
     """``file`` (PNG) and its JSON, from one result for each share as :func:`summarised` gives it."""
     import matplotlib
 
-    from pipeline.reporting.efficiency_figure import efficiency_figure
-    from pipeline.reporting.style import RC, save
+    from pipeline.reporting.figures.efficiency import efficiency_figure
+    from pipeline.reporting.figures.style import RC, save
 
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps({"runs": list(results)}, indent=2) + "\n")

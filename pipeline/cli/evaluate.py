@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from pipeline.agents import PolicyAgent
+    from pipeline.serving.agent import PolicyAgent
 
 
 class TimedAgent:
@@ -30,8 +30,8 @@ class TimedAgent:
 
 def evaluate_bundle(bundle: Path, episodes: int, env_id: str | None, seed: int) -> list[str]:
     """Raw returns of full episodes, summed up in lines. Raises ValueError where there is no bundle or environment."""
-    from pipeline.agents import load_agent
     from pipeline.evaluation.episodes import run_episodes
+    from pipeline.serving.agent import load_agent
 
     agent = load_agent(bundle)
     facts = agent.facts

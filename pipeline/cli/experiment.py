@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.transform import FOLDER
+from pipeline.ingest.transform import FOLDER
 from pipeline.params import read_params, section
 from pipeline.tracking.dvc_files import dependency_md5
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipeline.actions import DiscreteActions
-from pipeline.agents import PolicyAgent, load_agent
-from pipeline.standardise import StandardEncoder
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.envs.action_space import DiscreteActions
+from pipeline.serving.agent import PolicyAgent, load_agent
 
 
 class RawPolicy(nn.Module):

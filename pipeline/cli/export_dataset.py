@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.actions import actions_of
-from pipeline.data.sources.minari import minari_root
-from pipeline.data.store import PreparedDataset, open_dataset
+from pipeline.data.dataset import PreparedDataset, open_dataset
+from pipeline.envs.action_space import actions_of
+from pipeline.ingest.sources.minari import minari_root
 
 if TYPE_CHECKING:
     from gymnasium.spaces import Space
@@ -82,7 +82,7 @@ def _single(dataset: PreparedDataset) -> bool:
 
 def _registered(dataset: PreparedDataset) -> Any:
     """The environment, made so that its kwargs are stored; None where it is not installed."""
-    from pipeline.env_ids import make
+    from pipeline.envs.registration import make
 
     if dataset.spec.env_id is None:
         return None

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.actions import DISCRETE
 from pipeline.cli.layouts import Guess, guess_layout, round_bounds
-from pipeline.data.logged import Episode, LoggedData
-from pipeline.data.sources import SOURCES
-from pipeline.data.sources.table_episode import UnevenError
-from pipeline.data.validate import arrays_of
+from pipeline.data.episode import Episode, LoggedData
+from pipeline.envs.action_space import DISCRETE
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.sources.table_episode import UnevenError
+from pipeline.ingest.validate import arrays_of
 from pipeline.params import choose
 
 RESERVED = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")

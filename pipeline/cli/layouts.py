@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.actions import CONTINUOUS, DISCRETE
-from pipeline.data.sources.d4rl_hdf5 import read_hdf5
-from pipeline.data.sources.flat import Columns, FlatConfig
-from pipeline.data.sources.npz import read_npz
-from pipeline.data.sources.stored import is_wide
-from pipeline.data.sources.table_files import CSV, PARQUET, table_files
+from pipeline.envs.action_space import CONTINUOUS, DISCRETE
+from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
+from pipeline.ingest.sources.flat import Columns, FlatConfig
+from pipeline.ingest.sources.npz import read_npz
+from pipeline.ingest.sources.stored import is_wide
+from pipeline.ingest.sources.table_files import CSV, PARQUET, table_files
 from pipeline.params import choose
 
 FLAT_NAMES = {
@@ -112,7 +112,7 @@ def _flat_guess(path: Path, kind: str) -> Guess:
 
 def _flat_columns(path: Path, kind: str) -> tuple[Columns, FlatConfig, str]:
     """Every column, and the source with its default names that reads them."""
-    from pipeline.data.sources import SOURCES
+    from pipeline.ingest.sources import SOURCES
 
     wanted = {name for names in FLAT_NAMES.values() for name in names}
     columns = read_npz(path, wanted) if kind == "npz" else read_hdf5(path, wanted)

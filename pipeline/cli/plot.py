@@ -74,7 +74,7 @@ def _dataset(run: Any) -> str:
 def _draw(curves: dict[str, dict[str, list[float]]], title: str, metric: str, file: Path) -> None:
     import matplotlib
 
-    from pipeline.reporting.style import RC, panels, save
+    from pipeline.reporting.figures.style import RC, panels, save
 
     with matplotlib.rc_context(RC):
         figure, (axes,) = panels(title, 1, height=4.0)

@@ -53,15 +53,15 @@ def candidates_of_bundles(
     bundles: Sequence[Path], dataset: Path, world_model: Path, episodes: int, seed: int
 ) -> list[Candidate]:
     """Bundles judged here and now, by the ``offline`` block of params.yaml, with ``episodes`` real ones each."""
-    from pipeline.agents import load_agent
-    from pipeline.data.store import open_dataset
+    from pipeline.data.dataset import open_dataset
     from pipeline.evaluation.episodes import run_episodes
-    from pipeline.evaluation.offline import OfflineConfig
-    from pipeline.evaluation.offline.judge import Judge
-    from pipeline.evaluation.offline.summary import flat
+    from pipeline.ope import OfflineConfig
+    from pipeline.ope.evaluator import Judge
+    from pipeline.ope.summary import flat
     from pipeline.params import build, read_params, section
-    from pipeline.training import TrainerConfig, set_up_torch
-    from pipeline.world_models.storage import load_world_model
+    from pipeline.serving.agent import load_agent
+    from pipeline.training.trainer import TrainerConfig, set_up_torch
+    from pipeline.world_models.checkpoint import load_world_model
 
     params = read_params()
     set_up_torch(build(TrainerConfig, section(params, "trainer"), "trainer"))
@@ -150,7 +150,7 @@ def _names(runs: Sequence[Any]) -> dict[str, str]:
 
 
 def _agreement(known: Sequence[Candidate], rule: str, k: int) -> Json | None:
-    from pipeline.evaluation.offline.agreement import rank_correlation, regret_at
+    from pipeline.ope.ranking import rank_correlation, regret_at
 
     judged = [c for c in known if rule in c.estimates]
     if len(judged) < 2:

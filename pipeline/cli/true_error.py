@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import cartpole
-from pipeline.data.store import PreparedDataset, open_dataset
-from pipeline.data.tensors import filtered
-from pipeline.evaluation.model_error import one_step
-from pipeline.evaluation.penalty_quality import fitted_penalties
-from pipeline.evaluation.true_error import by_equations, by_region, densest, grid
-from pipeline.randomness import generator
+from pipeline.assessment.model_error import one_step
+from pipeline.assessment.penalty_quality import fitted_penalties
+from pipeline.assessment.true_error import by_equations, by_region, densest, grid
+from pipeline.data.dataset import PreparedDataset, open_dataset
+from pipeline.data.transitions import filtered
+from pipeline.envs import cartpole
+from pipeline.seeding import generator
+from pipeline.world_models.checkpoint import load_world_model
 from pipeline.world_models.protocols import TrainableWorldModel
-from pipeline.world_models.storage import load_world_model
 
-TASK = "pipeline.environments:CartPoleSwingUp-v0"
+TASK = "pipeline.envs.wrappers:CartPoleSwingUp-v0"
 ANGLE, SPIN = 1, 3  # entries of the observation
 CELLS, ACTIONS, REACH = 60, (-1.0, -0.5, 0.0, 0.5, 1.0), 1.25  # times the fastest logged spin
 SHARE = 0.95  # of the logged states, which the logged region holds
@@ -88,8 +88,8 @@ def _write(
 ) -> None:
     import matplotlib
 
-    from pipeline.reporting.style import RC, save
-    from pipeline.reporting.true_error_figure import Surface, true_error_figure
+    from pipeline.reporting.figures.style import RC, save
+    from pipeline.reporting.figures.true_error import Surface, true_error_figure
 
     shaped = {k.removeprefix("penalty_"): v.reshape(len(ACTIONS), CELLS, CELLS) for k, v in samples.items()}
     x, y = map(_centres, edges)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.windows import Windows
-from pipeline.randomness import generator
+from pipeline.seeding import generator
 from pipeline.types import Segments, Shard, Transitions
 
 HELD_OUT_ROWS = 2048  # transitions judged at once

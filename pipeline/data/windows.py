@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from pipeline.data.store import PreparedDataset
+from pipeline.data.dataset import PreparedDataset
 from pipeline.types import Segments
 
 

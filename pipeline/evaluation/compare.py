@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.agents import PolicyAgent
-from pipeline.data.store import DatasetSpec, PreparedDataset
-from pipeline.data.tensors import observations
+from pipeline.data.dataset import DatasetSpec, PreparedDataset
+from pipeline.data.transitions import observations
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import ArrayAgent, EpisodeResults, run_episodes
 from pipeline.evaluation.imagined import imagined_returns
 from pipeline.evaluation.statistics import summary
 from pipeline.imagination import Imagination
-from pipeline.interfaces import WorldModel
-from pipeline.randomness import generator
+from pipeline.protocols import WorldModel
+from pipeline.seeding import generator
+from pipeline.serving.agent import PolicyAgent
 
 Array = NDArray[np.float64]
 SCHEMA_VERSION = 1

@@ -10,9 +10,9 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from numpy.typing import NDArray
 
-from pipeline.actions import CONTINUOUS, DISCRETE
-from pipeline.data.logged import Episode
-from pipeline.environments import make
+from pipeline.data.episode import Episode
+from pipeline.envs.action_space import CONTINUOUS, DISCRETE
+from pipeline.envs.wrappers import make
 from pipeline.evaluation.recording import Recording
 
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from pipeline.agents import behaviour
 from pipeline.imagination import Imagination
 from pipeline.policies.protocols import Policy
+from pipeline.serving.agent import behaviour
 
 
 @torch.no_grad()

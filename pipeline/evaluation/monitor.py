@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from pipeline.agents import PolicyAgent
-from pipeline.bundle import BundleFacts
 from pipeline.evaluation.episodes import run_episodes
-from pipeline.interfaces import Filter
 from pipeline.policies.protocols import Policy
+from pipeline.protocols import Filter
+from pipeline.serving.agent import PolicyAgent
+from pipeline.serving.bundle import BundleFacts
 from pipeline.types import Metrics
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.logged import Episode
+from pipeline.data.episode import Episode
 
 UNNAMED = "obs"  # of an observation that is one array
 

@@ -7,25 +7,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.actions import actions_of
-from pipeline.agents import PolicyAgent
-from pipeline.data.logged import Episode
+from pipeline.assessment.calibration import coverage, pit
+from pipeline.assessment.model_error import ROWS, one_step
+from pipeline.assessment.penalty_quality import ranking
+from pipeline.assessment.reliability import beliefs
+from pipeline.data.dataset import PreparedDataset
+from pipeline.data.episode import Episode
 from pipeline.data.spec import DatasetSpec
-from pipeline.data.store import PreparedDataset
-from pipeline.data.tensors import filtered
+from pipeline.data.transitions import filtered
+from pipeline.envs.action_space import actions_of
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import run_episodes
-from pipeline.evaluation.model_error import ROWS, one_step
-from pipeline.evaluation.penalty_quality import ranking
 from pipeline.evaluation.recording import UNNAMED
-from pipeline.evaluation.reliability import beliefs
 from pipeline.imagination import Imagination
-from pipeline.interfaces import Penalty
 from pipeline.policies.protocols import Critic
-from pipeline.randomness import generator
+from pipeline.protocols import Penalty
+from pipeline.seeding import generator
+from pipeline.serving.agent import PolicyAgent
 from pipeline.types import Transitions
 from pipeline.uncertainty import Bellman
-from pipeline.uncertainty.calibration import coverage, pit
 from pipeline.world_models.protocols import TrainableWorldModel
 
 EPISODES = 10  # recorded of each policy

@@ -10,11 +10,11 @@ from typing import Annotated
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.distributions import HEADS, zero_last_layer
 from pipeline.imagination import Imagination
-from pipeline.networks import cosine_decay, mlp
+from pipeline.networks.actor import ActorNetwork, actor_for
+from pipeline.networks.distributions import HEADS, zero_last_layer
+from pipeline.networks.mlp import cosine_decay, mlp
 from pipeline.policies.losses import absorbing_value, lambda_return, penalised, reach_probability
-from pipeline.policies.networks import ActorNetwork, actor_for
 from pipeline.policies.protocols import Critic
 from pipeline.policies.task import Task
 from pipeline.types import Rollout, Transitions

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.history import LONGEST
+from pipeline.encoders.history import LONGEST
 from pipeline.imagination import Imagination
-from pipeline.policies.networks import ActorNetwork, ImageTorso, TanhGaussianActor, actor_for
+from pipeline.networks.actor import ActorNetwork, ImageTorso, TanhGaussianActor, actor_for
 from pipeline.policies.task import Task
 from pipeline.types import Transitions
 

@@ -1,7 +1,7 @@
 """The contract of everything that acts: learners, and planners that search instead of learning.
 
 Shapes use the alphabet of :mod:`pipeline.types`. A class that keeps one of these contracts is registered in
-:mod:`pipeline.policies` or :mod:`pipeline.planners`.
+:mod:`pipeline.policies` or :mod:`pipeline.policies.planning`.
 """
 
 from typing import Any, Protocol, TypeGuard, runtime_checkable
@@ -10,9 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 from pipeline.imagination import Imagination
-from pipeline.interfaces import Actor
-from pipeline.policies.networks import ActorNetwork
+from pipeline.networks.actor import ActorNetwork
 from pipeline.policies.task import Task
+from pipeline.protocols import Actor
 from pipeline.types import Rollout, TorchModule, Transitions
 
 

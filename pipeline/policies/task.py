@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pipeline.standardise import Statistics
+from pipeline.encoders.standard import Statistics
 
 
 @dataclass(frozen=True)

@@ -13,25 +13,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
-from pipeline.reporting import (
-    data_figures,
-    findings_figure,
-    latent_figures,
-    model_figures,
-    offline,
-    plan_figures,
-    policy_figures,
-    tables,
-    trust,
-    trust_figures,
-)
-from pipeline.reporting.advice import advice
-from pipeline.reporting.film import animation, save_animation
-from pipeline.reporting.glance import glance, recipe
-from pipeline.reporting.limits import limits
+from pipeline.reporting import tables, trust
+from pipeline.reporting.figures import data as data_figures
+from pipeline.reporting.figures import findings as findings_figure
+from pipeline.reporting.figures import latent as latent_figures
+from pipeline.reporting.figures import model as model_figures
+from pipeline.reporting.figures import plan as plan_figures
+from pipeline.reporting.figures import policy as policy_figures
+from pipeline.reporting.figures import trust as trust_figures
+from pipeline.reporting.figures.film import animation, save_animation
+from pipeline.reporting.figures.style import RC, save
 from pipeline.reporting.results import Results
-from pipeline.reporting.style import RC, save
-from pipeline.reporting.verdict import headline
+from pipeline.reporting.text import ope
+from pipeline.reporting.text.advice import advice
+from pipeline.reporting.text.glance import glance, recipe
+from pipeline.reporting.text.limits import limits
+from pipeline.reporting.text.verdict import headline
 from pipeline.tracking.provenance import versions
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
@@ -117,10 +114,10 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         features=trust.feature_table(results),
         penalties=trust.penalty_table(results),
         gap=tables.gap_table(results),
-        offline=offline.offline_table(results),
-        offline_verdict=offline.offline_verdict(results),
-        logged_value=offline.logged_value(results),
-        fit_doubts=offline.fit_doubts(results),
+        offline=ope.offline_table(results),
+        offline_verdict=ope.offline_verdict(results),
+        logged_value=ope.logged_value(results),
+        fit_doubts=ope.fit_doubts(results),
         provenance=provenance(results, key),
         params=as_yaml(params),
         limits=limits(results),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.store import PreparedDataset, open_dataset
+from pipeline.data.dataset import PreparedDataset, open_dataset
 
 Json = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]

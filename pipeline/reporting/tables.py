@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.data.findings.finding import shown
 from pipeline.data.spec import DatasetSpec
-from pipeline.reporting.limits import bound_shares
+from pipeline.ingest.checks.finding import shown
+from pipeline.reporting.figures.style import LOSSES
 from pipeline.reporting.results import Arrays, Json, Results
-from pipeline.reporting.score_lines import AGENTS
-from pipeline.reporting.style import LOSSES
-from pipeline.reporting.verdict import interval, number, percent, with_interval
+from pipeline.reporting.text.limits import bound_shares
+from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.reporting.text.verdict import interval, number, percent, with_interval
 
 OPEN_LOOP_ROWS = {
     "model_rmse": "observation, world model",

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.data.store import open_dataset
-from pipeline.data.tensors import filtered
-from pipeline.evaluation.assess import assess, context_of, whole_windows
-from pipeline.evaluation.latents import latent_report
-from pipeline.evaluation.model_error import Scale
-from pipeline.evaluation.penalty_quality import fitted_penalties
+from pipeline.assessment.assess import assess, context_of, whole_windows
+from pipeline.assessment.latents import latent_report
+from pipeline.assessment.model_error import Scale
+from pipeline.assessment.penalty_quality import fitted_penalties
+from pipeline.data.dataset import open_dataset
+from pipeline.data.transitions import filtered
 from pipeline.params import build, section
-from pipeline.tracking.stage import stage
-from pipeline.training import TrainerConfig, set_up_torch
+from pipeline.stages.stage import stage
+from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.world_models.checkpoint import load_world_model
 from pipeline.world_models.protocols import is_latent
-from pipeline.world_models.storage import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}"]
 WRITES = ["data/calibration/seed-{seed}", "data/calibration/seed-{seed}.json"]

@@ -3,23 +3,23 @@
 import argparse
 from pathlib import Path
 
-from pipeline.bundle import save_bundle
-from pipeline.data.mapped import MappedTransitions
-from pipeline.data.store import PreparedDataset, open_dataset
-from pipeline.data.tensors import facts_of, filtered
-from pipeline.frames import FramesConfig, StackedFrames
-from pipeline.history import vector_filter
+from pipeline.data.dataset import PreparedDataset, open_dataset
+from pipeline.data.lazy_transitions import MappedTransitions
+from pipeline.data.transitions import facts_of, filtered
+from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
+from pipeline.encoders.history import vector_filter
+from pipeline.encoders.standard import Facts
 from pipeline.params import build, section
 from pipeline.policies.bc import BehaviourCloning
-from pipeline.policies.learn import PolicyTraining
-from pipeline.policies.replay import LoggedReplay, ReadReplay
 from pipeline.policies.task import Task
-from pipeline.stages.bundling import bundle_facts, filter_facts, model_card
+from pipeline.serving.bundle import save_bundle
+from pipeline.serving.load_bundle import BundleFilter
+from pipeline.serving.model_card import bundle_facts, filter_facts, model_card
 from pipeline.stages.learning import learn
-from pipeline.standardise import Facts
-from pipeline.tracking.stage import stage
-from pipeline.training import TrainerConfig, seed_torch, set_up_torch
-from pipeline.unbundle import BundleFilter
+from pipeline.stages.stage import stage
+from pipeline.training.policy import PolicyTraining
+from pipeline.training.replay_buffer import LoggedReplay, ReadReplay
+from pipeline.training.trainer import TrainerConfig, seed_torch, set_up_torch
 
 READS = ["data/dataset"]
 WRITES = ["data/bc/seed-{seed}"]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.agents import RandomAgent, load_agent
-from pipeline.data.store import open_dataset
-from pipeline.data.tensors import filtered
+from pipeline.assessment.penalty_quality import fitted_penalties
+from pipeline.data.dataset import open_dataset
+from pipeline.data.transitions import filtered
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.compare import (
     headline_numbers,
@@ -20,16 +20,16 @@ from pipeline.evaluation.compare import (
     true_values,
 )
 from pipeline.evaluation.episodes import ArrayAgent
-from pipeline.evaluation.offline import OfflineConfig
-from pipeline.evaluation.offline.summary import offline_numbers, offline_result
-from pipeline.evaluation.penalty_quality import fitted_penalties
 from pipeline.evaluation.visited import visited_of
+from pipeline.ope import OfflineConfig
+from pipeline.ope.summary import offline_numbers, offline_result
 from pipeline.params import build, section
-from pipeline.reporting.score_lines import score_lines
-from pipeline.stages.bundling import model_card, weights_digest
-from pipeline.tracking.stage import stage
-from pipeline.training import TrainerConfig, set_up_torch
-from pipeline.world_models.storage import load_world_model
+from pipeline.reporting.text.score_lines import score_lines
+from pipeline.serving.agent import RandomAgent, load_agent
+from pipeline.serving.model_card import model_card, weights_digest
+from pipeline.stages.stage import stage
+from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model", "data/policy", "data/bc", "data/offline"]
 WRITES = ["data/returns", "reports/metrics/evaluate.json", "reports/model_card.md", "reports/metrics/offline.json"]

@@ -5,16 +5,16 @@ import argparse
 import json
 from pathlib import Path
 
-from pipeline.agents import load_agent
-from pipeline.data.store import open_dataset
-from pipeline.evaluation.offline import OfflineConfig
-from pipeline.evaluation.offline.judge import Judge
-from pipeline.evaluation.offline.summary import SCHEMA_VERSION, flat
+from pipeline.data.dataset import open_dataset
+from pipeline.ope import OfflineConfig
+from pipeline.ope.evaluator import Judge
+from pipeline.ope.summary import SCHEMA_VERSION, flat
 from pipeline.params import build, section
-from pipeline.stages.bundling import weights_digest
-from pipeline.tracking.stage import stage
-from pipeline.training import TrainerConfig, set_up_torch
-from pipeline.world_models.storage import load_world_model
+from pipeline.serving.agent import load_agent
+from pipeline.serving.model_card import weights_digest
+from pipeline.stages.stage import stage
+from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}", "data/policy/seed-{seed}", "data/bc/seed-{seed}"]
 WRITES = ["data/offline/seed-{seed}.json"]

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.card import card
-from pipeline.data.findings import findings
-from pipeline.data.sources import SOURCES
-from pipeline.data.transform import transformed
-from pipeline.data.writer import write_dataset
+from pipeline.ingest.checks import findings
+from pipeline.ingest.dataset_card import card
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.transform import transformed
+from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose, section
-from pipeline.tracking.stage import stage
+from pipeline.stages.stage import stage
 
 READS = ["${dataset.path}", "${dataset.held_out_path}", "data/transforms"]
 WRITES = ["data/dataset", "reports/metrics/dataset.json"]

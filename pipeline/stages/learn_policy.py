@@ -5,33 +5,33 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pipeline.actions import DISCRETE
-from pipeline.agents import load_agent
-from pipeline.bundle import save_bundle
-from pipeline.data.store import DatasetSpec, open_dataset
-from pipeline.data.tensors import filtered
+from pipeline.data.dataset import DatasetSpec, open_dataset
+from pipeline.data.transitions import filtered
+from pipeline.envs.action_space import DISCRETE
 from pipeline.evaluation.monitor import Monitor, MonitorConfig
 from pipeline.imagination import Imagination, RolloutConfig, RolloutSpec
-from pipeline.interfaces import Filter
 from pipeline.learners import LEARNERS
 from pipeline.params import build, choose, section
-from pipeline.policies.learn import PolicyTraining
+from pipeline.policies.planning.example_plans import shown_plans
 from pipeline.policies.protocols import Policy, is_learner, is_planner
-from pipeline.policies.replay import LoggedReplay, MixedReplay
 from pipeline.policies.task import Task
-from pipeline.randomness import generator
-from pipeline.stages.bundling import bundle_facts, filter_facts, model_card
+from pipeline.protocols import Filter
+from pipeline.seeding import generator
+from pipeline.serving.agent import load_agent
+from pipeline.serving.bundle import save_bundle
+from pipeline.serving.input_example import served_example
+from pipeline.serving.model_card import bundle_facts, filter_facts, model_card
 from pipeline.stages.learning import learn
-from pipeline.stages.planning import shown_plans
-from pipeline.stages.serving import served_example
-from pipeline.tracking.stage import stage
-from pipeline.training import TrainerConfig, seed_torch, set_up_torch
+from pipeline.stages.stage import stage
+from pipeline.training.policy import PolicyTraining
+from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
+from pipeline.training.trainer import TrainerConfig, seed_torch, set_up_torch
 from pipeline.types import Transitions
 from pipeline.uncertainty import PenaltyConfig, PenaltySpec, build_penalty
 from pipeline.uncertainty.auto import resolve_auto
 from pipeline.uncertainty.calibration_file import Calibration
+from pipeline.world_models.checkpoint import load_world_model
 from pipeline.world_models.protocols import TrainableWorldModel
-from pipeline.world_models.storage import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}", "data/calibration/seed-{seed}.json"]
 WRITES = ["data/policy/seed-{seed}"]

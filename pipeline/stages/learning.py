@@ -1,10 +1,10 @@
 """How both policy stages learn: on one device, watched and tracked, and on from where an earlier try was cut off."""
 
-from pipeline.policies.learn import PolicyTraining
 from pipeline.tracking.lightning_logger import logger_for
 from pipeline.tracking.run import StageRun
-from pipeline.tracking.watchdog import Watchdog
-from pipeline.training import ResumePoint, TrainerConfig, make_trainer, single
+from pipeline.training.policy import PolicyTraining
+from pipeline.training.trainer import ResumePoint, TrainerConfig, make_trainer, single
+from pipeline.training.watchdog import Watchdog
 
 
 def learn(run: StageRun, training: PolicyTraining, config: TrainerConfig, every: int = 1) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.tracking.stage import stage
+from pipeline.stages.stage import stage
 
 READS = [
     "data/dataset",
@@ -22,7 +22,7 @@ def main() -> None:
     with stage("report") as run:
         from pipeline.reporting.page import write_figures, write_page
         from pipeline.reporting.results import load
-        from pipeline.reporting.verdict import headline
+        from pipeline.reporting.text.verdict import headline
 
         results = load(Path(), run.params["seeds"])
         figures = write_figures(results, Path("reports/figures"))

@@ -1,1 +1,1 @@
-"""Runs in MLflow, log files, keys of stages. Start with :mod:`pipeline.tracking.stage`."""
+"""Runs in MLflow, log files, keys of stages. Start with :mod:`pipeline.stages.stage`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-SERVED_POLICY = Path(__file__).with_name("served_policy.py")
+SERVED_POLICY = Path(__file__).parents[1] / "serving/mlflow_model.py"
 PACKAGE = Path(__file__).parents[1]
 SERVING_PACKAGES = ("torch", "lightning", "numpy", "einops", "omegaconf", "safetensors")
 

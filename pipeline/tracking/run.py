@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-    from pipeline.data.store import DatasetSpec
+    from pipeline.data.dataset import DatasetSpec
 
 PARAMS_PER_CALL, METRICS_PER_CALL = 100, 1000  # MLflow's limits for one batch
 FLUSH_METRICS, FLUSH_SECONDS = 500, 10.0
@@ -133,7 +133,7 @@ class StageRun:
             assets.log_dataset(spec.name, spec.digest, Path(folder))
 
     def log_policy(self, bundle: Path | str, seen: Any, action: "np.ndarray") -> None:
-        """The bundle as an MLflow model from code (:class:`pipeline.tracking.served_policy.ServedPolicy`); ``seen`` is
+        """The bundle as an MLflow model from code (:class:`pipeline.serving.mlflow_model.ServedPolicy`); ``seen`` is
         a small real input, ``action`` what the policy does there."""
         if self.is_main:
             assets.log_policy(Path(bundle), seen, action)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.imagination import AUTO
-from pipeline.interfaces import Penalty as AnyPenalty
+from pipeline.protocols import Penalty as AnyPenalty
 from pipeline.uncertainty.bellman import Bellman
 from pipeline.uncertainty.distance import Distance
 from pipeline.uncertainty.penalties import MEASURES, Measure, Penalty

@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import Generator, Tensor
 
-from pipeline.interfaces import Value, WorldModel
+from pipeline.protocols import Value, WorldModel
 from pipeline.types import Prediction, Transitions
 
 

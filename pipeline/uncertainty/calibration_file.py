@@ -24,9 +24,9 @@ class PenaltyCalibration:
 @dataclass(frozen=True)
 class Calibration:
     """What ``assess_world_model`` found. ``horizon`` is the number of steps that imagination can be trusted, at most
-    ``horizon_measured``; both are defined in :mod:`pipeline.evaluation.horizon`, ``best_penalty`` in
-    :mod:`pipeline.evaluation.penalty_quality`. ``temperature`` multiplies each member's std of the named output
-    (:mod:`pipeline.uncertainty.calibration`); None where outputs have no width to correct."""
+    ``horizon_measured``; both are defined in :mod:`pipeline.assessment.horizon`, ``best_penalty`` in
+    :mod:`pipeline.assessment.penalty_quality`. ``temperature`` multiplies each member's std of the named output
+    (:mod:`pipeline.assessment.calibration`); None where outputs have no width to correct."""
 
     horizon: int
     horizon_measured: int

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import torch
 from torch import Generator, Tensor
 
-from pipeline.interfaces import WorldModel
+from pipeline.protocols import WorldModel
 from pipeline.types import Prediction, Transitions
 
 ROWS = 20_000  # logged steps kept: neighbours of fewer are a little farther everywhere, and found sooner

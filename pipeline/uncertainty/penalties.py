@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 from torch import Generator, Tensor
 
-from pipeline.interfaces import WorldModel
+from pipeline.protocols import WorldModel
 from pipeline.types import SMALLEST_STD, Prediction, Transitions
 
 

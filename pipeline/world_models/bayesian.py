@@ -13,11 +13,11 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
-from pipeline.randomness import generator as fresh_generator
-from pipeline.standardise import Facts
+from pipeline.encoders.standard import Facts
+from pipeline.seeding import generator as fresh_generator
 from pipeline.types import Transitions
+from pipeline.world_models.bayesian_layers import DropoutLinear, Layer, RandomNetwork, VariationalLinear
 from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
-from pipeline.world_models.random_weights import DropoutLinear, Layer, RandomNetwork, VariationalLinear
 
 
 @dataclass(frozen=True)

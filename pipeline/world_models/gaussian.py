@@ -8,12 +8,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.history import LONGEST, HistoryEncoder, vector_filter
-from pipeline.networks import StackedLinear
-from pipeline.standardise import Facts, StandardEncoder
+from pipeline.encoders.history import LONGEST, HistoryEncoder, vector_filter
+from pipeline.encoders.standard import Facts, StandardEncoder
+from pipeline.networks.mlp import StackedLinear
 from pipeline.types import Observation, Prediction, Shard, Step, Transitions
-from pipeline.world_models.best import Part
-from pipeline.world_models.step_scale import StepScale
+from pipeline.world_models.best_weights import Part
+from pipeline.world_models.target_scaler import StepScale
 from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
 
 BOUND_MARGIN = 0.05  # a log-variance this near its bound, as a share of the range, counts as saturated
@@ -72,9 +72,9 @@ def weighted(nll: Tensor, log_variance: Tensor, beta: float) -> Tensor:
 class GaussianModel(nn.Module):
     """Every member predicts mean and variance of the standardised change of state and of the reward.
 
-    The state is the standardised observation, perhaps with a history (:mod:`pipeline.history`), which moves on as steps
-    are seen or drawn. Features that never vary, or seldom within an episode (settings), are copied, and neither
-    predicted nor penalised; nor is the history.
+    The state is the standardised observation, perhaps with a history (:mod:`pipeline.encoders.history`), which moves on
+    as steps are seen or drawn. Features that never vary, or seldom within an episode (settings), are copied, and
+    neither predicted nor penalised; nor is the history.
     A subclass brings its network, its ``members`` and what training settles (``conclude``), and overrides nothing.
     """
 

@@ -6,8 +6,8 @@ from typing import Self
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.networks import stacked_mlp
-from pipeline.standardise import Facts
+from pipeline.encoders.standard import Facts
+from pipeline.networks.mlp import stacked_mlp
 from pipeline.types import Shard, Transitions
 from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
 

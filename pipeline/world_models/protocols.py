@@ -1,5 +1,5 @@
 """The contract of a world model that can be trained, assessed and stored. Acting and imagining need less:
-:class:`pipeline.interfaces.WorldModel`.
+:class:`pipeline.protocols.WorldModel`.
 
 ``Batch`` is :class:`~pipeline.types.Transitions` where ``recurrent`` is False, with a leading learner axis "L B ..." in
 training, and :class:`~pipeline.types.Segments` where it is True.
@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Protocol, TypeGuard
 import torch
 from torch import Generator, Tensor
 
-from pipeline.interfaces import WorldModel
-from pipeline.standardise import Facts
+from pipeline.encoders.standard import Facts
+from pipeline.protocols import WorldModel
 from pipeline.types import Beliefs, Segments, Shard, TorchModule
-from pipeline.world_models.best import Part
+from pipeline.world_models.best_weights import Part
 from pipeline.world_models.latents import Latent
 from pipeline.world_models.termination import Termination
 
@@ -30,8 +30,8 @@ class ModelConfig(Protocol):
 
 
 class TrainableWorldModel(WorldModel, TorchModule, Protocol):
-    """A torch module. It is built from its ``Config`` and the :class:`~pipeline.standardise.Facts` of the training
-    split."""
+    """A torch module. It is built from its ``Config`` and the :class:`~pipeline.encoders.standard.Facts` of the
+    training split."""
 
     Config: Any  # a frozen dataclass of options
     decays_learning_rate: bool  # default of ``fit.learning_rate_decay``

@@ -13,14 +13,14 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.distributions import HEADS, zero_last_layer
-from pipeline.networks import mlp, stacked_mlp
-from pipeline.standardise import Facts
+from pipeline.encoders.standard import Facts
+from pipeline.networks.distributions import HEADS, zero_last_layer
+from pipeline.networks.mlp import mlp, stacked_mlp
 from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions
-from pipeline.world_models.best import Part
-from pipeline.world_models.encoders import Decoder, Encoder, Observations
+from pipeline.world_models.best_weights import Part
 from pipeline.world_models.latents import CategoricalLatent, GaussianLatent, Latent, PointLatent
-from pipeline.world_models.recurrence import RECURRENCES
+from pipeline.world_models.observation_model import Decoder, Encoder, Observations
+from pipeline.world_models.recurrent_cells import RECURRENCES
 from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
 
 LEAST_SPREAD = 0.1  # of a latent over the logs: one that never varies must not blow up the penalty

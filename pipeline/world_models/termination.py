@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.networks import mlp
-from pipeline.standardise import Facts
+from pipeline.encoders.standard import Facts
+from pipeline.networks.mlp import mlp
 from pipeline.types import Observation, Transitions
 
 TERMINATIONS = ("learned", "known", "off")

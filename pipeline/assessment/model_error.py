@@ -1,0 +1,89 @@
+"""How wrong a world model is: the scale of its errors, replayed windows, single steps."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from pipeline.encoders.standard import Statistics
+from pipeline.imagination import Imagination
+from pipeline.protocols import Filter, Penalty, WorldModel
+from pipeline.types import Observation, Rollout, Segments, Transitions
+from pipeline.world_models.protocols import TrainableWorldModel
+
+HORIZONS = [1, 2, 5, 10, 20, 50]
+CONTEXT = 5  # real steps that a model sees before it goes on alone
+ROWS = 512  # rows predicted at once
+
+
+class Scale:
+    """Observations on one scale, "... D": vectors in standard deviations of the logs, or where there are none pixels,
+    as shares of full brightness."""
+
+    def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
+        self.vectors = sorted(k for k, shape in obs_shapes.items() if len(shape) < 3)
+        self.images = sorted(set(obs_shapes) - set(self.vectors))
+        self.std = torch.tensor(statistics.obs_std)
+
+    def __call__(self, obs: Observation) -> Tensor:
+        if self.vectors:
+            return self.flat(obs) / self.std
+        return torch.cat([obs[k].flatten(-3).float() / 255 for k in self.images], dim=-1)
+
+    def flat(self, obs: Observation) -> Tensor:
+        """The vectors side by side, in their own units."""
+        return torch.cat([obs[k] for k in self.vectors], dim=-1)
+
+
+@torch.no_grad()
+def filter_context(filter: Filter, windows: Segments, steps: int) -> Tensor:
+    """The state "B Z" after the first ``steps`` steps of windows, and the observations around them, were seen."""
+    batch = len(windows)
+    state, action = filter.initial(batch), torch.zeros_like(windows.action[:, 0])
+    for t in range(steps + 1):
+        obs = {k: v[:, t] for k, v in windows.obs.items()}
+        state = filter.observe(state, action, obs, torch.full((batch,), float(t == 0)))
+        action = windows.action[:, min(t, windows.action.shape[1] - 1)]
+    return state
+
+
+@torch.no_grad()
+def replay(model: WorldModel, windows: Segments, context: int) -> Rollout:
+    """The logged actions as an actor, after ``context`` real steps: members' mean, without noise. A window that the
+    model believes to have ended goes on."""
+    plan = windows.action[:, context:]
+    start = filter_context(model, windows, context)
+    return Imagination(model).rollout(lambda s, t, g: plan[:, t], start, plan.shape[1], None)
+
+
+@torch.no_grad()
+def one_step(
+    model: WorldModel, data: Transitions, penalties: Mapping[str, Penalty], generator: Generator
+) -> dict[str, np.ndarray]:
+    """On each transition: ``true_error``, the root mean square of the members' mean's standardised error times the
+    reward's spread (the unit of the penalties), and ``penalty_<name>``, which see a draw, not the truth."""
+    samples: dict[str, list[Tensor]] = {"true_error": [], **{f"penalty_{n}": [] for n in penalties}}
+    for i in range(0, len(data), ROWS):
+        batch = data[i : i + ROWS]
+        prediction = model.predict(batch.state, batch.action)
+        step = model.draw(batch.state, batch.action, prediction, generator, None)
+        error = (prediction.mean[model.elites].mean(0) - model.targets(batch)).square().mean(-1).sqrt()
+        samples["true_error"].append(error * model.reward_scale)
+        for name, penalty in penalties.items():
+            samples[f"penalty_{name}"].append(penalty(model, batch.state, batch.action, prediction, step.sample))
+    return {k: torch.cat(v).numpy() for k, v in samples.items()}
+
+
+@torch.no_grad()
+def termination_quality(model: TrainableWorldModel, data: Transitions) -> dict[str, float | int | None]:
+    """Precision and recall of "this step is terminal" on logged transitions; None where undefined."""
+    parts = [data[i : i + ROWS] for i in range(0, len(data), ROWS)]
+    said = [model.termination.continue_prob(p.state, p.action, p.next_state) < 0.5 for p in parts]
+    predicted, truth = torch.cat(said), data.terminal.bool()
+    hits, claims, positives = int((predicted & truth).sum()), int(predicted.sum()), int(truth.sum())
+    return {
+        "precision": hits / claims if claims else None,
+        "recall": hits / positives if positives else None,
+        "positives": positives,
+    }

@@ -1,0 +1,72 @@
+"""Held-out likelihood and coverage of what a world model believes, before and after recalibration."""
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.distributions import Normal
+
+from pipeline.assessment.calibration import coverage, fit_temperature, negative_log_likelihood, pit
+from pipeline.assessment.model_error import ROWS
+from pipeline.protocols import WorldModel
+from pipeline.types import CategoricalPrediction, Transitions
+
+LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]  # of central intervals; 0.5, 0.8, 0.9 and 0.95 among them
+
+
+@torch.no_grad()
+def beliefs(model: WorldModel, data: Transitions) -> tuple[Tensor, Tensor, Tensor] | str:
+    """Mean and std "M B D" of the elites and the targets "B D", in the model's standardised units; or, where beliefs
+    have no density, the reason."""
+    parts = []
+    for i in range(0, len(data), ROWS):
+        batch = data[i : i + ROWS]
+        prediction = model.predict(batch.state, batch.action)
+        if isinstance(prediction, CategoricalPrediction):
+            return "a categorical latent has no intervals to cover anything"
+        parts.append((prediction.mean[model.elites], prediction.std[model.elites], model.targets(batch)))
+    mean, std, target = (torch.cat(x, dim=-2) for x in zip(*parts, strict=True))
+    return (mean, std, target) if std.any() else "a point latent expects no noise, so it has no intervals"
+
+
+@torch.no_grad()
+def reliability(
+    model: WorldModel, data: Transitions, episode: Tensor, names: list[str], draws: Generator
+) -> dict[str, Any]:
+    """Temperatures fitted on half of the episodes of ``data`` (``episode`` "B" numbers them), judged on the other half.
+
+    For each of the outputs ``names``: coverage at ``levels`` "L D" and negative log-likelihood "D" in nats, each
+    ``before`` and ``after``, beside that of a single normal with the mean and std of the first half
+    (``nll_constant``). ``{"skipped": reason}`` where there is nothing to judge.
+    """
+    found = beliefs(model, data)
+    fitted = _half(episode, draws)
+    if isinstance(found, str):
+        return {"skipped": found}
+    if fitted.all() or not fitted.any():
+        return {"skipped": "one held-out episode cannot be split into one half to fit and one to judge"}
+    (mean, std, target), judged = found, ~fitted
+    temperature = fit_temperature(mean[:, fitted], std[:, fitted], target[fitted])
+    known = target[fitted]
+    constant = Normal(known.mean(0), known.std(0, correction=0).clamp(min=1e-6), validate_args=False)
+    mean, std, target = mean[:, judged], std[:, judged], target[judged]
+    return {
+        "outputs": names,
+        "levels": LEVELS,
+        "temperature": temperature.tolist(),
+        "coverage_before": coverage(pit(mean, std, target), LEVELS).tolist(),
+        "coverage_after": coverage(pit(mean, std * temperature, target), LEVELS).tolist(),
+        "nll_before": negative_log_likelihood(mean, std, target).mean(0).tolist(),
+        "nll_after": negative_log_likelihood(mean, std * temperature, target).mean(0).tolist(),
+        "nll_constant": (-constant.log_prob(target)).mean(0).tolist(),
+        "steps_fitted": int(fitted.sum()),
+        "steps_judged": int(judged.sum()),
+        "basis": "latents as the posterior saw them" if model.recurrent else "changes and reward as logged",
+    }
+
+
+def _half(episode: Tensor, draws: Generator) -> Tensor:
+    """Whether each step belongs to the first half of the episodes, "B"."""
+    numbers, of_step = episode.unique(return_inverse=True)
+    first = torch.randperm(len(numbers), generator=draws) < len(numbers) // 2
+    return first[of_step]

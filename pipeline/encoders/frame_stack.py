@@ -1,0 +1,51 @@
+"""The filter of policies that learn from images without a world model: the last few frames, one above the other."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from pipeline.encoders.standard import StandardEncoder, Statistics
+from pipeline.types import Observation
+
+
+@dataclass(frozen=True)
+class FramesConfig:
+    frames: int = 2  # one frame shows where things are, two how they move
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.frames <= 8:
+            raise ValueError(f"frames {self.frames} must lie between 1 and 8")
+
+
+class StackedFrames(nn.Module):
+    """The state "B Z" is the standardised vector observations, then each image's last frames (Mnih et al. 2015, DQN),
+    the newest first along the channels, flattened, with pixels from 0 to 255 as they came. Where an episode starts,
+    its first frame stands for those before it. ``images`` maps each image to its stacked shape, in that order."""
+
+    remembers = True
+
+    def __init__(self, config: FramesConfig, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
+        super().__init__()
+        self.config = config
+        self.standard = StandardEncoder(obs_shapes, statistics)
+        seen = {k: s for k, s in sorted(obs_shapes.items()) if len(s) == 3}
+        self.images = {k: [h, w, config.frames * c] for k, (h, w, c) in seen.items()}
+        self.sizes = [self.standard.state_dim, *(h * w * c for h, w, c in self.images.values())]
+        self.state_dim = sum(self.sizes)
+
+    def initial(self, batch: int) -> Tensor:
+        return torch.zeros(batch, self.state_dim, device=self.standard.mean.device)
+
+    def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
+        """The oldest frame makes room for the one in ``obs``; ``action`` does not matter."""
+        _, *before = state.split(self.sizes, dim=-1)
+        parts = [self.standard.observe(state, action, obs, first)] if self.standard.obs_shapes else []
+        for (key, (height, width, _)), flat in zip(self.images.items(), before, strict=True):
+            new = obs[key].to(flat.dtype)
+            old = rearrange(flat, "b (h w c) -> b h w c", h=height, w=width)
+            restarted = new.repeat(1, 1, 1, self.config.frames)
+            moved = torch.cat([new, old[..., : -new.shape[-1]]], dim=-1)
+            parts.append(torch.where(first.bool()[:, None, None, None], restarted, moved).flatten(1))
+        return torch.cat(parts, dim=-1)

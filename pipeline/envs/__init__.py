@@ -1,0 +1,1 @@
+"""Environments by their ids: action spaces, wrappers, tasks by equations."""

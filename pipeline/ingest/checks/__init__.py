@@ -1,0 +1,50 @@
+"""What is odd about a log: small checks on the prepared dataset, each with a severity, numbers and what mends it.
+
+A check takes a :class:`Sample` and returns a :class:`Finding`, or None where it does not apply. Adding one is a
+function and a line below.
+"""
+
+from collections.abc import Callable
+
+from pipeline.data.dataset import PreparedDataset
+from pipeline.ingest.checks import alignment, basics, drift, ends, features, repeats
+from pipeline.ingest.checks.finding import SEVERITIES, Finding
+from pipeline.ingest.checks.memory import memory
+from pipeline.ingest.checks.sample import Sample
+
+Check = Callable[[Sample], Finding | None]
+
+CHECKS: dict[str, Check] = {
+    "action_shift": alignment.action_shift,
+    "reward_shift": alignment.reward_shift,
+    "timeouts_as_terminals": ends.timeouts_as_terminals,
+    "missing_terminals": ends.missing_terminals,
+    "time_gaps": ends.time_gaps,
+    "unit_change": drift.unit_change,
+    "behaviour_shift": drift.behaviour_shift,
+    "held_out_shift": drift.held_out_shift,
+    "memory": memory,
+    "reward_leak": features.reward_leak,
+    "equal_rewards": basics.equal_rewards,
+    "constant_features": features.constant_features,
+    "nearly_constant_features": features.nearly_constant_features,
+    "discrete_features": features.discrete_features,
+    "wrapping_angles": features.wrapping_angles,
+    "duplicate_episodes": repeats.duplicate_episodes,
+    "near_duplicate_episodes": repeats.near_duplicate_episodes,
+    "duplicate_rows": repeats.duplicate_rows,
+    "single_step_episodes": basics.single_step_episodes,
+    "episodes": basics.episodes,
+    "coverage": basics.coverage,
+    "actions": basics.actions,
+}
+
+
+def findings(dataset: PreparedDataset) -> list[Finding]:
+    """All that the checks find, the gravest first. Equal datasets give equal findings."""
+    sample = Sample(dataset)
+    found = [finding for check in CHECKS.values() if (finding := check(sample)) is not None]
+    return sorted(found, key=lambda finding: -SEVERITIES.index(finding.severity))
+
+
+__all__ = ["CHECKS", "SEVERITIES", "Check", "Finding", "findings"]

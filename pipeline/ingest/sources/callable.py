@@ -1,0 +1,128 @@
+"""Episodes from a function of the user's own. It is imported and run with the rights of whoever runs ingest."""
+
+import importlib
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.data.episode import Episode, LoggedData
+from pipeline.ingest.sources.base import FileFacts, SourceConfig, combine, existing
+from pipeline.params import did_you_mean
+
+FIELDS = ("obs", "action", "reward", "terminated", "held_out")
+
+
+@dataclass(frozen=True)
+class CallableConfig(SourceConfig):
+    """``function`` is ``module:function``, found from the project's root. Called with ``kwargs`` it yields
+    :class:`pipeline.data.episode.Episode`, or dicts with its fields. ``path`` and ``held_out_path`` are what DVC
+    watches for it, such as its file; an episode says itself whether it is ``held_out``. ``obs_names`` names features by
+    key."""
+
+    function: str = "???"  # OmegaConf's mark of a mandatory value
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    obs_names: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.function):
+            raise ValueError(f"function `{self.function}`: write `module:function`, such as my_logs:episodes")
+
+    @property
+    def title(self) -> str:
+        return self.function
+
+
+class FromCallable:
+    Config = CallableConfig
+
+    def __init__(self, config: CallableConfig) -> None:
+        self.config = config
+
+    def read(self) -> LoggedData:
+        for path, param in ((self.config.path, "path"), (self.config.held_out_path, "held_out_path")):
+            existing(Path(path), param)
+        facts = FileFacts(obs_names=self.config.obs_names)
+        return combine(self.config, "callable", facts, _episodes(self.config), 0, [], 0)
+
+
+def _episodes(config: CallableConfig) -> Iterator[Episode]:
+    with _in_one_line(config.function):
+        raws = iter(_find(config.function)(**config.kwargs))
+    index, marked = 0, None
+    while True:
+        with _in_one_line(config.function):
+            raw = next(raws, None)
+        if raw is None:
+            return
+        episode = raw if isinstance(raw, Episode) else _episode(f"{config.function}: episode {index}", raw)
+        _check_names(config, episode)
+        marked = episode.held_out is not None if marked is None else marked
+        if marked != (episode.held_out is not None):
+            raise ValueError(f"{config.function}: episode {index}: give `held_out` for all episodes, or for none")
+        yield episode
+        index += 1
+
+
+def _find(function: str) -> Callable[..., Any]:
+    """Raises ValueError when there is no such module or function."""
+    module_name, _, name = function.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        fix = "correct `dataset.function`, or install it"
+        raise ValueError(f"{function}: no module `{error.name}` from {Path.cwd()}; {fix}") from None
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    found = getattr(module, name, None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ValueError(f"{function}: {module.__file__} has no function `{name}`{did_you_mean(name, known)}")
+    return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _in_one_line(function: str) -> Iterator[None]:
+    """Whatever the user's code raises becomes a ValueError that says where."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(f"{function}: "):
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(f"{function}: {reason} ({last.filename}:{last.lineno}); repair the function") from None
+
+
+def _episode(where: str, raw: Any) -> Episode:
+    """A dict as an episode; ``obs`` is one array "T+1 O" or several by name."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{where}: {type(raw).__name__}, expected a dict with {', '.join(FIELDS[:4])}")
+    for key in raw:
+        if key not in FIELDS:
+            raise ValueError(f"{where}: unknown key `{key}`{did_you_mean(str(key), FIELDS)}")
+    for key in FIELDS[:4]:
+        if key not in raw:
+            raise ValueError(f"{where}: no `{key}`{did_you_mean(key, raw)}; give {', '.join(FIELDS[:4])}")
+    if np.ndim(raw["terminated"]):
+        raise ValueError(f"{where}: `terminated` is an array; give one bool: did the episode truly end?")
+    obs = raw["obs"] if isinstance(raw["obs"], Mapping) else {"state": raw["obs"]}
+    arrays = {str(key): np.asarray(value) for key, value in obs.items()}
+    action, reward = np.asarray(raw["action"]), np.asarray(raw["reward"])
+    return Episode(arrays, action, reward, bool(raw["terminated"]), raw.get("held_out"))
+
+
+def _check_names(config: CallableConfig, episode: Episode) -> None:
+    for key, names in config.obs_names.items():
+        shapes = {name: list(array.shape[1:]) for name, array in episode.obs.items()}
+        if shapes.get(key) != [len(names)]:
+            fix = "correct `dataset.obs_names`"
+            raise ValueError(f"{config.function}: {len(names)} names for `{key}`, observations are {shapes}; {fix}")

@@ -1,0 +1,38 @@
+"""HDF5 files as d3rlpy 1.x dumps them (``MDPDataset.dump``; Seno and Imai, arXiv:2111.03788)."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from pipeline.data.episode import LoggedData
+from pipeline.envs.action_space import CONTINUOUS, DISCRETE
+from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
+from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
+
+
+@dataclass(frozen=True)
+class D3rlpyHdf5Config(FlatConfig):
+    """``terminals`` holds true ends alone, ``episode_terminals`` every end. There are no next observations, so the last
+    step of each episode is dropped and counted."""
+
+    timeout_key: str | None = "episode_terminals"
+    next_obs_key: str | None = None
+    ends_share_a_column: ClassVar[bool] = True
+
+
+class D3rlpyHdf5:
+    Config = D3rlpyHdf5Config
+
+    def __init__(self, config: D3rlpyHdf5Config) -> None:
+        self.config = config
+
+    def read(self) -> LoggedData:
+        return read_flat(self.config, "d3rlpy_hdf5", _read)
+
+
+def _read(path: Path, wanted: set[str]) -> Columns:
+    """Beside the columns d3rlpy marks whether actions are discrete."""
+    columns = read_hdf5(path, wanted | {"discrete_action"})
+    discrete = columns.arrays.pop("discrete_action", None)
+    kind = None if discrete is None else DISCRETE if discrete else CONTINUOUS
+    return replace(columns, attributes={**columns.attributes, "action_kind": kind})

@@ -1,0 +1,93 @@
+"""npz files with one array a column; the default names are NeoRL-2's (Gao et al., arXiv:2503.19267)."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data.episode import LoggedData
+from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
+from pipeline.ingest.sources.stored import BLOCK, StoredRows, is_wide
+
+
+@dataclass(frozen=True)
+class NpzConfig(FlatConfig):
+    obs_key: str = "obs"
+    action_key: str = "action"
+    reward_key: str = "reward"
+    terminal_key: str | None = "done"
+    timeout_key: str | None = "truncated"
+    next_obs_key: str | None = "next_obs"
+
+
+class Npz:
+    Config = NpzConfig
+
+    def __init__(self, config: NpzConfig) -> None:
+        self.config = config
+
+    def read(self) -> LoggedData:
+        return read_flat(self.config, "npz", read_npz)
+
+
+def read_npz(path: Path, wanted: set[str]) -> Columns:
+    """The wanted arrays of a file, never unpickling; vectors stay on disk. Raises ValueError when it cannot be read."""
+    with _readable(path):
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("a single array, expected an archive")
+    with _readable(path), loaded as file:
+        members = {name: Member(path, name) for name in file.files if name in wanted}
+        arrays = {name: member.rows() if member.in_rows else file[name] for name, member in members.items()}
+        return Columns(arrays, list(file.files), {})
+
+
+class Member:
+    """One array of an archive, compressed or not: a stream that goes on where it stands and starts again to go back, so
+    that the checksum of what was read to its end is compared."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        self._open()
+
+    def _open(self) -> None:
+        self.stream = zipfile.ZipFile(self.path).open(f"{self.name}.npy")  # noqa: SIM115 (read on, closed at the end)
+        version = np.lib.format.read_magic(self.stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        self.shape, self.by_column, self.dtype = header(self.stream)
+        self.begin = self.stream.tell()
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether rows of numbers stand one after the other."""
+        return is_wide(self.shape) and not self.by_column and not self.dtype.hasobject
+
+    def rows(self) -> StoredRows:
+        return StoredRows(self.shape, self.dtype, self.read)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Raises ValueError where the file turns out to be damaged."""
+        width = int(np.prod(self.shape[1:]))
+        with _readable(self.path):
+            self._go(self.begin + start * width * self.dtype.itemsize)
+            content = self.stream.read((stop - start) * width * self.dtype.itemsize)
+            return np.frombuffer(content, self.dtype, (stop - start) * width).reshape(-1, *self.shape[1:])
+
+    def _go(self, position: int) -> None:
+        if position < self.stream.tell():
+            self._open()
+        while self.stream.tell() < position and self.stream.read(min(position - self.stream.tell(), BLOCK)):
+            pass
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: truncated, corrupt or not npz ({reason}); fetch the file again") from None

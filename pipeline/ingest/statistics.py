@@ -1,0 +1,104 @@
+"""What is measured on the stored arrays, a bounded number of rows at a time: scales, and the digest."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.envs.action_space import BoxActions
+
+CHUNK = 1 << 17  # rows of vectors held in memory at a time
+IMAGE_BYTES = 1 << 20  # of images held in memory at a time
+QUANTILE_STEPS = 1 << 20  # logged actions that quantiles are taken of
+Moments = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # minimum, maximum, mean, standard deviation
+
+
+def statistics(folder: Path, offsets: np.ndarray, held_out: np.ndarray) -> tuple[dict[str, Moments], Moments]:
+    """Moments of the train split: every observation row by key (an image: by channel), and rewards of real steps."""
+    train = np.repeat(~held_out, np.diff(offsets))
+    keys = sorted(file.name[len("obs.") : -len(".npy")] for file in folder.glob("obs.*.npy"))
+    arrays = {key: np.load(folder / f"obs.{key}.npy", mmap_mode="r") for key in keys}
+    obs = {key: _moments(a, train) if a.ndim == 2 else _channel_moments(a, train) for key, a in arrays.items()}
+    train[offsets[1:] - 1] = False
+    return obs, _moments(np.load(folder / "reward.npy", mmap_mode="r"), train)
+
+
+def action_quantiles(file: Path, offsets: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """The values float64 "A" beyond which ``share`` of the logged actions lie, at the low and at the high end; of a
+    million steps, evenly apart, where there are more."""
+    actions = np.load(file, mmap_mode="r")
+    steps = np.delete(np.arange(len(actions)), offsets[1:] - 1)
+    chosen = actions[steps[:: -(-len(steps) // QUANTILE_STEPS)]].astype(np.float64)
+    low, high = np.quantile(chosen, [share, 1 - share], axis=0)
+    return low, high
+
+
+def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarray, clip: bool = True) -> None:
+    """From the log's own units to [-1, 1], in place, unless ``clip`` is False and they lie beyond; the row of a final
+    observation has no action and gets 0."""
+    actions, box = np.load(file, mmap_mode="r+"), BoxActions(low, high)
+    for start in range(0, len(actions), CHUNK):
+        mapped = box.known(actions[start : start + CHUNK])
+        actions[start : start + CHUNK] = np.clip(mapped, -1, 1) if clip else mapped
+    actions[offsets[1:] - 1] = 0
+    actions.flush()
+
+
+def one_hot_actions(file: Path, offsets: np.ndarray, start: int, count: int) -> None:
+    """From whole numbers "R 1", the first of which is ``start``, to one-hot vectors "R A" in their place; the row of a
+    final observation has no action and gets 0."""
+    numbers, wide = np.load(file, mmap_mode="r"), file.with_suffix(".wide")
+    hot = np.lib.format.open_memmap(wide, "w+", np.float32, (len(numbers), count))
+    for first in range(0, len(numbers), CHUNK):
+        chosen = numbers[first : first + CHUNK, 0].astype(np.int64) - start
+        hot[first + np.arange(len(chosen)), chosen.clip(0, count - 1)] = 1
+    hot[offsets[1:] - 1] = 0
+    hot.flush()
+    wide.replace(file)
+
+
+def _moments(array: np.ndarray, rows: np.ndarray) -> Moments:
+    """Each float64 "O", over the rows where ``rows`` is True; in two passes, since squares of large values cancel."""
+
+    size = max(1, min(CHUNK, (CHUNK << 8) // max(1, array[:1].size)))  # wide rows are held in smaller chunks
+
+    def chunks() -> Iterator[np.ndarray]:
+        for start in range(0, len(array), size):
+            chosen = rows[start : start + size]
+            if chosen.any():
+                yield array[start : start + size][chosen].reshape(chosen.sum(), -1).astype(np.float64)
+
+    ends = [(chunk.min(axis=0), chunk.max(axis=0), chunk.sum(axis=0)) for chunk in chunks()]
+    lows, highs, sums = zip(*ends, strict=True)
+    low, high, mean = np.min(lows, axis=0), np.max(highs, axis=0), np.sum(sums, axis=0) / rows.sum()
+    variance = np.sum([((chunk - mean) ** 2).sum(axis=0) for chunk in chunks()], axis=0) / rows.sum()
+    return low, high, mean, np.where(low == high, 0.0, np.sqrt(variance))
+
+
+def _channel_moments(images: np.ndarray, rows: np.ndarray) -> Moments:
+    """Each float64 "C", exactly, from how often each value from 0 to 255 occurs in images "R H W C"."""
+    channels, value = images.shape[-1], np.arange(256)
+    counts = np.zeros((channels, 256), np.int64)
+    chunk = max(1, IMAGE_BYTES // images[0].nbytes)
+    for start in range(0, len(images), chunk):
+        block = images[start : start + chunk][rows[start : start + chunk]]
+        counts += [np.bincount(block[..., c].ravel(), minlength=256) for c in range(channels)]
+    share = counts / counts.sum(axis=1, keepdims=True)
+    mean = share @ value
+    std = np.sqrt((share * (value - mean[:, None]) ** 2).sum(axis=1))
+    low, high = counts.astype(bool).argmax(axis=1), 255 - counts.astype(bool)[:, ::-1].argmax(axis=1)
+    return low.astype(float), high.astype(float), mean, np.where(low == high, 0.0, std)
+
+
+def digest_of(folder: Path, facts: list[Any]) -> str:
+    """32 hex digits of the array files and the facts that change their meaning."""
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
+    for file in sorted(folder.glob("*.npy")):
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

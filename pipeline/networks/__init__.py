@@ -1,0 +1,1 @@
+"""Networks that several rooms share: perceptrons, convolutions, actors, critics, distributions, schedules."""

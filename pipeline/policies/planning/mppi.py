@@ -1,0 +1,38 @@
+"""Model predictive path integral control (MPPI, Williams et al. 2017, arXiv:1707.02342)."""
+
+from dataclasses import dataclass
+
+from torch import Generator
+
+from pipeline.policies.planning.planner import Plan, Planner, PlannerConfig, Score, best_of
+
+
+@dataclass(frozen=True)
+class MPPIConfig(PlannerConfig):
+    temperature: float = 0.5  # the lower, the more the best plan counts; in standard deviations of the elites' worth
+    anneal: float = 0.7  # the noise shrinks by it from iteration to iteration; 1: as published
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.temperature <= 0 or not 0 < self.anneal <= 1:
+            raise ValueError(f"temperature {self.temperature} must be positive, anneal {self.anneal} between 0 and 1")
+
+
+class MPPI(Planner):
+    """Moves the mean to the drawn plans, each weighted by the exponential of its worth.
+
+    Only the best plans count (as in TD-MPC, Hansen et al. 2022, arXiv:2203.04955), and their worth is standardised, so
+    that the temperature has no unit. The noise is annealed (DIAL-MPC, Xue et al. 2024, arXiv:2409.15610).
+    """
+
+    Config = MPPIConfig
+
+    def search(self, score: Score, start: Plan, generator: Generator) -> Plan:
+        c, mean = self.config, start.mean
+        for i in range(c.iterations):
+            drawn = self._drawn(c.population, mean, c.noise * c.anneal**i, generator)
+            best, worth = best_of(score, drawn, start.kept, c.elites)
+            spread = worth.std(1, correction=0, keepdim=True).clamp(min=1e-8)
+            weight = ((worth - worth[:, :1]) / (c.temperature * spread)).softmax(1)
+            mean = (weight[..., None, None] * best).sum(1)
+        return Plan(mean, mean, start.kept[:, :0])

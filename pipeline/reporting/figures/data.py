@@ -1,0 +1,100 @@
+"""The logs at a glance, and where the policy stands beside them."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.envs.action_space import DISCRETE
+from pipeline.reporting.figures.style import COLOURS, panels
+from pipeline.reporting.results import Results
+from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.reporting.text.verdict import number
+
+ROWS_SHOWN = 200_000
+FRAMES_SHOWN = 8
+LINES_SHOWN = 3  # more action dimensions than this are drawn as a heat map
+
+
+def dataset_figure(results: Results) -> Figure:
+    """Histograms of episode returns, episode lengths, rewards and actions."""
+    dataset = results.dataset
+    figure, (returns, lengths, rewards, actions) = panels(f"Logged data: {dataset.spec.name}", 4, height=2.5)
+    rows = dataset.steps("all")
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS_SHOWN)).astype(np.int64)]
+    _histogram(returns, dataset.episode_returns("all"), "episode return [sum of rewards]", "episodes")
+    _histogram(lengths, dataset.episode_lengths("all"), "episode length [steps]", "episodes")
+    _histogram(rewards, np.asarray(dataset.reward[rows]), "reward [per step]", "steps")
+    drawn = _discrete_actions if dataset.spec.action_kind == DISCRETE else _actions
+    drawn(actions, np.asarray(dataset.action[rows]))
+    return figure
+
+
+def frames_figure(results: Results) -> Figure | None:
+    """Frames of the first episode, from its first to its last, a row for each image; None for logs without images."""
+    dataset = results.dataset
+    first, last = dataset.offsets[0], dataset.offsets[1] - 1
+    rows = np.unique(np.linspace(first, last, FRAMES_SHOWN).astype(np.int64))
+    shown = [(key, row) for key in dataset.spec.image_keys for row in rows]
+    if not shown:
+        return None
+    figure, grid = panels(f"First logged episode: {dataset.spec.name}", len(shown), columns=len(rows), height=1.2)
+    for axes, (key, row) in zip(grid, shown, strict=True):
+        axes.imshow(dataset.obs[key][row].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(f"{key} {row - first}", fontsize=7)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)  # else white images melt into the page
+    return figure
+
+
+def scores_figure(results: Results) -> Figure | None:
+    """Mean return and its interval for every agent that was run; None when only the logs are known."""
+    shown = [(name, s) for name in AGENTS if (s := results.summary(name))]
+    if len(shown) < 2:
+        return None
+    figure, (axes,) = panels(f"Mean return, 95 % intervals: {results.title}", 1, height=0.6 + 0.45 * len(shown))
+    for row, (name, summary) in enumerate(shown):
+        mean, (low, high) = summary["return_mean"], summary["return_ci95"]
+        axes.plot([low, high], [row, row], color=COLOURS[name], linewidth=3, solid_capstyle="butt")
+        axes.plot(mean, row, "o", color=COLOURS[name], markersize=7)
+        axes.annotate(number(mean), (mean, row), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_yticks(range(len(shown)), [AGENTS[name] for name, _ in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.7)
+    axes.margins(x=0.08)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("episode return [sum of rewards]")
+    return figure
+
+
+def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None:
+    axes.set(xlabel=label, ylabel=counted)
+    mean = float(values.mean())
+    if values.min() == values.max():
+        axes.bar([f"always {mean:,.6g}"], [len(values)], width=0.2, color=COLOURS["logged"], alpha=0.75)
+        axes.set_xlim(-1, 1)
+        return
+    axes.hist(values, bins=40, color=COLOURS["logged"], alpha=0.75)
+    axes.axvline(mean, color=COLOURS["baseline"], linewidth=1.5, label=f"mean {number(mean)}")
+    axes.legend(loc="best")
+
+
+def _discrete_actions(axes: Axes, action: np.ndarray) -> None:
+    share = action.mean(axis=0)
+    axes.bar(np.arange(len(share)), share, color=COLOURS["logged"], alpha=0.75)
+    axes.set(xlabel="discrete action, from the first on", ylabel="share of steps", xticks=range(len(share)))
+
+
+def _actions(axes: Axes, action: np.ndarray) -> None:
+    edges = np.linspace(-1, 1, 41)
+    share = np.stack([np.histogram(column, edges)[0] / len(column) for column in action.T])
+    if len(share) <= LINES_SHOWN:
+        for i, heights in enumerate(share):
+            axes.stairs(heights, edges, label=f"action[{i}]", linewidth=1.4)
+        axes.set(ylabel="share of steps", ylim=(0, None))
+        axes.legend(loc="best")
+    else:
+        axes.grid(visible=False)
+        extent = (-1.0, 1.0, len(share) - 0.5, -0.5)
+        image = axes.imshow(share, aspect="auto", extent=extent, cmap="cividis", vmin=0)
+        axes.set_ylabel("action dimension")
+        axes.figure.colorbar(image, ax=axes, label="share of steps")
+    axes.set_xlabel("action [mapped to −1 … 1]")

@@ -1,0 +1,95 @@
+"""What the checks on the logs measured, as far as it can be drawn."""
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.reporting.figures.style import COLOURS, panels
+from pipeline.reporting.results import Json, Results
+from pipeline.reporting.text.verdict import percent
+
+FEATURES_NAMED = 12  # more than this are numbered by the axis
+LEAST_LEFT = 1e-4  # share of variance: less is drawn as this
+SCALES = 0.5  # powers of ten that the axis shows at least
+
+
+def findings_figure(results: Results) -> Figure | None:
+    """A panel for each check that measured something by shift, lag, feature or place; None where none did."""
+    drawn = [(draw, found["evidence"]) for name, draw in PANELS.items() if (found := results.finding(name))]
+    if not drawn:
+        return None
+    figure, grid = panels(f"Checks on the logs: {results.dataset.spec.name}", len(drawn), height=2.5)
+    for axes, (draw, evidence) in zip(grid, drawn, strict=True):
+        draw(axes, evidence)
+    return figure
+
+
+def _action_shift(axes: Axes, evidence: Json) -> None:
+    shifts = evidence["shifts"]
+    known, colours = evidence["known_from_both_by_shift"], _marked(shifts, evidence["best_shift"])
+    axes.bar(shifts, known, width=0.6, color=colours, label="action known from both observations alone")
+    explained = evidence["change_explained_by_shift"]
+    axes.plot(shifts, explained, "o-", color=COLOURS["baseline"], label="explained share of the change")
+    axes.set(xlabel="row of the action, 0: as logged", ylabel="share of variance", title="Action by row")
+    axes.axhline(0, color="#333333", linewidth=0.8)
+    axes.set_ylim(min(0.0, *known), 1.45)
+    axes.legend(loc="upper left")
+
+
+def _reward_shift(axes: Axes, evidence: Json) -> None:
+    shifts, left = evidence["shifts"], [max(1 - known, LEAST_LEFT) for known in evidence["explained_by_shift"]]
+    axes.bar(shifts, left, width=0.6, color=_marked(shifts, evidence["best_shift"]))
+    axes.set(xlabel="row of the reward, 0: as logged", ylabel="unexplained share", title="Reward by row")
+    axes.set(yscale="log", ylim=(LEAST_LEFT / 2, 2))
+
+
+def _memory(axes: Axes, evidence: Json) -> None:
+    open_shares = [1 - evidence["explained_now"], 1 - evidence["explained_with_history"]]
+    label = f"unexplained: {open_shares[0]:.2g}, with history {open_shares[1]:.2g}"
+    linked = evidence["residual_autocorrelation_by_lag"]
+    axes.bar(evidence["lags"], linked, width=0.6, color=COLOURS["logged"], label=label)
+    axes.axhline(0, color="#333333", linewidth=0.8)
+    axes.set(xlabel="lag [steps]", ylabel="autocorrelation", ylim=(-1, 1))
+    axes.set_title(f"One-step residuals: {evidence['feature']}")
+    axes.legend(loc="lower left")
+
+
+def _unit_change(axes: Axes, evidence: Json) -> None:
+    names, factors = evidence["features"], np.array(evidence["factor_by_feature"], float)
+    axes.barh(range(len(names)), np.log10(factors), color=_marked(names, evidence.get("feature")))
+    widest = max(SCALES, 1.1 * float(abs(np.log10(factors)).max()))
+    axes.set(xlabel="change along the log [powers of ten]", title="Size of one-step changes")
+    axes.set(xlim=(-widest, widest), ylim=(len(names) - 0.5, -0.5))
+    axes.axvline(0, color="#333333", linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    if len(names) <= FEATURES_NAMED:
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+    else:
+        axes.set_ylabel("feature")
+
+
+def _coverage(axes: Axes, evidence: Json) -> None:
+    cells = np.array(evidence["cells"])
+    axes.imshow(np.where(cells > 0, cells, np.nan), origin="lower", aspect="auto", cmap="cividis_r")
+    share, size = evidence["occupied_cells_share"], evidence["effective_dimension"]
+    axes.set(xticks=[], yticks=[])
+    if len(cells) > 1:
+        axes.set(xlabel="second component", ylabel="first component")
+    axes.set_title(f"{percent(share)} of cells reached, dimension {size:.2g} of {evidence['features']}")
+    axes.grid(visible=False)
+
+
+def _marked(values: list, best: object) -> list[str]:  # type: ignore[type-arg]
+    return [COLOURS["policy"] if value == best else COLOURS["random"] for value in values]
+
+
+PANELS: dict[str, Callable[[Axes, Json], None]] = {
+    "action_shift": _action_shift,
+    "reward_shift": _reward_shift,
+    "memory": _memory,
+    "unit_change": _unit_change,
+    "coverage": _coverage,
+}

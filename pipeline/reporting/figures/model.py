@@ -1,0 +1,110 @@
+"""How well the world model learned, how far it can be trusted, and whether its penalty knows."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from pipeline.reporting.figures.style import COLOURS, CYCLE, LOSSES, log_scale, panels, seed_curves
+from pipeline.reporting.results import Results
+from pipeline.reporting.trust import fixed, judged_on_logs, mean_of
+
+QUANTILE_BINS = 12
+COLUMNS = 3  # of penalties
+MANY = 300.0  # a range of such a factor has no room for three ticks a decade
+CUT = 4.0  # open-loop error is shown up to this multiple of the baseline's largest
+
+
+def learning_figure(results: Results) -> Figure:
+    """The held-out number that decides when to stop (band: members), and every term of the training loss."""
+    criterion = next(iter(results.world_model.values()))["criterion"]
+    first = next(iter(results.world_model.values()))["epochs"][0]
+    terms = sorted(name for key in first if (name := key.removeprefix("train_")) != key and name != criterion)
+    figure, grid = panels(f"World model learning: {results.title}", 1 + len(terms), columns=3 if len(terms) > 1 else 2)
+    for i, (seed, history) in enumerate(results.world_model.items()):
+        judged = np.array([e[f"held_out_{criterion}"] for e in history["epochs"]])
+        x, colour = [e["epoch"] for e in history["epochs"]], CYCLE[i % len(CYCLE)]
+        grid[0].plot(x, judged.mean(1), color=colour, label=f"held out, seed {seed}")
+        grid[0].fill_between(x, judged.min(1), judged.max(1), color=colour, alpha=0.2, linewidth=0)
+    for axes, term in zip(grid, [criterion, *terms], strict=True):
+        if f"train_{term}" in first:
+            seed_curves(axes, _per_epoch(results, f"train_{term}"), COLOURS["logged"], "training", linestyle="--")
+        if term != criterion and f"held_out_{term}" in first:
+            seed_curves(axes, _per_epoch(results, f"held_out_{term}"), COLOURS["model"], "held out")
+        axes.set(xlabel="epoch", ylabel=LOSSES.get(term, term.replace("_", " ")))
+        axes.legend(loc="upper right")
+    if judged.min() > 0:
+        log_scale(grid[0], "y")
+    return figure
+
+
+def _per_epoch(results: Results, key: str) -> list[tuple[Any, Any]]:
+    return [([e["epoch"] for e in h["epochs"]], [e[key] for e in h["epochs"]]) for h in results.world_model.values()]
+
+
+def open_loop_figure(results: Results) -> Figure:
+    """Error of h-step predictions under the logged actions on held-out episodes, beside simple baselines."""
+    figure, (state, reward) = panels(f"Open-loop error on held-out episodes: {results.title}", 2, height=3.2)
+    _horizons(state, results, ("model_rmse", "persistence_rmse", "linear_rmse"), "persistence: nothing changes")
+    _horizons(reward, results, ("reward_mae", "reward_baseline_mae", "reward_linear_mae"), "mean logged reward")
+    trusted = min(e["trust"]["horizon"] for e in results.errors.values())
+    if trusted:
+        state.axvline(trusted, color=COLOURS["logged"], linestyle=":", label=f"trusted horizon: {trusted}")
+        state.legend(loc="upper left")
+    state.set_ylabel(f"observation RMSE [{results.error_unit}]")
+    reward.set_ylabel("reward MAE [per step]")
+    return figure
+
+
+def _horizons(axes: Axes, results: Results, keys: tuple[str, str, str], baseline_label: str) -> None:
+    model, baseline, linear = keys
+
+    def curves(key: str) -> list[tuple[Any, Any]]:
+        return [(e["horizons"], e[key]) for e in results.errors.values()]
+
+    seed_curves(axes, curves(baseline), COLOURS["baseline"], baseline_label, linestyle="--")
+    if linear in next(iter(results.errors.values())):
+        seed_curves(axes, curves(linear), COLOURS["linear"], "linear regression", linestyle="--")
+    seed_curves(axes, curves(model), COLOURS["model"], "world model")
+    ticks = next(iter(results.errors.values()))["horizons"]
+    log_scale(axes, "x")
+    axes.set_xticks(ticks)
+    # A model that explodes must not flatten what it is compared with; the factor 1.3 leaves room for the legend.
+    top = min(axes.get_ylim()[1], CUT * max(max(e[baseline]) for e in results.errors.values()))
+    axes.set(xlabel="horizon [steps]", ylim=(0, 1.3 * top or 1.0))
+    axes.legend(loc="upper left")
+
+
+def penalty_figure(results: Results) -> Figure:
+    """Every penalty against the model's true one-step error, pooled over seeds, with the median error in quantile bins
+    of the penalty."""
+    found = judged_on_logs(results)
+    figure, grid = panels(f"Penalty against true one-step error: {results.title}", len(found), COLUMNS, height=2.7)
+    for i, (axes, (name, told)) in enumerate(zip(grid, found.items(), strict=True)):
+        penalty = np.concatenate([s[f"penalty_{name}"] for s in results.samples.values()])
+        error = np.concatenate([s["true_error"] for s in results.samples.values()])
+        _penalty_panel(axes, penalty, error)
+        pearson = mean_of(e["penalties"][name]["pearson"] for e in results.errors.values())
+        ranks = f"Spearman {fixed(told['spearman'])}, Pearson {fixed(pearson)}"
+        axes.set_title(f"{name}, {told['kind']}\n{ranks}", fontsize=9)
+        axes.set(xlabel="penalty [reward]", ylabel="true error [reward]" if i % COLUMNS == 0 else None)
+    return figure
+
+
+def _penalty_panel(axes: Axes, penalty: np.ndarray, error: np.ndarray) -> None:
+    shown = (penalty > 0) & (error > 0)  # both axes are logarithmic
+    penalty, error = penalty[shown], error[shown]
+    if not len(penalty):
+        axes.text(0.5, 0.5, "no positive penalty", ha="center", transform=axes.transAxes)
+        return
+    axes.hexbin(penalty, error, gridsize=40, bins="log", mincnt=1, xscale="log", yscale="log", cmap="Blues", lw=0.1)
+    log_scale(axes, "x", "y")
+    if penalty.max() > MANY * penalty.min():
+        axes.xaxis.set_major_locator(LogLocator())
+    bins = np.array_split(np.argsort(penalty), QUANTILE_BINS)
+    middle = [(np.median(penalty[b]), np.median(error[b])) for b in bins if len(b)]
+    x, y = zip(*middle, strict=True)
+    axes.plot(x, y, "o-", color=COLOURS["baseline"], markersize=4, label="binned median")
+    axes.legend(loc="upper left")

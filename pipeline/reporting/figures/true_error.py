@@ -1,0 +1,94 @@
+"""The true error of a world model over two entries of the observation, beside what its penalties say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from pipeline.reporting.figures.style import COLOURS, log_scale
+
+Array = NDArray[np.floating]
+INSIDE, OUTSIDE = COLOURS["model"], COLOURS["baseline"]
+DOTS = 2000  # of each region in a scatter plot, the least that still shows its shape
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What was computed on the grid: "A I J" for actions, first and second entry."""
+
+    x: Array  # centres of the first entry, "I"
+    y: Array  # of the second, "J"
+    labels: tuple[str, str]
+    error: Array
+    penalties: Mapping[str, Array]
+    inside: NDArray[np.bool_]  # the logged region, "I J"
+
+
+def true_error_figure(title: str, surface: Surface, shown: Sequence[str], spearman: Mapping[str, str]) -> Figure:
+    """Maps (mean over actions) of the true error and of the penalties ``shown``, the logged region outlined; below each
+    penalty all its values against the true error, with ``spearman`` as their title."""
+    columns = len(shown) + 1
+    figure = Figure(figsize=(2.9 * columns, 6.4))
+    grid = figure.subplots(2, columns, squeeze=False)
+    figure.suptitle(title)
+    _map(figure, grid[0, 0], surface, surface.error, "true error of one step")
+    grid[0, 0].set_ylabel(surface.labels[1])
+    for axes, name in zip(grid[0, 1:], shown, strict=True):
+        _map(figure, axes, surface, surface.penalties[name], name)
+        axes.set_yticklabels([])
+    _key(grid[1, 0])
+    for axes, name in zip(grid[1, 1:], shown, strict=True):
+        _scatter(axes, surface, surface.penalties[name], spearman[name])
+    for axes in grid[1, 2:]:
+        axes.set_yticklabels([])
+    grid[1, 1].set_ylabel("true error of one step")
+    return figure
+
+
+def _map(figure: Figure, axes: Axes, surface: Surface, values: Array, title: str) -> None:
+    mean = np.maximum(values.mean(0), np.finfo(float).tiny)
+    low, high = np.quantile(mean, [0.01, 0.99])  # a few extremes must not take all the colours
+    drawn = axes.pcolormesh(surface.x, surface.y, mean.T, norm=LogNorm(low, high), cmap="viridis", rasterized=True)
+    axes.contour(surface.x, surface.y, surface.inside.T, levels=[0.5], colors="white", linewidths=0.8)
+    axes.set(title=title, xlabel=surface.labels[0])
+    axes.grid(False)
+    bar = figure.colorbar(drawn, ax=axes, location="bottom", extend="both", format="{x:g}")
+    bar.set_ticks(log_ticks(low, high))
+    bar.ax.xaxis.set_minor_locator(NullLocator())
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Two to six numbers, plain when printed, that do not collide on a short logarithmic axis from ``low`` to ``high``:
+    powers of ten, or 1, 2, 5 of each, or even steps where the range is shorter than those."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    decades = decades[:: 1 + len(decades) // 6]
+    for leading, enough in (((1,), 3), ((1, 2, 5), 2)):
+        ticks = [float(d * x) for d in decades for x in leading if low <= d * x <= high]
+        if len(ticks) >= enough:
+            return ticks[::2] if len(ticks) > 6 else ticks
+    return [float(x) for x in MaxNLocator(2, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= x <= high]
+
+
+def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
+    inside = np.broadcast_to(surface.inside, penalty.shape)
+    for rows, colour in ((~inside, OUTSIDE), (inside, INSIDE)):
+        x, y = penalty[rows], surface.error[rows]
+        every = max(1, len(x) // DOTS)
+        axes.plot(x[::every], y[::every], ".", color=colour, markersize=1.5, alpha=0.4)
+    axes.set(yscale="log", xlabel="penalty [units of reward]")
+    log_scale(axes, "x")
+    axes.set_xticks(log_ticks(*axes.get_xlim()))
+    axes.set_title(title, fontsize=8)
+
+
+def _key(axes: Axes) -> None:
+    axes.axis("off")
+    for colour, label in ((INSIDE, "in the logged region"), (OUTSIDE, "outside of it")):
+        axes.plot([], [], "o", color=colour, label=label)
+    axes.plot([], [], color=COLOURS["random"], label="white outline above:\nits border")
+    axes.legend(loc="center")

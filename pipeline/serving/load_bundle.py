@@ -1,0 +1,157 @@
+"""Reads a policy bundle. Nothing in it is ever executed or unpickled, and a damaged or hostile one is refused."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
+from pipeline.encoders.history import HistoryConfig, HistoryEncoder
+from pipeline.encoders.standard import Facts, StandardEncoder, Statistics
+from pipeline.envs.action_space import KINDS
+from pipeline.imagination import Imagination
+from pipeline.learners import LEARNERS
+from pipeline.params import build
+from pipeline.policies.protocols import Policy
+from pipeline.policies.task import Task
+from pipeline.protocols import Filter, WorldModel
+from pipeline.serving.bundle import FILTER_PREFIX, FRAMES, HISTORY, SCHEMA_VERSION, STANDARD, BundleFacts
+from pipeline.uncertainty import Penalty, PenaltyConfig
+from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.protocols import TrainableWorldModel
+
+BundleFilter = StandardEncoder | HistoryEncoder | StackedFrames | TrainableWorldModel
+LARGEST_JSON = 16 * 2**20  # bytes
+
+
+def load_bundle(folder: Path | str) -> tuple[Policy, BundleFilter, BundleFacts]:
+    """The learner, its filter and the facts. Raises ValueError that says what is wrong with a bundle it refuses."""
+    folder = Path(folder)
+    described = _read_json(folder / "bundle.json")
+    digest = described.pop("weights_sha256", None)
+    facts = _facts(folder, described)
+    weights = _read_weights(folder / "weights.safetensors", digest)
+    try:
+        filter = _filter(facts)
+        filter.load_state_dict(
+            {k.removeprefix(FILTER_PREFIX): weights.pop(k) for k in list(weights) if k.startswith(FILTER_PREFIX)}
+        )
+        chosen = LEARNERS[facts.policy]
+        own: dict[str, Any] = {"images": filter.images} if isinstance(filter, StackedFrames) else {}
+        own |= {"imagination": _imagination(filter, facts)} if chosen.plans else {}
+        weight = facts.penalty.get("weight", 0.0)
+        sizes = (filter.state_dim, len(facts.action_low))
+        task = Task.of(*sizes, Statistics(**facts.statistics), penalty_weight=weight, action_kind=facts.action_kind)
+        learner = chosen(build(chosen.Config, facts.config, "config"), task, **own)
+        learner.load_state_dict(weights)
+        _check_filter(filter, facts)
+    except Exception as error:  # parts that do not fit fail in ways of their own
+        first = " ".join(str(error).split())[:300]
+        raise ValueError(f"{folder}: refused: its parts do not fit together: {first}") from None
+    return learner.eval().requires_grad_(False), filter.eval().requires_grad_(False), facts
+
+
+@torch.no_grad()
+def _check_filter(filter: Filter, facts: BundleFacts) -> None:
+    """One observation must pass, so that a bundle fails where it is loaded and not where it acts."""
+    seen = {k: torch.zeros(1, *s, dtype=torch.uint8 if len(s) == 3 else None) for k, s in facts.obs_shapes.items()}
+    state = filter.observe(filter.initial(1), torch.zeros(1, len(facts.action_low)), seen, torch.ones(1))
+    if not torch.isfinite(state).all():
+        raise ValueError("an observation of zeros becomes a state that is not finite")
+
+
+def _filter(facts: BundleFacts) -> BundleFilter:
+    statistics = Statistics(**facts.statistics)
+    if facts.filter == STANDARD:
+        return StandardEncoder(facts.obs_shapes, statistics)
+    if facts.filter == FRAMES:
+        return StackedFrames(build(FramesConfig, facts.filter_config, "filter_config"), facts.obs_shapes, statistics)
+    if facts.filter == HISTORY:
+        config = build(HistoryConfig, facts.filter_config, "filter_config")
+        return HistoryEncoder(config, facts.obs_shapes, statistics, len(facts.action_low))
+    chosen = WORLD_MODELS[facts.filter]
+    told = Facts(statistics, facts.obs_shapes, len(facts.action_low), facts.dataset["transitions"], facts.env_id)
+    return chosen(build(chosen.Config, facts.filter_config, "filter_config"), told)
+
+
+def _imagination(model: Filter, facts: BundleFacts) -> Imagination:
+    """What a planner is built with beside its config. Its filter is the whole world model."""
+    if not isinstance(model, WorldModel) or not facts.penalty:
+        raise ValueError("a planner needs a world model as its filter, and a penalty")
+    state, action = model.initial(1), torch.zeros(1, model.action_dim)
+    model.draw(state, action, model.predict(state, action), None, None)  # IndexError for elites that do not exist
+    penalty = build(PenaltyConfig, facts.penalty, "penalty")
+    return Imagination(model, Penalty(penalty.name))
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ValueError(f"{file}: not found; a bundle is a folder such as data/policy/seed-0")
+    if file.stat().st_size > LARGEST_JSON:
+        raise ValueError(f"{file}: refused: larger than {LARGEST_JSON >> 20} MiB")
+    try:
+        described = json.loads(file.read_text(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: refused: not valid JSON: {' '.join(str(error).split())[:200]}") from None
+    version = described.get("schema_version") if isinstance(described, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"{file}: refused: no schema_version, so this is not a policy bundle")
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update the project")
+    return {k: v for k, v in described.items() if k != "schema_version"}
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _facts(folder: Path, described: dict[str, Any]) -> BundleFacts:
+    try:
+        facts = BundleFacts(**described)
+        _check_kinds(facts)
+        low, high = torch.tensor(facts.action_low).float(), torch.tensor(facts.action_high).float()
+        consistent = low.shape == high.shape and low.dim() == 1 and bool((low < high).all())
+        consistent &= bool(torch.isfinite(high - low).all())
+        consistent &= facts.action_kind in KINDS
+        consistent &= bool(torch.tensor(facts.statistics["obs_std"]).gt(0).all())
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{folder}/bundle.json: refused: {' '.join(str(error).split())[:300]}") from None
+    if not consistent:
+        raise ValueError(f"{folder}/bundle.json: refused: action kind or bounds, or observation scales are not valid")
+    return facts
+
+
+def _check_kinds(facts: BundleFacts) -> None:
+    """JSON holds anything: each fact must be of its declared kind, and shapes must be lists of lengths."""
+    for name, hint in get_type_hints(BundleFacts).items():
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        if not isinstance(getattr(facts, name), tuple(get_origin(kind) or kind for kind in kinds)):
+            raise TypeError(f"`{name}` is {type(getattr(facts, name)).__name__}, expected {hint}")
+    lengths = [length for shape in facts.obs_shapes.values() for length in (shape or [0])]
+    if not lengths or not all(type(length) is int and length > 0 for length in lengths):
+        raise TypeError(f"`obs_shapes` {facts.obs_shapes} are no shapes")
+    features = sum(math.prod(shape) for shape in facts.obs_shapes.values() if len(shape) < 3)
+    if features != len(facts.statistics["obs_mean"]):
+        raise TypeError(f"`obs_shapes` hold {features} features, `obs_mean` {len(facts.statistics['obs_mean'])}")
+
+
+def _read_weights(file: Path, digest: Any) -> dict[str, torch.Tensor]:
+    if not file.is_file():
+        raise ValueError(f"{file}: not found; the bundle is incomplete")
+    raw = file.read_bytes()
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise ValueError(f"{file}: refused: its SHA-256 is not the one in bundle.json; copy the bundle again")
+    try:
+        weights = load(raw)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: refused: not a safetensors file: {error}") from None
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor.float()).all():
+            raise ValueError(f"{file}: refused: weight `{name}` holds values that are not finite")
+    return weights

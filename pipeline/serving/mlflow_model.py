@@ -1,0 +1,33 @@
+"""The policy behind ``mlflow models predict``: MLflow runs this file to build the model (models from code)."""
+
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+
+class ServedPolicy(PythonModel):
+    """Observations to actions "B A", both in the environment's own units.
+
+    A policy without memory takes observations "B O". One that remembers takes what was seen and done since each episode
+    began: every observation by its name, "B T ...", and ``action`` "B T-1 A".
+    """
+
+    def load_context(self, context: PythonModelContext) -> None:
+        from pipeline.serving.agent import load_agent
+
+        self.agent = load_agent(context.artifacts["bundle"])
+
+    def predict(
+        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
+        if self.agent.remembers:
+            named = {key: np.asarray(value) for key, value in model_input.items()}
+            return self.agent.act_after(named, named.pop("action"))
+        obs = np.asarray(model_input, dtype=np.float32)
+        self.agent.reset(len(obs))
+        return self.agent.act(obs)
+
+
+mlflow.models.set_model(ServedPolicy())

@@ -1,0 +1,1 @@
+"""The two Lightning shells, the Trainer, replay, resume points, the watchdog."""

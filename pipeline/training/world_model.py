@@ -1,0 +1,190 @@
+"""Training a world model: a thin Lightning shell. The model itself is plain torch.
+
+One Lightning step runs a chunk of gradient steps, so that bookkeeping is a small share of the time. Each epoch draws
+from generators seeded by its number, the same on every rank; a rank then takes its share of the rows.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Generator, Tensor, nn
+from torch.utils.data import DataLoader
+
+from pipeline.networks.mlp import cosine_decay
+from pipeline.seeding import generator
+from pipeline.training.trainer import numbers
+from pipeline.types import Shard
+from pipeline.world_models.best_weights import BestWeights
+from pipeline.world_models.protocols import TrainableWorldModel
+
+CHUNK = 50  # gradient steps in one Lightning step
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    batch_size: int = 256  # logged steps in one gradient step, for each member, over all ranks together
+    window: int = 32  # steps of a window, for a recurrent model: its batch is batch_size / window windows
+    max_epochs: int = 40
+    patience: int = 5  # epochs without any member improving its held-out error by `improvement`
+    improvement: float = 0.01
+    learning_rate_decay: bool | None = None  # to zero over all epochs, along a cosine; null: as the model usually does
+    held_out_rows: int = 20_000  # at most so many held-out transitions are used for stopping
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.window, self.max_epochs, self.patience) < 1:
+            raise ValueError("batch_size, window, max_epochs and patience must be at least 1")
+
+    @property
+    def windows(self) -> int:
+        """Windows in one gradient step."""
+        return max(1, self.batch_size // self.window)
+
+
+class Batches(Protocol):
+    """Where a model's batches come from, in whatever form its loss takes."""
+
+    steps_per_epoch: int
+
+    def to(self, device: torch.device) -> None: ...
+
+    def train(self, epoch: int, chunk: int, steps: int, shard: Shard) -> Iterator[Any]: ...
+
+    def held_out(self, shard: Shard) -> Iterator[Any]: ...
+
+    def some_train(self) -> list[Any]: ...
+
+
+class WorldModelTraining(LightningModule):
+    """Fits a world model, keeps the best weights of each of its parts, stops when they improve no more."""
+
+    def __init__(self, model: TrainableWorldModel, batches: Batches, config: FitConfig, seed: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.batches, self.config, self.seed = model, batches, config, seed
+        self.epochs_done, self.stale_epochs = 0, 0
+        self.history: list[dict[str, Any]] = []
+        self._optimizer_state: dict[str, Any] | None = None
+        asked = config.learning_rate_decay
+        self.decays: bool = model.decays_learning_rate if asked is None else asked
+        self.best = BestWeights(model.parts, config.improvement)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.model.optimizer()
+
+    def train_dataloader(self) -> DataLoader:
+        return numbers(math.ceil(self.batches.steps_per_epoch / CHUNK))
+
+    def on_fit_start(self) -> None:
+        self.batches.to(self.device)
+        if self._optimizer_state is not None:
+            self._raw_optimizer().load_state_dict(self._optimizer_state)
+
+    def on_train_epoch_start(self) -> None:
+        self.started = time.perf_counter()
+        self.sums: dict[str, Tensor] = {}
+        if self.decays:
+            rate = cosine_decay(self.model.config.learning_rate, self.epochs_done, self.config.max_epochs)
+            for group in self._raw_optimizer().param_groups:
+                group["lr"] = rate
+
+    def training_step(self, chunk: int, batch_idx: int) -> None:
+        chunk = int(chunk)
+        steps = min(CHUNK, self.batches.steps_per_epoch - chunk * CHUNK)
+        optimizer, noise = self._raw_optimizer(), self._noise(chunk)
+        for batch in self.batches.train(self.epochs_done, chunk, steps, self._shard):
+            loss, metrics = self.model.loss(batch, noise, self._shard)
+            optimizer.zero_grad(set_to_none=True)
+            self.manual_backward(loss)
+            if self.model.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.model.gradient_clip)
+            optimizer.step()
+            for name, value in metrics.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value
+        self.log("nll", metrics["nll"], prog_bar=True, logger=False)
+
+    def _noise(self, chunk: int) -> Generator:
+        return generator(self.seed, "world_model", "noise", self.epochs_done, chunk, device=self.device)
+
+    @property
+    def _shard(self) -> Shard:
+        return Shard(self.global_rank, self.trainer.world_size)
+
+    def on_train_epoch_end(self) -> None:
+        held_out = self._held_out()
+        self.stale_epochs = 0 if self.best.update(held_out) else self.stale_epochs + 1
+        self.epochs_done += 1
+        row = self._row(held_out)
+        self.history.append(row)
+        self.log("held_out_nll", held_out["nll"].mean(), prog_bar=True, logger=False)
+        if self.logger is not None:
+            scalars = {k: sum(v) / len(v) if isinstance(v, list) else v for k, v in row.items()}
+            scalars |= {"seconds": time.perf_counter() - self.started}
+            self.logger.log_metrics({f"world_model/{k}": v for k, v in scalars.items()}, step=row["updates"])
+        if self.finished:
+            self.trainer.should_stop = True
+
+    @property
+    def finished(self) -> bool:
+        return self.stale_epochs >= self.config.patience or self.epochs_done >= self.config.max_epochs
+
+    def _held_out(self) -> dict[str, Tensor]:
+        """Held-out means, the same on every rank: sums of each rank's rows are added up first."""
+        parts = [self.model.held_out(batch) for batch in self.batches.held_out(self._shard)]
+        sums = {k: torch.stack([p[k] for p in parts]).sum(0) for k in parts[0]}
+        sums = {k: self.trainer.strategy.reduce(v, reduce_op="sum") for k, v in sums.items()}
+        count = sums.pop("count")
+        return self.model.judged({k: v / count for k, v in sums.items()})
+
+    def _row(self, held_out: dict[str, Tensor]) -> dict[str, Any]:
+        """One epoch in numbers; of what decides when to stop there is one for each member."""
+        steps = self.batches.steps_per_epoch
+        row: dict[str, Any] = {"epoch": self.epochs_done, "updates": self.epochs_done * steps}
+        row |= {f"train_{k}": float(v) / steps for k, v in self.sums.items()}
+        row |= {f"held_out_{k}": float(v.mean()) for k, v in held_out.items()}
+        return row | {f"held_out_{self.best.decisive}": held_out[self.best.decisive].reshape(-1).tolist()}
+
+    def _raw_optimizer(self) -> torch.optim.Optimizer:
+        """Without Lightning's wrapper, whose bookkeeping counts at thousands of steps a second."""
+        return self.trainer.optimizers[0]
+
+    @torch.no_grad()
+    def finish(self) -> TrainableWorldModel:
+        """The model with the best weights of each part, and with what it settles after training."""
+        self.best.restore()
+        self.batches.to(next(self.model.parameters()).device)
+        self.model.conclude(self.best.scores, list(self.batches.held_out(Shard())), self.batches.some_train())
+        return self.model
+
+    def summary(self) -> dict[str, Any]:
+        """What the report shows of the training; call after :meth:`finish`."""
+        return {
+            "epochs": self.history,
+            "criterion": self.best.decisive,
+            "best": self.best.scores[self.best.decisive].tolist(),
+            "elites": self.model.elites.tolist(),
+            "stopped": "early" if self.stale_epochs >= self.config.patience else "limit",
+        }
+
+    # --- resume ---
+
+    def resume_state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self._raw_optimizer().state_dict(),
+            "best": self.best.state(),
+            "stale_epochs": self.stale_epochs,
+            "epochs_done": self.epochs_done,
+            "history": self.history,
+        }
+
+    def load_resume_state(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self._optimizer_state = state["optimizer"]
+        self.best.load_state(state["best"])
+        for name in ("stale_epochs", "epochs_done", "history"):
+            setattr(self, name, state[name])

@@ -1,0 +1,47 @@
+"""World models on disk: weights as safetensors, everything else as JSON. Nothing is ever unpickled."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from pipeline.encoders.standard import Facts
+from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.protocols import TrainableWorldModel
+
+SCHEMA_VERSION = 1
+
+
+def save_world_model(folder: Path, model: TrainableWorldModel, history: dict[str, Any]) -> None:
+    """Write ``model.json``, ``weights.safetensors`` and ``history.json`` into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {
+        "schema_version": SCHEMA_VERSION,
+        "name": name_of(model),
+        "config": dataclasses.asdict(model.config),
+        "facts": dataclasses.asdict(model.facts),
+    }
+    (folder / "model.json").write_text(json.dumps(described, indent=2) + "\n")
+    (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n")
+    save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
+
+
+def load_world_model(folder: Path) -> TrainableWorldModel:
+    """The model in ``folder``, in evaluation mode on the CPU. Raises ValueError when it is missing or newer."""
+    if not (folder / "model.json").exists():
+        raise ValueError(f"{folder}: no world model; run `dvc repro`")
+    described = json.loads((folder / "model.json").read_text())
+    if described["schema_version"] > SCHEMA_VERSION:
+        raise ValueError(f"{folder}/model.json: schema_version {described['schema_version']} is newer than this "
+                         f"project's {SCHEMA_VERSION}; update the project")  # fmt: skip
+    chosen = WORLD_MODELS[described["name"]]
+    model = chosen(chosen.Config(**described["config"]), Facts.from_json(described["facts"]))
+    model.load_state_dict(load_file(folder / "weights.safetensors"))
+    return model.eval().requires_grad_(False)
+
+
+def name_of(model: TrainableWorldModel) -> str:
+    """The name under which a model's class is registered."""
+    return next(name for name, kind in WORLD_MODELS.items() if type(model) is kind)

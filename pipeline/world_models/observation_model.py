@@ -1,0 +1,111 @@
+"""Observations into an embedding and back: symlog for vectors, convolutions for images, both together for a dict.
+
+Leading axes are free. Vectors are standardised, then squashed by symlog, so that a rare outlier does not rule the loss;
+images come as uint8 "H W C" and are scaled on the device.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.encoders.standard import StandardEncoder, Statistics
+from pipeline.networks.conv import ImageDecoder, ImageEncoder
+from pipeline.networks.distributions import symexp, symlog
+from pipeline.networks.mlp import mlp
+from pipeline.types import Observation
+
+
+class Observations(nn.Module):
+    """What encoder and decoder must agree on: which keys are vectors and which images, and the scale of the vectors."""
+
+    def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
+        super().__init__()
+        self.images = {k: s for k, s in sorted(obs_shapes.items()) if len(s) == 3}
+        self.standard = StandardEncoder(obs_shapes, statistics)
+        self.vector_dim = self.standard.state_dim
+        self.register_buffer("active", torch.tensor(statistics.active, dtype=torch.long), persistent=False)
+        self.active: Tensor
+
+    def standardised(self, obs: Observation) -> Tensor:
+        """All vectors, flat: "... O"."""
+        return self.standard.encode(self.standard.flat(obs))
+
+    def squashed(self, obs: Observation) -> Tensor:
+        """All vectors, flat, standardised and squashed: "... O"."""
+        return symlog(self.standardised(obs))
+
+    def unsquashed(self, squashed: Tensor) -> Tensor:
+        """The standardised vectors "... O" again. Features that never vary keep their only value."""
+        flat = torch.zeros_like(squashed)
+        flat[..., self.active] = symexp(squashed)[..., self.active]
+        return flat
+
+
+class Encoder(nn.Module):
+    """Observations "... O" and "... H W C" -> embedding "... E"."""
+
+    def __init__(self, observations: Observations, width: int, depth: int) -> None:
+        super().__init__()
+        self.observations = observations
+        self.vectors = mlp([observations.vector_dim, width, width], nn.SiLU) if observations.vector_dim else None
+        self.images = nn.ModuleDict({k: ImageEncoder(s, depth) for k, s in observations.images.items()})
+        image_dim = sum(e.embed_dim for e in self.images.values())  # type: ignore[misc]
+        self.embed_dim = image_dim + (width if self.vectors else 0)
+
+    def forward(self, obs: Observation) -> Tensor:
+        parts = [] if self.vectors is None else [self.vectors(self.observations.squashed(obs))]
+        for key, encoder in self.images.items():
+            lead = obs[key].shape[:-3]
+            parts.append(encoder(obs[key].flatten(0, len(lead) - 1)).unflatten(0, lead))
+        return torch.cat(parts, dim=-1)
+
+
+class Decoder(nn.Module):
+    """State features "... F" -> observations, and how far they are from what was seen."""
+
+    def __init__(
+        self, observations: Observations, features: int, width: int, depth: int, vector_std: float, image_std: float
+    ) -> None:
+        super().__init__()
+        self.observations, self.vector_std, self.image_std = observations, vector_std, image_std
+        dim = observations.vector_dim
+        self.vectors = mlp([features, width, width, dim], nn.SiLU) if dim else None
+        self.images = nn.ModuleDict({k: ImageDecoder(features, s, depth) for k, s in observations.images.items()})
+        self.present_dim = features if observations.images else dim
+
+    def forward(self, features: Tensor) -> Observation:
+        """In the environment's own units; images are float in [0, 255]."""
+        found = {} if self.vectors is None else self.decode(features)
+        for key, decoder in self.images.items():
+            found[key] = (self._image(decoder, features) + 0.5).clamp(0, 1) * 255
+        return found
+
+    def present(self, features: Tensor) -> Tensor:
+        """What tells of an end: the standardised vectors "... O"; the features themselves where there are images."""
+        return features if self.observations.images else self._standardised(features)
+
+    def decode(self, features: Tensor) -> Observation:
+        """The vectors alone, in the environment's own units. There must be some."""
+        return self.observations.standard.decode(self._standardised(features))
+
+    def _standardised(self, features: Tensor) -> Tensor:
+        assert self.vectors is not None
+        return self.observations.unsquashed(self.vectors(features))
+
+    def loss(self, features: Tensor, obs: Observation) -> Tensor:
+        """Negative log-likelihood "..." up to a constant, summed over features and pixels: normals of spread
+        ``vector_std`` around squashed vectors and of spread ``image_std`` around scaled pixels."""
+        total = torch.zeros(features.shape[:-1], device=features.device)
+        if self.vectors is not None:
+            error = (self.vectors(features) - self.observations.squashed(obs))[..., self.observations.active]
+            total = total + 0.5 * (error / self.vector_std).square().sum(-1)
+        for key, decoder in self.images.items():
+            target = obs[key].float() / 255 - 0.5
+            error = (self._image(decoder, features) - target) / self.image_std
+            total = total + 0.5 * error.square().sum((-3, -2, -1))
+        return total
+
+    def _image(self, decoder: nn.Module, features: Tensor) -> Tensor:
+        lead = features.shape[:-1]
+        return decoder(features.reshape(math.prod(lead), -1)).unflatten(0, lead)

@@ -1,0 +1,160 @@
+"""``python -m pipeline``."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli import preset
+from pipeline.cli.doctor import Finding, examine
+from pipeline.cli.preset import apply_preset
+from pipeline.params import read_params
+from pipeline.stages import preflight
+from pipeline.training.trainer import TrainerConfig, make_trainer
+
+ROOT = Path(preset.__file__).parents[2]
+PARAMS = """\
+# the top comment
+seeds: [0]  # each seed its own
+
+dataset:
+  source: collect  # an old source
+  episodes: 5
+
+# about the policy
+policy:
+  name: sac
+  lr: 3.0e-4  # tuned once
+"""
+OVERLAY = """\
+dataset:
+  source: npz
+  path: ${DATA}/logs.npz
+policy:
+  lr: 0.001
+penalty:
+  weight: 2.0
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets/hopper.yaml").write_text(OVERLAY)
+    (tmp_path / "presets/pendulum.yaml").write_text("{}\n")  # the base every preset starts from
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(preset, "PRESETS", tmp_path / "presets")
+    monkeypatch.setenv("OFFLINE_RL_DATA", "../logs folder")
+    return tmp_path
+
+
+def test_preset_keeps_comments_and_replaces_the_dataset(project: Path) -> None:
+    changes = apply_preset("hopper", project / "params.yaml")
+    text = (project / "params.yaml").read_text()
+    for comment in ("# the top comment", "# each seed its own", "# about the policy", "# tuned once"):
+        assert comment in text
+    assert yaml.safe_load(text) == {
+        "seeds": [0],
+        "dataset": {"source": "npz", "path": str(project.parent / "logs folder/logs.npz")},
+        "policy": {"name": "sac", "lr": 0.001},
+        "penalty": {"weight": 2.0},
+    }
+    assert "policy.lr: 0.0003 -> 0.001" in changes
+
+
+def test_preset_twice_changes_nothing(project: Path) -> None:
+    apply_preset("hopper", project / "params.yaml")
+    before = (project / "params.yaml").read_text()
+    assert apply_preset("hopper", project / "params.yaml") == [f"{project}/params.yaml already is preset `hopper`"]
+    assert (project / "params.yaml").read_text() == before
+
+
+def test_unknown_preset_and_broken_params_leave_the_file_alone(project: Path) -> None:
+    with pytest.raises(ValueError, match=r"preset `hoper` is unknown \(did you mean `hopper`\?\)$"):
+        apply_preset("hoper", project / "params.yaml")
+    (project / "params.yaml").write_text("seeds: [0")
+    with pytest.raises(ValueError, match="not valid YAML"):
+        apply_preset("hopper", project / "params.yaml")
+    assert (project / "params.yaml").read_text() == "seeds: [0"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "pipeline/presets").glob("*.yaml")))
+def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    apply_preset(name, params)
+    preflight.check(read_params(params))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"polcy": {}}, r"unknown block `polcy` \(did you mean `policy`\?\)"),
+        ({"seeds": [0, 0]}, "distinct whole numbers"),
+        ({"seeds": []}, "distinct whole numbers"),
+        ({"seeds": [-1]}, "distinct whole numbers"),
+        ({"seeds": [True]}, "distinct whole numbers"),
+        ({"policy": {"name": "sacc"}}, r"`policy.name: sacc` is unknown \(did you mean `sac`\?\)"),
+        ({"policy": {"name": "sac", "updatess": 1}}, r"unknown key `policy.updatess` \(did you mean `updates`\?\)"),
+        ({"penalty": None}, "`penalty` must be a block of `key: value` lines, not None"),
+        ({"policy": "sac"}, "`policy` must be a block of `key: value` lines, not 'sac'"),
+        ({"penalty": {"name": "ensemble_sdt"}}, "`penalty`: name `ensemble_sdt` must be auto or one of .*ensemble_std"),
+        (
+            {"penalty": {"name": "bellman", "weight": 1.0}, "rollout": {"halt_above": 2.0}},
+            "`rollout.halt_above` .*set both to null$",
+        ),
+        ({"offline": {"penalty": "distance"}}, "penalty one of max_aleatoric"),
+        ({"policy": {"name": "sac", "halt_cost": 1.0}}, "set `rollout.halt_quantile`$"),
+        (
+            {"policy": {"name": "sac", "conservatism": 1.0}, "rollout": {"real_share": 1.0}},
+            "`rollout.real_share: 1.0` leaves one kind out: set it to 0.5$",
+        ),
+        ({"penalty": {"weight": float("nan")}}, "`penalty`: weight is not a number"),
+        ({"policy": {"name": "sac", "actor_learning_rate": -1.0}}, "actor_learning_rate -1.0 must be above 0"),
+        ({"policy": {"name": "cem", "terminal_value": {"hidden": [0]}}}, r"`policy.terminal_value`: hidden \[0\] must"),
+        ({"world_model": {"name": "gaussian_ensemble", "width": 0}}, "`world_model`: width 0 is no size"),
+        ({"trainer": {"devices": "two"}}, "trainer.devices"),
+        ({"trainer": {"devices": 3}}, r"`fit.batch_size: 256` cannot be shared by 3 processes, .*; set it to 255$"),
+        ({"trainer": {"devices": 4, "num_nodes": 3}}, "4 times trainer.num_nodes 3; set it to 252$"),
+        ({"trainer": {"devices": 2, "num_nodes": 2}, "fit": {"batch_size": 1}}, "4 processes.*; set it to 4$"),
+        (
+            {"world_model": {"name": "rssm"}, "trainer": {"devices": 3}},
+            r"`fit.batch_size: 256` of 8 windows cannot be shared by 3 processes, .*; set it to 288$",
+        ),
+        ({"world_model": {"name": "rssm"}, "fit": {"batch_size": 8}, "trainer": {"devices": 2}}, "; set it to 64$"),
+    ],
+)
+def test_preflight_names_the_mistake(change: dict, message: str) -> None:
+    params = {**read_params(ROOT / "params.yaml"), **change}
+    with pytest.raises(ValueError, match=message):
+        preflight.check(params)
+
+
+@pytest.mark.parametrize("wrong", [{"accelerator": "gpuu"}, {"accelerator": "tpu"}, {"precision": "fp99"}])
+def test_devices_that_are_not_there_are_the_users_to_mend(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=r"params.yaml: `trainer`: .*doctor` lists the devices$"):
+        make_trainer(TrainerConfig(**wrong), 1, [])
+
+
+def test_doctor_reports_good_and_bad(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    found = {finding.name: finding for finding in examine()}
+    assert found["torch"].good
+    assert "cpu with" in found["devices"].text
+    assert not found["mlflow store"].good
+    assert "not reachable" in found["mlflow store"].text
+    assert "dvc init" in found["dvc cache"].text
+    assert Finding("disk", "little", good=False).line().startswith("BAD disk")
+
+
+def test_user_errors_are_one_line(project: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "preset", "pendulumm"]
+    done = subprocess.run(command, cwd=project, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert done.returncode == 1
+    error = done.stderr.decode()
+    assert error.startswith("error: preset `pendulumm` is unknown")
+    assert error.count("\n") == 1

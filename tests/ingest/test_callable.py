@@ -1,0 +1,111 @@
+"""Episodes from a function: what it may yield, and what becomes of its mistakes."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_examples import LENGTHS, counting_columns, npz_block
+
+from pipeline.data.dataset import PreparedDataset
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.writer import write_dataset
+from pipeline.params import choose
+
+MODULE = """
+import sys
+sys.path.append({tests!r})
+from data_examples import counting_episode
+
+def episodes(lengths, marked=False):
+    for e, steps in enumerate(lengths):
+        yield counting_episode(e, steps, terminated=e % 2 == 0)
+
+def dicts(lengths, marked=False):
+    for e, episode in enumerate(episodes(lengths)):
+        raw = dict(obs=episode.obs["state"], action=episode.action, reward=episode.reward,
+                   terminated=episode.terminated)
+        yield {{**raw, "held_out": e % 2 == 1}} if marked else raw
+
+def half_marked(lengths):
+    for e, raw in enumerate(dicts(lengths)):
+        yield {{**raw, "held_out": True}} if e else raw
+
+def misspelt(lengths):
+    for raw in dicts(lengths):
+        yield {{**raw, "terminate": True}}
+
+def incomplete(lengths):
+    yield {{"obs": [[0.0]], "action": []}}
+
+def flags(lengths):
+    for raw in dicts(lengths):
+        yield {{**raw, "terminated": [False, True]}}
+
+def wrong(lengths):
+    yield from dicts(lengths)
+    raise KeyError("no\\nsuch")
+
+def numbers(lengths):
+    yield 3
+"""
+
+
+@pytest.fixture
+def block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A project folder with a module of its own."""
+    file = tmp_path / "my_logs.py"
+    file.write_text(MODULE.format(tests=str(Path(__file__).parents[1])))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_logs", raising=False)
+    bounds = {"action_low": [-1.0], "action_high": [1.0]}
+    options = {"path": "my_logs.py", "held_out_path": "my_logs.py", "kwargs": {"lengths": list(LENGTHS)}}
+    return {"source": "callable", "function": "my_logs:episodes", **options, **bounds}
+
+
+def ingest(folder: Path, block: dict[str, Any], **options: Any) -> PreparedDataset:
+    source, config = choose(SOURCES, {**block, **options}, "dataset", key="source")
+    return write_dataset(folder, source(config).read(), "log", config.held_out_fraction, config.split_seed)
+
+
+@pytest.mark.parametrize("function", ["episodes", "dicts"])
+def test_function_equals_the_same_log_as_npz(function: str, block: dict[str, Any], tmp_path: Path) -> None:
+    made = ingest(tmp_path / "d", block, function=f"my_logs:{function}")
+    stored = ingest(tmp_path / "e", npz_block(tmp_path / "log.npz", counting_columns()))
+    assert made.spec.digest == stored.spec.digest
+    assert made.spec.terminals == 3
+
+
+def test_episodes_may_say_that_they_are_held_out(block: dict[str, Any], tmp_path: Path) -> None:
+    kwargs = {"lengths": list(LENGTHS), "marked": True}
+    dataset = ingest(tmp_path / "d", block, function="my_logs:dicts", kwargs=kwargs)
+    assert dataset.held_out.tolist() == [False, True, False, True, False]
+
+
+def test_features_may_have_names(block: dict[str, Any], tmp_path: Path) -> None:
+    names = {"state": ["clock", "episode"]}
+    assert ingest(tmp_path / "d", block, obs_names=names).spec.obs_names == names
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"function": "my_logs"}, "function `my_logs`: write `module:function`"),
+        ({"function": "my_log:episodes"}, "my_log:episodes: no module `my_log` from"),
+        ({"function": "my_logs:episode"}, "has no function `episode` (did you mean `episodes`?)"),
+        ({"function": "my_logs:half_marked"}, "episode 1: give `held_out` for all episodes, or for none"),
+        ({"function": "my_logs:misspelt"}, "episode 0: unknown key `terminate` (did you mean `terminated`?)"),
+        ({"function": "my_logs:incomplete"}, "episode 0: no `reward`"),
+        ({"function": "my_logs:flags"}, "`terminated` is an array; give one bool"),
+        ({"function": "my_logs:wrong"}, "my_logs:wrong: KeyError: 'no\\nsuch' ("),
+        ({"function": "my_logs:numbers"}, "episode 0: int, expected a dict with obs, action, reward, terminated"),
+        ({"kwargs": {"length": 3}}, "TypeError"),
+        ({"obs_names": {"state": ["clock"]}}, "1 names for `state`, observations are {'state': [2]}"),
+        ({"path": "nowhere.py"}, "nowhere.py: not found; correct `dataset.path`"),
+    ],
+)
+def test_mistakes_are_one_line(options: dict[str, Any], expected: str, block: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as caught:
+        ingest(tmp_path / "d", block, **options)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,289 @@
+"""CSV and Parquet tables: what becomes of rows, columns and time."""
+
+from pathlib import Path
+from typing import Any
+
+import minari
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.data.dataset import PreparedDataset
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.sources.collect import CollectConfig, collect_minari
+from pipeline.ingest.sources.minari import minari_root
+from pipeline.ingest.sources.table_time import resampled
+from pipeline.ingest.writer import write_dataset
+from pipeline.params import choose
+
+Columns = dict[str, list[Any]]
+
+
+def counting_table(lengths: tuple[int, ...] = (4, 6), final: bool = True) -> Columns:
+    """Row t of episode e: x = 100 e + t, u = t / 10, reward = t, time = t / 2; odd episodes truly end."""
+    rows: list[tuple[Any, ...]] = []
+    for e, steps in enumerate(lengths):
+        rows += [(e, t / 2, 100.0 * e + t, t / 10, float(t), int(t == steps - 1 and e % 2)) for t in range(steps)]
+        rows += [(e, steps / 2, 100.0 * e + steps, None, None, None)] if final else []
+    names = ("episode", "time", "x", "u", "reward", "terminal")
+    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def write(file: Path, columns: Columns) -> dict[str, Any]:
+    """Stores the table and returns the block of params.yaml that reads it."""
+    table = pa.table(columns)
+    pq.write_table(table, file) if file.suffix == ".parquet" else pyarrow.csv.write_csv(table, file)
+    bounds = {"action_low": [-1.0], "action_high": [1.0]}
+    columns_of = {"obs_columns": ["x"], "action_columns": ["u"], "time_column": "time"}
+    return {"source": "table", "path": str(file), "held_out_path": str(file), **bounds, **columns_of}
+
+
+def ingest(folder: Path, block: dict[str, Any], **options: Any) -> PreparedDataset:
+    source, config = choose(SOURCES, {**block, **options}, "dataset", key="source")
+    return write_dataset(folder, source(config).read(), "log", config.held_out_fraction, config.split_seed)
+
+
+def refusal(folder: Path, block: dict[str, Any], **options: Any) -> str:
+    with pytest.raises(ValueError) as caught:
+        ingest(folder / "d", block, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_final_observation_rows(suffix: str, tmp_path: Path) -> None:
+    block = write(tmp_path / f"log.{suffix}", counting_table())
+    dataset = ingest(tmp_path / "d", block, delimiter=",")
+    assert dataset.obs["state"][:, 0].tolist() == [0, 1, 2, 3, 4, 100, 101, 102, 103, 104, 105, 106]
+    np.testing.assert_allclose(dataset.action[:5, 0], [0, 0.1, 0.2, 0.3, 0], atol=1e-7)
+    assert dataset.reward.tolist() == [0, 1, 2, 3, 0, 0, 1, 2, 3, 4, 5, 0]
+    assert np.flatnonzero(dataset.terminal).tolist() == [10]
+    assert (dataset.spec.dropped, dataset.spec.obs_names) == (0, {"state": ["x"]})
+
+
+def test_without_final_observation_rows_the_last_step_is_dropped_and_counted(tmp_path: Path) -> None:
+    dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", counting_table((4, 6), final=False)))
+    assert dataset.episode_lengths("all").tolist() == [3, 5]
+    assert (dataset.spec.dropped, dataset.spec.terminals) == (2, 0)
+    assert any("each of 2 episodes is dropped, 1 true ends among them" in w for w in dataset.spec.warnings)
+
+
+def test_a_mark_on_the_final_observation_counts_too(tmp_path: Path) -> None:
+    columns = counting_table()
+    columns["terminal"] = [0] * 11 + [1]
+    dataset = ingest(tmp_path / "d", write(tmp_path / "log.parquet", columns))
+    assert np.flatnonzero(dataset.terminal).tolist() == [10]
+
+
+def test_marks_that_include_time_limits(tmp_path: Path) -> None:
+    columns = counting_table()
+    columns["terminal"] = columns["late"] = [int(row in (3, 10)) for row in range(12)]
+    block = {**write(tmp_path / "log.csv", columns), "timeout_column": "late"}
+    both = ingest(tmp_path / "both", block)
+    assert both.spec.terminals == 2
+    assert any("terminal_includes_timeouts" in warning for warning in both.spec.warnings)
+    assert ingest(tmp_path / "told", block, terminal_includes_timeouts=True).spec.terminals == 0
+    assert ingest(tmp_path / "none", block, terminal_column=None).spec.terminals == 0
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_text_becomes_one_feature_a_category(suffix: str, tmp_path: Path) -> None:
+    columns = {**counting_table(), "gear": ["low", "high", "low", "park"] * 3, "lit": [True, False] * 6}
+    dataset = ingest(tmp_path / "d", write(tmp_path / f"log.{suffix}", columns), obs_columns=["gear", "x", "lit"])
+    assert dataset.spec.obs_names == {"state": ["gear=high", "gear=low", "gear=park", "x", "lit"]}
+    assert dataset.obs["state"][:3].tolist() == [[0, 1, 0, 0, 1], [1, 0, 0, 1, 0], [0, 1, 0, 2, 1]]
+
+
+def test_numbers_become_categories_on_request(tmp_path: Path) -> None:
+    columns = {**counting_table(), "gear": [1, 2, 1, 3] * 3}
+    block = write(tmp_path / "log.csv", columns)
+    dataset = ingest(tmp_path / "d", block, obs_columns=["gear"], categorical_columns=["gear"])
+    assert dataset.spec.obs_names == {"state": ["gear=1", "gear=2", "gear=3"]}
+
+
+def test_columns_of_lists(tmp_path: Path) -> None:
+    columns = counting_table()
+    columns["pose"] = [[x, -x] for x in columns["x"]]
+    columns["u"] = [None if u is None else [u] for u in columns["u"]]
+    dataset = ingest(tmp_path / "d", write(tmp_path / "log.parquet", columns), obs_columns=["pose"])
+    assert dataset.spec.obs_names == {"state": ["pose[0]", "pose[1]"]}
+    assert dataset.obs["state"][1].tolist() == [1, -1]
+    assert dataset.episode_lengths("all").tolist() == [4, 6]
+
+
+def test_a_folder_of_files_is_an_episode_a_file(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    for e, steps in enumerate((4, 6)):
+        columns = counting_table((steps,))
+        del columns["episode"]
+        block = write(tmp_path / f"logs/run-{e}.csv", columns)
+    folder = {"path": str(tmp_path / "logs"), "held_out_path": str(tmp_path / "logs"), "episode_column": None}
+    assert ingest(tmp_path / "d", {**block, **folder}).episode_lengths("all").tolist() == [4, 6]
+
+
+def test_rows_are_sorted_by_time_within_an_episode(tmp_path: Path) -> None:
+    columns = counting_table()
+    shuffled = {name: [column[i] for i in (4, 2, 0, 1, 3, *range(5, 12))] for name, column in columns.items()}
+    sorted_again = ingest(tmp_path / "d", write(tmp_path / "log.csv", shuffled))
+    assert sorted_again.spec.digest == ingest(tmp_path / "e", write(tmp_path / "b.csv", columns)).spec.digest
+    assert any("rows of 1 episodes were not in order of `time`: sorted" in w for w in sorted_again.spec.warnings)
+
+
+@pytest.mark.parametrize("zone", ["", "Z"])
+def test_dates_are_times(zone: str, tmp_path: Path) -> None:
+    columns = counting_table()
+    columns["time"] = [f"2026-05-01T12:00:{int(t):02d}.{int(10 * (t % 1))}{zone}" for t in columns["time"]]
+    block = write(tmp_path / "log.csv", columns)
+    assert ingest(tmp_path / "d", block).episode_lengths("all").tolist() == [4, 6]
+    assert ingest(tmp_path / "e", block, resample=1.0).episode_lengths("all").tolist() == [2, 3]
+
+
+def test_resampling_holds_the_last_row_and_sums_rewards() -> None:
+    time = np.array([10.0, 10.4, 11.0, 13.1])
+    obs, action, reward = np.arange(4.0)[:, None], np.arange(3.0)[:, None], np.array([1.0, 2.0, 4.0])
+    new_obs, new_action, new_reward, empty = resampled(time, obs, action, reward, 1.0)
+    assert new_obs[:, 0].tolist() == [0, 2, 2, 2, 3]  # at 10, 11, 12, 13 and 14 s
+    assert new_action[:, 0].tolist() == [0, 2, 2, 2]
+    assert new_reward.tolist() == [3, 4, 0, 0]
+    assert empty == 2
+
+
+def test_resampled_episode_keeps_return_and_end(tmp_path: Path) -> None:
+    dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", counting_table()), resample=0.7)
+    assert dataset.episode_returns("all").tolist() == [6, 15]
+    assert dataset.obs["state"][dataset.offsets[1:] - 1, 0].tolist() == [4, 106]
+    assert np.flatnonzero(dataset.terminal).tolist() == [dataset.offsets[2] - 2]
+    assert any("resampled to 8 steps of 0.7" in warning for warning in dataset.spec.warnings)
+
+
+def changed(**columns: Any) -> Columns:
+    return {name: column for name, column in {**counting_table(), **columns}.items() if column is not None}
+
+
+def with_cell(name: str, row: int, value: Any) -> Columns:
+    columns = counting_table()
+    columns[name] = [value if i == row else cell for i, cell in enumerate(columns[name])]
+    if isinstance(value, str):
+        columns[name] = [None if cell is None else str(cell) for cell in columns[name]]
+    return columns
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "expected"),
+    [
+        (changed(reward=None, rewards=[0.0] * 12), {}, "no column `reward` (did you mean `rewards`?)"),
+        ({}, {"obs_columns": ["xx"]}, "no column `xx` (did you mean `x`?); set `dataset.obs_columns`"),
+        (with_cell("x", 2, "abc"), {}, "line 4: column `x` holds numbers, but here `abc`; repair it, or list"),
+        (with_cell("reward", 7, "abc"), {}, "line 9: column `reward`: `abc` is not a number; repair it"),
+        (with_cell("x", 7, None), {}, "line 9: column `x`: empty; repair or remove the row"),
+        (with_cell("x", 7, float("inf")), {}, "line 9: column `x`: inf; repair or remove the row"),
+        (with_cell("reward", 1, None), {}, "line 3: column `reward`: empty"),
+        (with_cell("u", 1, None), {}, "line 3: no action; only an episode's last row may be a final observation"),
+        (with_cell("u", 5, 3.0), {}, "action[0, 0] = 3 lies outside the declared bounds [-1, 1]"),
+        (with_cell("terminal", 1, 1), {}, "line 3: `terminal` is set, but the episode goes on"),
+        (with_cell("terminal", 1, 2), {}, "line 3: column `terminal` must hold 0 and 1 only"),
+        (with_cell("episode", 2, None), {}, "line 4: column `episode` is empty"),
+        (with_cell("time", 2, None), {}, "line 4: column `time`: no time; give every row its time"),
+        (with_cell("time", 2, 0.5), {}, "line 4: same time as line 3; remove one of the two rows"),
+        (with_cell("time", 4, 7.0), {}, "line 6: `time` is 5.5 after the row before, 0.5 elsewhere; repair it, or set "
+                                        "`dataset.resample: 0.5`"),
+        (with_cell("time", 4, 7.0), {"resample": 0.5}, "line 6: `time` shows a gap of 5.5, over 10 steps"),
+        (changed(episode=[0] * 3 + [1] * 5 + [0] * 4), {}, "line 10: episode `0` of `episode` starts again after"),
+        (changed(u=["left"] * 12), {}, "text (left); number its values, and set `dataset.action_kind: discrete`"),
+        (changed(g=[f"id{i}" for i in range(12)] * 1), {"obs_columns": ["g", "time2"]}, "no column `time2`"),
+    ],
+)  # fmt: skip
+def test_bad_tables(columns: Columns, options: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    message = refusal(tmp_path, write(tmp_path / "log.csv", columns or counting_table()), **options)
+    assert message.startswith(str(tmp_path / "log.csv"))
+    assert expected in message
+
+
+def test_too_many_categories(tmp_path: Path) -> None:
+    columns = {**counting_table((70,)), "id": [f"id{i}" for i in range(71)]}
+    message = refusal(tmp_path, write(tmp_path / "log.csv", columns), obs_columns=["id"])
+    assert "column `id` has over 64 different values" in message
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("content", [b"", b"a,b\n1\n2,3,4\n", b"\xff\xfe\x00"])
+def test_files_that_are_no_tables(suffix: str, content: bytes, tmp_path: Path) -> None:
+    block = write(tmp_path / f"log.{suffix}", counting_table())
+    Path(block["path"]).write_bytes(content)
+    message = refusal(tmp_path, block)
+    assert message.startswith(f"{block['path']}: ")
+    assert "empty, cut or not" in message or "no column" in message
+
+
+def test_a_header_alone_holds_no_rows(tmp_path: Path) -> None:
+    block = write(tmp_path / "log.csv", {name: column[:0] for name, column in counting_table().items()})
+    assert "holds no rows" in refusal(tmp_path, block)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"obs_columns": []}, "obs_columns is empty"),
+        ({"action_columns": ["x"]}, "columns ['x'] are named twice"),
+        ({"resample": 0.0}, "resample 0.0: give a positive step"),
+        ({"time_column": None, "resample": 1.0}, "and `time_column`"),
+        ({"categorical_columns": ["y"]}, "['y'] are not among obs_columns"),
+        ({"path": "nowhere.csv"}, "nowhere.csv: not found; correct `dataset.path`"),
+        ({"path": "README.md"}, "README.md: no table; expected .csv"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    assert expected in refusal(tmp_path, write(tmp_path / "log.csv", counting_table()), **options)
+
+
+def test_small_batches_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = write(tmp_path / "log.parquet", counting_table((4, 6, 5)))
+    whole = ingest(tmp_path / "d", block).spec.digest
+    monkeypatch.setattr("pipeline.ingest.sources.table_files.ROWS", 3)
+    assert ingest(tmp_path / "e", block).spec.digest == whole
+
+
+@pytest.fixture(scope="module")
+def pendulum(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], pa.Table]:
+    """A Minari dataset of Pendulum and the same logs as a table: float32, but for the rewards."""
+    root = tmp_path_factory.mktemp("minari")
+    dataset_id = collect_minari(CollectConfig("data/logs", "data/logs", episodes=4), root)
+    with minari_root(root):
+        logged = list(minari.load_dataset(dataset_id))
+    columns: dict[str, list[np.ndarray]] = {}
+    for episode in logged:
+        steps = len(episode.rewards)
+        found = {f"obs{i}": episode.observations[:, i] for i in range(3)}
+        found["torque"] = np.append(episode.actions[:, 0], np.float32(np.nan))
+        found["reward"] = np.append(episode.rewards, np.nan)
+        found["terminal"] = np.append(episode.terminations, False)
+        found["episode"], found["step"] = np.full(steps + 1, episode.id), np.arange(steps + 1)
+        for name, column in found.items():
+            columns.setdefault(name, []).append(column)
+    return (
+        {"source": "minari", "path": str(root), "held_out_path": str(root), "dataset_id": dataset_id},
+        pa.table({name: np.concatenate(parts) for name, parts in columns.items()}),
+    )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_tables_of_pendulum_equal_its_minari_dataset(
+    suffix: str, pendulum: tuple[dict[str, Any], pa.Table], tmp_path: Path
+) -> None:
+    minari_block, table = pendulum
+    file = tmp_path / f"log.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(table, file, row_group_size=300)
+    else:
+        cells = [[repr(value.item()) for value in table.column(name).to_numpy()] for name in table.column_names]
+        lines = [table.column_names, *zip(*cells, strict=True)]
+        file.write_text("\n".join(",".join(line) for line in lines))
+    block = {"source": "table", "path": str(file), "held_out_path": str(file), "env_id": "Pendulum-v1",
+             "obs_columns": ["obs0", "obs1", "obs2"], "action_columns": ["torque"], "time_column": "step"}  # fmt: skip
+    expected, found = ingest(tmp_path / "minari", minari_block), ingest(tmp_path / "table", block)
+    for name in ("action", "reward", "terminal", "offsets", "held_out"):
+        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
+    assert found.obs["state"].tobytes() == expected.obs["state"].tobytes()
+    assert found.spec.dropped == 0

@@ -1,0 +1,260 @@
+"""The judge on logs of a small world, the stages around it, and the ranking of what it says."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+from toys import hidden_velocity
+
+from pipeline.cli.select import Candidate, candidates_of_bundles, candidates_of_experiment, select_policy
+from pipeline.data.dataset import PreparedDataset
+from pipeline.data.transitions import facts_of, filtered
+from pipeline.ingest.writer import write_dataset
+from pipeline.ope import OfflineConfig
+from pipeline.ope.evaluated_policy import Judged
+from pipeline.ope.evaluator import Judge
+from pipeline.ope.summary import flat, offline_result
+from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.policies.sac import SAC, SACConfig
+from pipeline.policies.task import Task
+from pipeline.serving.bundle import save_bundle
+from pipeline.serving.model_card import bundle_facts
+from pipeline.stages import evaluate, evaluate_offline
+from pipeline.stages.stage import stage
+from pipeline.world_models.checkpoint import save_world_model
+from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
+from pipeline.world_models.rssm import RSSM, RSSMConfig
+
+ROOT = Path(__file__).parents[2]
+QUICK = {"updates": 30, "critics": 2, "hidden": [8], "density_updates": 30, "bootstrap": 50, "least_ess": 0.5}
+CONFIG = OfflineConfig(discount=0.9, planned_rows=17, planned_starts=3, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    return write_dataset(tmp_path_factory.mktemp("logs") / "dataset", hidden_velocity(30), "line", 0.3, 0)
+
+
+@pytest.fixture(scope="module")
+def model(logs: PreparedDataset) -> Any:
+    torch.manual_seed(0)
+    config = EnsembleConfig(members=3, elites=2, width=8, depth=1)
+    return GaussianEnsemble(config, facts_of(logs)).eval().requires_grad_(False)
+
+
+def policy_for(filter: Any) -> SAC:
+    torch.manual_seed(1)
+    return SAC(SACConfig(hidden=[8]), Task(filter.state_dim, 1))
+
+
+def test_logged_value_is_that_of_the_held_out_episodes(logs: PreparedDataset, model: Any):
+    found = Judge(logs, model, CONFIG, 0).logged()
+    returns, weighted, weights = [], 0.0, 0.0
+    held_out = logs.episodes("held_out")
+    longest = int(logs.episode_lengths("held_out").max())
+    for e in held_out:
+        rows = np.arange(logs.offsets[e], logs.offsets[e + 1] - 1)
+        discount = 0.9 ** np.arange(longest)
+        returns.append((discount[: len(rows)] * logs.reward[rows]).sum())
+        weighted += returns[-1]
+        weights += discount.sum() if logs.terminal[rows].any() else discount[: len(rows)].sum()
+    assert logs.terminal[logs.steps("held_out")].any()
+    assert found["episodes"] == len(held_out)
+    assert found["value"] == pytest.approx(np.mean(returns), rel=1e-5)
+    assert found["per_step"] == pytest.approx(weighted / weights, rel=1e-5)
+    assert found["return"] == pytest.approx(logs.episode_returns("held_out").mean(), rel=1e-5)
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_actions_along_the_logs_are_those_of_filtered_states(logs: PreparedDataset, model: Any):
+    torch.manual_seed(0)
+    recurrent = RSSM(RSSMConfig(deter=6, stoch=2, width=8, members=2), facts_of(logs)).eval()
+    policy, rows = policy_for(recurrent), logs.steps("train")[::3]
+    judged = Judged(SimpleNamespace(policy=policy, filter=recurrent), model)
+    assert not judged.shares_state
+    expected = judged.act(filtered(logs, "train", recurrent).next_state)[::3]
+    torch.testing.assert_close(judged.along(logs, "train", rows + 1), expected)
+
+
+def test_all_estimates_of_a_policy(logs: PreparedDataset, model: Any):
+    judge, encoder = Judge(logs, model, CONFIG, 0), model.actor_filter()
+    agent: Any = SimpleNamespace(policy=policy_for(encoder), filter=encoder)
+    found = judge(agent)
+    assert judge(agent) == found  # nothing is left to chance
+    for name in ("fqe", "model", "model_pessimistic", "importance"):
+        assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
+    assert found["fqe"]["transitions"] == len(logs.steps("train"))
+    assert found["fqe"]["per_step"] == pytest.approx(0.1 * found["fqe"]["value"])
+    assert found["model_pessimistic"]["value"] < found["model"]["value"]
+    assert len(found["model"]["members"]) == 2
+    assert found["model"]["starts"] == len(logs.episodes("held_out"))
+    assert 0.5 < found["importance"]["ess"] <= len(logs.episodes("held_out"))
+    assert {"fqe", "fqe_low", "model_return", "importance_ess"} <= set(flat(found))
+
+
+def test_too_few_effective_episodes_are_refused(logs: PreparedDataset, model: Any):
+    judge = Judge(logs, model, OfflineConfig(**{**vars(CONFIG), "least_ess": 1000.0}), 0)
+    encoder = model.actor_filter()
+    found = judge.importance(Judged(SimpleNamespace(policy=policy_for(encoder), filter=encoder), model))  # type: ignore[arg-type]
+    assert found["value"] is None
+    assert found["ess"] > 0
+    assert "effective episodes of" in found["reason"]
+    assert "fewer than 1000" in found["reason"]
+
+
+def test_a_policy_that_plans_is_judged_on_fewer_states(logs: PreparedDataset, model: Any):
+    class Planner:
+        asked = 0
+
+        def act(self, state: torch.Tensor, generator: Any) -> torch.Tensor:
+            self.asked += len(state)
+            return -state[:, :1].clamp(-1, 1)
+
+    planner: Any = Planner()
+    found = Judge(logs, model, OfflineConfig(**{**vars(CONFIG), "horizon": 5}), 0)(
+        SimpleNamespace(policy=planner, filter=model.actor_filter())  # type: ignore[arg-type]
+    )
+    assert found["fqe"]["transitions"] == 17
+    assert found["model"]["starts"] == 3
+    assert planner.asked == 17 + len(logs.episodes("held_out")) + 5 * 3 * 2
+    assert found["importance"]["reason"] == "the policy has no actor network, so no density"
+
+
+# --- the stages ---
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["offline"] = dict(QUICK)
+    params["evaluation"] |= {"bootstrap": 20, "imagined_horizon": 3, "imagined_starts": 4, "episodes": 2}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    logs = write_dataset(tmp_path / "data/dataset", hidden_velocity(20), "line", 0.3, 0)
+    torch.manual_seed(0)
+    model = GaussianEnsemble(EnsembleConfig(members=3, elites=2, width=8, depth=1), facts_of(logs))
+    save_world_model(tmp_path / "data/world_model/seed-0", model, {})
+    encoder = model.actor_filter()
+    for kind, name, learner in (
+        ("policy", "sac", policy_for(encoder)),
+        ("bc", "bc", BehaviourCloning(BCConfig(hidden=[8]), Task(encoder.state_dim, 1))),
+    ):
+        facts = bundle_facts(name, learner.config, logs, model.facts, 0, [])
+        save_bundle(tmp_path / f"data/{kind}/seed-0", learner, encoder, facts, {"rows": []}, "# card\n")
+    return tmp_path
+
+
+def test_stages_write_and_track_offline_estimates(project: Path):
+    evaluate_offline.main(0)
+    evaluate.main()
+    judged = json.loads((project / "data/offline/seed-0.json").read_text())
+    result = json.loads((project / "reports/metrics/offline.json").read_text())
+    assert result["agents"]["policy"]["fqe"]["value"] == judged["agents"]["policy"]["fqe"]["value"]
+    assert result["agents"]["policy"]["true"] is None
+    assert result["agreement"] is None
+    (candidate,) = candidates_of_experiment()
+    assert candidate.true_return is None
+    assert candidate.estimates["fqe_low"] == judged["agents"]["policy"]["fqe"]["low"]
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("offline-mbrl").experiment_id])  # type: ignore[union-attr]
+    told = [r for r in runs if "offline/fqe" in r.data.metrics]
+    assert len(told) == 3  # both stages and their parent
+    assert len({r.data.metrics["offline/fqe"] for r in told}) == 1
+
+
+def test_bundles_are_judged_where_they_lie(project: Path):
+    bundles = [Path("data/policy/seed-0"), Path("data/bc/seed-0")]
+    found = candidates_of_bundles(bundles, Path("data/dataset"), Path("data/world_model/seed-0"), 0, 0)
+    assert [c.name for c in found] == ["data/policy/seed-0", "data/bc/seed-0"]
+    evaluate_offline.main(0)
+    judged = json.loads(Path("data/offline/seed-0.json").read_text())
+    assert found[1].estimates == flat(judged["agents"]["bc"])
+    with pytest.raises(ValueError, match="name no environment: leave --episodes out"):
+        candidates_of_bundles(bundles, Path("data/dataset"), Path("data/world_model/seed-0"), 2, 0)
+
+
+def test_an_experiment_joins_estimates_with_returns_of_the_same_weights(project: Path):
+    def judged(digest: str, low: float, discount: float = 0.9) -> None:
+        with stage("evaluate_offline", 0) as run:
+            run.log_params({"penalty": {"weight": low}, "policy_sha256": digest, "offline": {"discount": discount}})
+            run.log_metrics({"offline/fqe": low + 1, "offline/fqe_low": low}, step=0)
+
+    with pytest.raises(ValueError, match="no finished run of evaluate_offline"):
+        candidates_of_experiment()
+    judged("dd", 9.0, discount=0.99)  # cannot be compared with the newest
+    judged("aa", 1.0)
+    judged("bb", 2.0)
+    with stage("evaluate") as run:
+        run.log_params({"policy_sha256": {"seed-0": "bb", "seed-1": "cc"}})
+        run.log_metrics({"evaluate/seed-0/return": 20.0, "evaluate/seed-1/return": 30.0}, step=0)
+    found = {c.name: c for c in candidates_of_experiment()}
+    assert set(found) == {"penalty.weight 1.0, seed 0", "penalty.weight 2.0, seed 0"}
+    assert found["penalty.weight 1.0, seed 0"].true_return is None
+    assert found["penalty.weight 2.0, seed 0"].true_return == 20.0
+    assert found["penalty.weight 2.0, seed 0"].estimates == {"fqe": 3.0, "fqe_low": 2.0}
+
+
+# --- the ranking ---
+
+
+def test_selection_ranks_and_tells_how_well_it_did(tmp_path: Path):
+    candidates = [
+        Candidate("a", {"fqe": 9.0, "fqe_low": 1.0}, 5.0),
+        Candidate("b", {"fqe": 5.0, "fqe_low": 4.0}, 7.0),
+        Candidate("c", {"fqe": 6.0, "fqe_low": 3.0}, 6.0),
+        Candidate("d", {"model": 6.0}, 8.0),
+    ]
+    lines = select_policy(candidates, "fqe_low", 1, tmp_path / "out.json")
+    assert [line.split()[-1] for line in lines[1:4]] == ["b", "c", "a"]
+    assert lines[0].split() == ["fqe", "fqe_low", "true", "return", "policy"]
+    assert "no `fqe_low`: d" in lines
+    assert "fqe_low: Spearman 1.00, regret@1 0.0 over 3 policies" in lines
+    assert "fqe: Spearman -1.00, regret@1 2.0 over 3 policies" in lines
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert [p["name"] for p in written["policies"]] == ["b", "c", "a"]
+    assert written["agreement"]["fqe"] == {"policies": 3, "spearman": -1.0, "regret": 2.0}
+    assert any(
+        line.startswith("fqe: Spearman -1.00, regret@2 1.0") for line in select_policy(candidates, "fqe", 2, None)
+    )
+
+
+def test_selection_without_the_estimate_says_what_to_run():
+    with pytest.raises(ValueError, match="did you mean `fqe_low`"):
+        select_policy([], "fqe_lo", 1, None)
+    with pytest.raises(ValueError, match="none of 1 policies has the estimate `fqe_low`"):
+        select_policy([Candidate("a", {"fqe": 1.0}, None)], "fqe_low", 1, None)
+    (line,) = [x for x in select_policy([Candidate("a", {"fqe": 1.0}, None)], "fqe", 1, None) if x.endswith(" a")]
+    assert line.split() == ["1", "1.0", "a"]
+
+
+def test_seeds_are_merged_and_held_against_the_truth():
+    def estimate(value: float) -> dict[str, Any]:
+        return {"value": value, "low": value - 1, "high": value + 2, "per_step": value / 10}
+
+    def seed(number: int, policy: float, bc: float) -> dict[str, Any]:
+        agents = {
+            name: {**dict.fromkeys(("fqe", "model", "model_pessimistic"), estimate(v)), "importance": none}
+            for name, v in (("policy", policy), ("bc", bc))
+        }
+        return {"seed": number, "discount": 0.9, "horizon": 5, "logged": estimate(0.0), "agents": agents}
+
+    none = {**dict.fromkeys(("value", "low", "high", "per_step")), "reason": "too few"}
+    truth = {
+        "policy": [{"return": 10.0, "value": 4.0}, {"return": 30.0, "value": 6.0}],
+        "bc": [{"return": 20.0, "value": 1.0}, {"return": 0.0, "value": 1.0}],
+    }
+    found = offline_result([seed(0, 5.0, 1.0), seed(1, 3.0, 2.0)], truth)
+    assert found["agents"]["policy"]["fqe"] == {"value": 4.0, "per_step": 0.4, "low": 2.0, "high": 7.0}
+    assert found["agents"]["policy"]["importance"]["reason"] == "too few"
+    assert found["agents"]["policy"]["true"] == {"value": 5.0, "return": 20.0}
+    agreement = found["agreement"]
+    # estimates 5 1 3 2 beside returns 10 20 30 0: ranks 4 1 3 2 and 2 3 4 1, 1 - 6 (4 + 4 + 1 + 1) / 60
+    assert agreement["fqe"] == {"policies": 4, "regret_at_1": 20.0, "spearman": pytest.approx(0.0), "error": 1.25}
+    assert agreement["importance"] is None

@@ -1,0 +1,160 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from reporting_outputs import HORIZONS, KINDS, PENALTIES, write_outputs
+
+from pipeline.reporting.figures import data as data_figures
+from pipeline.reporting.figures import findings as findings_figure
+from pipeline.reporting.figures import model as model_figures
+from pipeline.reporting.figures import plan as plan_figures
+from pipeline.reporting.figures import policy as policy_figures
+from pipeline.reporting.figures.style import RC, panels, seed_curves
+from pipeline.reporting.results import Results, load
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    root = tmp_path_factory.mktemp("finished")
+    write_outputs(root, [3, 5])
+    return load(root, [3, 5])
+
+
+def lines(figure: Figure, panel: int) -> dict[str, np.ndarray]:
+    return {str(line.get_label()): np.asarray(line.get_ydata(), float) for line in figure.axes[panel].lines}
+
+
+def test_mean_curve_spans_what_all_seeds_cover() -> None:
+    _figure, (axes,) = panels("title", 1)
+    seed_curves(axes, [([0, 10, 20], [0, 10, 20]), ([10, 30], [30, 50])], "black", "mean")
+    mean = next(line for line in axes.lines if line.get_label() == "mean")
+    assert mean.get_xdata().tolist() == [10, 20]
+    assert mean.get_ydata().tolist() == [20, 30]
+    assert len(axes.lines) == 3
+
+
+def test_every_figure_names_dataset_and_seeds(results: Results) -> None:
+    drawn = [
+        data_figures.scores_figure(results),
+        model_figures.learning_figure(results),
+        model_figures.open_loop_figure(results),
+        model_figures.penalty_figure(results),
+        policy_figures.policy_figure(results),
+        policy_figures.cloning_figure(results),
+        policy_figures.exploitation_figure(results),
+    ]
+    for figure in drawn:
+        assert figure is not None
+        assert "pendulum-mixed, seeds 3, 5" in figure.get_suptitle()
+
+
+def test_a_criterion_that_training_does_not_know_is_drawn_alone(results: Results) -> None:
+    def judged_anew(history: dict[str, Any]) -> dict[str, Any]:
+        told = [(epoch, epoch["held_out_mse"]) for epoch in history["epochs"]]
+        epochs = [{**epoch, "held_out_geometric_mse": mse, "held_out_mse": mse[0]} for epoch, mse in told]
+        return {**history, "criterion": "geometric_mse", "epochs": epochs}
+
+    world_model = {seed: judged_anew(history) for seed, history in results.world_model.items()}
+    figure = model_figures.learning_figure(replace(results, world_model=world_model))
+    assert set(lines(figure, 0)) == {"held out, seed 3", "held out, seed 5"}
+
+
+def test_open_loop_shows_the_seeds_mean(results: Results) -> None:
+    figure = model_figures.open_loop_figure(results)
+    mean = np.mean([errors["model_rmse"] for errors in results.errors.values()], axis=0)
+    assert lines(figure, 0)["world model"] == pytest.approx(mean)
+    assert figure.axes[0].get_xticks().tolist() == HORIZONS
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_an_exploding_model_does_not_hide_the_baseline(results: Results) -> None:
+    exploded = {seed: {**errors, "model_rmse": [1e6] * 6} for seed, errors in results.errors.items()}
+    figure = model_figures.open_loop_figure(replace(results, errors=exploded))
+    highest = max(max(errors["persistence_rmse"]) for errors in results.errors.values())
+    assert figure.axes[0].get_ylim()[1] < 6 * highest
+
+
+def test_penalty_panels_follow_the_correlations(results: Results) -> None:
+    figure = model_figures.penalty_figure(results)
+    titles = [axes.get_title() for axes in figure.axes]
+    best_first = sorted(PENALTIES, key=lambda name: -PENALTIES[name])
+    assert [title.split("\n")[0] for title in titles] == [f"{name}, {KINDS[name]}" for name in best_first]
+    assert "Spearman 0.85" in titles[0]
+    assert "Spearman 0.55" in titles[1]
+    medians = np.asarray(figure.axes[0].lines[0].get_ydata(), float)
+    assert (np.diff(medians) > 0).all()
+
+
+def test_a_constant_penalty_still_has_a_panel(results: Results, tmp_path: Path) -> None:
+    name = next(iter(PENALTIES))
+    samples = {seed: {**s, f"penalty_{name}": np.zeros(4000)} for seed, s in results.samples.items()}
+    errors = {
+        seed: {**e, "penalties": {name: {**e["penalties"][name], "spearman": None, "pearson": None}}}
+        for seed, e in results.errors.items()
+    }
+    with rc_context(RC):
+        figure = model_figures.penalty_figure(replace(results, samples=samples, errors=errors))
+        figure.savefig(tmp_path / "penalty.png")
+    assert figure.axes[0].get_title() == f"{name}, {KINDS[name]}\nSpearman –, Pearson –"
+    assert figure.axes[0].texts[0].get_text() == "no positive penalty"
+
+
+def test_policy_panels_are_those_that_were_logged(results: Results) -> None:
+    figure = policy_figures.policy_figure(results)
+    assert figure is not None
+    assert len(figure.axes) == 8
+    assert {"logged behaviour", "behaviour cloning"} <= {*lines(figure, 0)}
+    empty = {seed: {"rows": [{"update": 100}]} for seed in results.seeds}
+    assert policy_figures.policy_figure(replace(results, policy=empty)) is None
+    assert policy_figures.cloning_figure(replace(results, bc=empty)) is None
+
+
+def test_plans_are_drawn_until_they_end(results: Results) -> None:
+    assert plan_figures.plans_figure(results) is None
+    plans = {
+        "reward": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]],
+        "penalty": [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]],
+        "action": [[[0.0, 9.0], [0.5, 9.0], [1.0, 9.0]], [[-1.0, 9.0], [-0.5, 9.0], [0.0, 9.0]]],
+        "alive": [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]],
+    }
+    figure = plan_figures.plans_figure(replace(results, policy={seed: {"rows": [], "plans": plans} for seed in (3, 5)}))
+    assert figure is not None
+    drawn = [[line.get_ydata().tolist() for line in axes.lines] for axes in figure.axes]
+    ends = float("nan")
+    assert drawn == [
+        [[1.0, 2.0, 3.0], pytest.approx([4.0, 5.0, ends], nan_ok=True)],
+        [[0.1, 0.2, 0.3], pytest.approx([0.4, 0.5, ends], nan_ok=True)],
+        [[0.0, 0.5, 1.0], pytest.approx([-1.0, -0.5, ends], nan_ok=True)],
+    ]
+
+
+def test_dataset_figure_counts_every_episode_and_share(results: Results) -> None:
+    figure = data_figures.dataset_figure(results)
+    returns, _, _, actions = figure.axes
+    assert sum(bar.get_height() for bar in returns.patches) == 60
+    assert actions.patches[0].get_data().values.sum() == pytest.approx(1.0)
+
+
+def test_constant_values_are_said_not_binned() -> None:
+    figure, (axes,) = panels("title", 1)
+    data_figures._histogram(axes, np.full(12, 200.0), "episode length [steps]", "episodes")
+    assert [bar.get_height() for bar in axes.patches] == [12]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["always 200"]
+    assert figure.get_suptitle() == "title"
+
+
+def test_findings_figure_marks_the_row_that_fits(results: Results) -> None:
+    figure = findings_figure.findings_figure(results)
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["Action by row", "Reward by row"]
+    found = results.finding("action_shift")
+    assert found is not None
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert heights == found["evidence"]["known_from_both_by_shift"]
+    marked = [bar.get_x() + bar.get_width() / 2 for bar in figure.axes[0].patches if bar.get_facecolor()[2] > 0.65]
+    assert marked == pytest.approx([found["evidence"]["best_shift"]])
+    assert findings_figure.findings_figure(replace(results, findings=[])) is None

@@ -1,0 +1,270 @@
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from reporting_outputs import write_outputs
+
+from pipeline.reporting.page import as_yaml, write_figures, write_page
+from pipeline.reporting.results import Results, load
+from pipeline.reporting.tables import (
+    dataset_table,
+    findings_table,
+    gap_table,
+    model_table,
+    open_loop_table,
+    score_table,
+)
+from pipeline.reporting.text.limits import limits
+from pipeline.reporting.text.ope import ESTIMATORS, fit_doubts, logged_value, offline_table, offline_verdict
+from pipeline.reporting.text.verdict import compare, headline, number
+from pipeline.tracking import provenance
+
+PARAMS = {"seeds": [0, 1], "policy": {"name": "sac", "hidden": [256, 256]}, "note": "a < b"}
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("finished")
+    write_outputs(root, [0, 1])
+    return root
+
+
+@pytest.fixture(scope="module")
+def envless(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    root = tmp_path_factory.mktemp("envless")
+    write_outputs(root, [0], with_environment=False, references=False, action_dim=5)
+    return load(root, [0])
+
+
+def render(results: Results, folder: Path) -> str:
+    write_page(results, PARAMS, KEY, write_figures(results, folder / "figures"), folder / "index.html")
+    return (folder / "index.html").read_text()
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"base64,[^\"]+", "", page)
+
+
+def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.stages import report
+
+    logged: list[str] = []
+
+    @contextmanager
+    def tracked(name: str) -> Iterator[SimpleNamespace]:
+        assert name == "report"
+        yield SimpleNamespace(params=PARAMS, key=KEY, print=logged.append, log_artifact=logged.append)
+
+    monkeypatch.setattr(report, "stage", tracked)
+    monkeypatch.chdir(finished)
+    report.main()
+    assert {*report.WRITES} <= {*logged}
+    assert all(Path(path).exists() for path in report.READS + report.WRITES)
+    page = Path("reports/index.html").read_text()
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    figures = sorted(path.read_bytes() for path in Path("reports/figures").iterdir())
+    assert sorted(base64.b64decode(image) for image in images) == figures
+    assert len(figures) == 11
+    assert "http" not in text_of(page)
+    assert "<script" not in page
+    assert "made up: nothing was done" in page
+    assert "&lt;are&gt;" in page
+    assert "With a mean return of" in page
+    assert "dvc repro" in page
+    assert "name: sac" in page
+    assert f"{KEY}, of the data, code and params" in page
+    assert "policy sac, seeds 0, 1, environment Pendulum-v1" in page
+    sections, links = re.findall(r'<section id="(\w+)">', page), re.findall(r'href="#(\w+)"', page)
+    assert {*links} == {*sections}
+
+
+def test_sections_stand_in_order(finished: Path, tmp_path: Path) -> None:
+    page = text_of(render(load(finished, [0, 1]), tmp_path))
+    heads = re.findall(r"<h2>(.*?)</h2>", page)
+    assert heads == [
+        "Scores",
+        "Data at a glance",
+        "World model",
+        "How far to trust it",
+        "Penalty against true error",
+        "Policy learning",
+        "Exploitation gap",
+        "Judged from logs alone",
+        "Privileged knowledge and limits",
+        "Provenance",
+    ]
+
+
+def test_equal_results_make_equal_bytes_at_any_commit(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, pages = load(finished, [0, 1]), set()
+    for commit in ("f00d", "f00d", "beef"):
+        monkeypatch.setattr(provenance, "_git", lambda *arguments, commit=commit: commit)
+        pages.add(render(results, tmp_path))
+    assert len(pages) == 1
+
+
+def test_without_environment_the_page_says_so(envless: Results, tmp_path: Path) -> None:
+    page = text_of(render(envless, tmp_path))
+    assert not (tmp_path / "figures/scores.png").exists()
+    for sentence in (
+        "The policy was not run in a real environment",
+        "Note: no environment is known for this dataset.",
+        "nothing to compare",
+        "There are no reference returns",
+        "so the gap is not known",
+        "Trained with 1 seed:",
+        "There is no environment to hold against it.",
+    ):
+        assert sentence in page
+    assert ["policy", "not run", "–", "–"] in score_table(envless).rows
+    assert "score, mean" not in score_table(envless).header
+
+
+def test_findings_are_told_with_their_remedy(finished: Path, tmp_path: Path) -> None:
+    results = load(finished, [0, 1])
+    odd = {
+        "name": "time_gaps",
+        "severity": "serious",
+        "evidence": {"widest_in_steps": 9.0, "all_steps": [1.0, 9.0]},
+        "meaning": "Time <jumps>.",
+        "remedy": "split the log",
+    }
+    told = replace(results, findings=[odd, *(f for f in results.findings if f["severity"] == "info")])
+    assert findings_table(told, warned=True).rows == [
+        ["time gaps (serious)", "widest in steps 9", "Time <jumps>.", "split the log"]
+    ]
+    assert "Time <jumps>." in limits(told)
+    names = [row[0] for row in findings_table(told, warned=False).rows]
+    assert {"coverage", "episodes", "memory"} <= {*names}
+    page = text_of(render(replace(told, findings=[odd]), tmp_path / "odd"))
+    assert "Time &lt;jumps&gt;." in page
+    assert "Looked at without a warning" not in page
+
+
+def test_tables_hold_the_numbers(finished: Path) -> None:
+    results = load(finished, [0, 1])
+    policy = next(row for row in score_table(results).rows if row[0] == "policy")
+    summary = results.evaluation["scores"]["policy"]
+    assert policy[1].startswith(f"{summary['iqm']:.1f} [")
+    assert policy[-2:] == ["80", "2"]
+    history = results.world_model[1]
+    elites = np.mean([history["best"][i] for i in history["elites"]])
+    assert model_table(results).rows[1] == [
+        *("1", "30", "early", number(elites), "1.2\u00a0%", "0.0\u00a0%", "learned", "0.910", "0.840 of 12"),
+    ]
+    facts = dict(dataset_table(results).rows)
+    assert facts["episodes"].startswith("60, ")
+    assert facts["environment"] == "Pendulum-v1"
+    gap = dict(gap_table(results).rows)
+    assert gap["exploitation gap (imagined − real)"] == number(results.evaluation["exploitation_gap"])
+
+
+def test_open_loop_errors_are_told_by_horizon(finished: Path, tmp_path: Path) -> None:
+    results = load(finished, [0, 1])
+    table, (first, second) = open_loop_table(results), results.errors.values()
+    assert table.header == ["error after steps", "1", "2", "5", "10", "20", "50"]
+    a, b = first["model_rmse"][3], second["model_rmse"][3]
+    assert table.rows[0][4] == f"{number((a + b) / 2)} [{number(min(a, b))}, {number(max(a, b))}]"
+    assert open_loop_table(load(finished, [1])).rows[0][4] == number(b)
+    assert [row[0] for row in table.rows][1:4] == [
+        *("observation, linear regression", "observation, persistence", "reward, world model"),
+    ]
+    page = text_of(render(results, tmp_path))
+    assert f"<td>{table.rows[0][4]}</td>" in page
+    assert "shows the model 5 real steps" in page
+
+
+def test_only_the_asked_seeds_are_read(finished: Path) -> None:
+    assert list(load(finished, [1]).policy) == [1]
+    with pytest.raises(ValueError, match=r"seed-7.history.json: not found; run `dvc repro`"):
+        load(finished, [7])
+
+
+def test_damaged_inputs_are_named(finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished, tmp_path / "copy")
+    archive = tmp_path / "copy/data/returns/returns.npz"
+    archive.write_bytes(archive.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"returns\.npz: cannot be read"):
+        load(tmp_path / "copy", [0])
+    (tmp_path / "copy/data/bc/seed-0/history.json").write_text("{")
+    with pytest.raises(ValueError, match=r"history\.json: not valid JSON"):
+        load(tmp_path / "copy", [0])
+
+
+def summary_of(mean: float, half: float) -> dict[str, object]:
+    return {"return_mean": mean, "return_ci95": [mean - half, mean + half]}
+
+
+def test_verdict_follows_the_intervals() -> None:
+    policy = summary_of(-100.0, 10.0)
+    assert compare(policy, summary_of(-500, 50), "x").startswith("beats x, −500.0 [−550.0, −450.0], by 400.0")
+    assert compare(policy, summary_of(-50, 10), "x").startswith("falls short of x, −50.0 [−60.0, −40.0], by 50.0")
+    assert "cannot be told" in compare(policy, summary_of(-115, 10), "x")
+    assert "cannot be told" in compare(policy, summary_of(-85, 10), "x")
+
+
+def test_headline_names_both_rivals(finished: Path) -> None:
+    sentence = headline(load(finished, [0, 1]))
+    assert "beats logged behaviour" in sentence
+    assert "beats behaviour cloning" in sentence
+
+
+def test_limits_only_say_what_is_true(finished: Path, envless: Results) -> None:
+    assert limits(load(finished, [0, 1])) == [
+        "Trained with 2 seeds: the intervals hardly cover how much training itself varies.",
+        "Imagined returns run over 50 steps, further than the 17 that the world model is trusted for.",
+    ]
+    saturated = {0: {**envless.world_model[0], "epochs": [{"held_out_low_share": 0.82, "held_out_high_share": 0.0}]}}
+    assert any("Up to 82\u00a0%" in sentence for sentence in limits(replace(envless, world_model=saturated)))
+    assert any("model's own opinion" in sentence for sentence in limits(envless))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (-1234.6, "−1,235"),
+        (12.345, "12.3"),
+        (3.374, "3.37"),
+        (0.01234, "0.0123"),
+        (0.12, "0.120"),
+        (0, "0.00"),
+    ],
+)
+def test_numbers_keep_three_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_params_are_plain_yaml_in_their_order() -> None:
+    assert as_yaml(PARAMS) == "seeds:\n- 0\n- 1\npolicy:\n  name: sac\n  hidden:\n  - 256\n  - 256\nnote: a < b\n"
+
+
+def test_offline_estimates_say_what_they_are_worth(finished: Path, envless: Results) -> None:
+    told = load(finished, [0, 1])
+    rows = offline_table(told).rows
+    assert rows[0] == ["fitted Q evaluation", "−120.0 [−144.0, −96.0]", "−1.20", "−330.0 [−396.0, −264.0]", "−3.30"]
+    assert rows[3] == ["importance weighting", *["none: 1.2 effective episodes of 6, fewer than 5", "–"] * 2]
+    real = [number(told.offline["agents"][agent]["true"]["value"]) for agent in ("policy", "bc")]
+    assert rows[-1] == ["real episodes", real[0], "–", real[1], "–"]
+    assert logged_value(told).startswith("Logged behaviour: −400.0 [−480.0, −320.0] over 6 held-out episodes, −4.00")
+    verdict = offline_verdict(told)
+    assert "above behaviour cloning: fitted Q evaluation, world model, world model less penalty." in verdict
+    assert "Real episodes returned" in verdict
+    assert "policy −1.50 and 2.0 %; behaviour cloning −1.50 and 2.0 %" in fit_doubts(told).replace("\u00a0", " ")
+    assert "real episodes" not in [row[0] for row in offline_table(envless).rows]
+    none = {"agents": {a: {n: {"value": None} for n in ESTIMATORS} | {"true": None} for a in ("policy", "bc")}}
+    assert "No estimate could be given" in offline_verdict(replace(told, offline=none))
+    worse = {**told.offline, "agents": {"policy": told.offline["agents"]["bc"], "bc": told.offline["agents"]["policy"]}}
+    assert "not above behaviour cloning: fitted Q" in offline_verdict(replace(told, offline=worse))

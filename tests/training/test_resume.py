@@ -1,0 +1,98 @@
+"""A training killed at any moment goes on, and ends bit-equal to the one that was left alone."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from resume_worker import KILLED_IN, build, train
+
+from pipeline.tracking.run import StageRun
+from pipeline.training.trainer import ResumePoint
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("world_model", "rssm", "sac", "actor_critic", "bc")
+
+
+def killed(name: str, folder: Path, moment: str) -> None:
+    """Train in a process of its own until it is killed."""
+    command = [sys.executable, str(ROOT / "tests/resume_worker.py"), name, str(folder), moment]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+
+
+def differences(a: Any, b: Any, place: str = "") -> list[str]:
+    """Where two nested states differ by as much as a bit."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) else [place]
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), place
+        return [d for key in a for d in differences(a[key], b[key], f"{place}.{key}")]
+    if isinstance(a, list | tuple):
+        assert len(a) == len(b), place
+        return [d for i in range(len(a)) for d in differences(a[i], b[i], f"{place}[{i}]")]
+    return [] if a == b else [place]
+
+
+@pytest.fixture(scope="module")
+def unbroken() -> dict[str, dict[str, Any]]:
+    return {name: train(build(name), []) for name in NAMES}
+
+
+@pytest.mark.parametrize("moment", ["epoch", "write"])
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_training_ends_bit_equal(name: str, moment: str, unbroken: dict[str, Any], tmp_path: Path) -> None:
+    killed(name, tmp_path, moment)
+    assert (tmp_path / "last.partial").exists() == (moment == "write")
+    training = build(name, weights=7)  # other initial weights: everything has to come from the resume point
+    resume = ResumePoint(tmp_path)
+    assert resume.load_into(training)
+    assert training.epochs_done == KILLED_IN - 1
+    torch.manual_seed(1234)  # no draw of the training may come from the global generator
+    assert differences(train(training, [resume]), unbroken[name]) == []
+
+
+def test_unequal_states_are_told_apart(unbroken: dict[str, Any]) -> None:
+    """The comparison above can fail: other initial weights end elsewhere."""
+    found = differences(train(build("bc", weights=7), []), unbroken["bc"])
+    assert any(".learner" in place for place in found)
+    assert any(".optimizers" in place for place in found)
+    assert any(".history" in place for place in found)
+
+
+def test_a_finished_training_is_only_finished_again(unbroken: dict[str, Any], tmp_path: Path) -> None:
+    """Killed after its last epoch and before its outputs were written: the model still comes out the same."""
+    first = build("world_model")
+    train(first, [resume := ResumePoint(tmp_path)])
+    again = build("world_model", weights=7)
+    assert resume.load_into(again)
+    assert again.finished
+    weights = [training.finish().state_dict() for training in (first, again)]
+    assert differences(*weights) == []
+
+
+def test_resume_point_of_another_key_is_not_picked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "params.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    before, after = (ResumePoint(StageRun("clone_behaviour", 0, {}, key).work) for key in ("before", "after"))
+    train(build("bc"), [before])
+    fresh = build("bc")
+    assert not after.load_into(fresh)
+    assert fresh.epochs_done == 0
+    assert before.load_into(fresh)
+
+
+def test_resume_point_never_runs_code(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "owned",)
+
+    (tmp_path / ResumePoint.FILE).write_bytes(pickle.dumps({"learner": Hostile()}))
+    with pytest.raises(pickle.UnpicklingError, match=r"(?i)weights"):
+        ResumePoint(tmp_path).load_into(build("bc"))
+    assert not (tmp_path / "owned").exists()
