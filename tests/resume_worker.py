@@ -19,7 +19,8 @@ from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import Task
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
-from pipeline.training.trainer import ResumePoint, TrainerConfig, make_trainer, set_up_torch
+from pipeline.training.resume import ResumePoint
+from pipeline.training.trainer import TrainerConfig, make_trainer, set_up_torch
 from pipeline.training.world_model import FitConfig, WorldModelTraining
 from pipeline.uncertainty import Penalty
 

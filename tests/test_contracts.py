@@ -21,8 +21,7 @@ from pipeline.policies.task import Task
 from pipeline.protocols import Actor, Filter, ValuePenalty, WorldModel
 from pipeline.protocols import Penalty as PenaltyProtocol
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import BundleFacts, save_bundle
-from pipeline.serving.model_card import filter_facts
+from pipeline.serving.bundle import BundleFacts, filter_facts, save_bundle
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import PENALTIES, Penalty, PenaltySpec, build_penalty

@@ -16,8 +16,7 @@ from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import POLICIES
 from pipeline.policies.task import Task
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import BundleFacts, save_bundle
-from pipeline.serving.model_card import filter_facts
+from pipeline.serving.bundle import BundleFacts, filter_facts, save_bundle
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.uncertainty import PENALTIES, PenaltySpec, build_penalty
 

@@ -20,7 +20,7 @@ from pipeline.params import choose
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import Task
 from pipeline.serving.agent import PolicyAgent, load_agent
-from pipeline.serving.model_card import bundle_facts
+from pipeline.serving.bundle import bundle_facts
 from pipeline.stages import (
     assess_world_model,
     clone_behaviour,

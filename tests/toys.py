@@ -12,7 +12,8 @@ from pipeline.data import transitions
 from pipeline.data.batches import Bootstrap, WindowBatches
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.data.windows import Windows
-from pipeline.encoders.standard import Facts, StandardEncoder, Statistics
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Facts, Statistics
 from pipeline.ingest.writer import write_dataset
 from pipeline.training.world_model import FitConfig, WorldModelTraining
 from pipeline.types import Transitions

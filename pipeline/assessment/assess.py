@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.assessment.features import feature_errors
 from pipeline.assessment.linear_baseline import LinearBaseline
-from pipeline.assessment.model_error import CONTEXT, HORIZONS, Scale, one_step, termination_quality
+from pipeline.assessment.model_error import CONTEXT, HORIZONS, Scale, one_step
 from pipeline.assessment.open_loop import open_loop
 from pipeline.assessment.penalty_quality import along_rollouts, ranking, score, shuffled_auc
 from pipeline.assessment.reliability import reliability
@@ -23,6 +23,7 @@ from pipeline.seeding import generator
 from pipeline.types import Segments
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
 from pipeline.world_models.protocols import TrainableWorldModel, is_latent
+from pipeline.world_models.termination import termination_quality
 
 WINDOWS, FRAME_WINDOWS, STEPS = 1000, 200, 20_000  # held-out windows replayed, held-out transitions ranked
 TRAIN_STEPS = 200_000  # from which the linear baseline is fitted: more do not change it

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from pipeline.encoders.standard import Statistics
+from pipeline.encoders.statistics import Statistics
 
 RIDGE = 1e-6  # share of the inputs' variance that is added to it: collinear features must not blow up
 

@@ -6,11 +6,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from pipeline.encoders.standard import Statistics
+from pipeline.encoders.statistics import Statistics
 from pipeline.imagination import Imagination
 from pipeline.protocols import Filter, Penalty, WorldModel
 from pipeline.types import Observation, Rollout, Segments, Transitions
-from pipeline.world_models.protocols import TrainableWorldModel
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
 CONTEXT = 5  # real steps that a model sees before it goes on alone
@@ -73,17 +72,3 @@ def one_step(
         for name, penalty in penalties.items():
             samples[f"penalty_{name}"].append(penalty(model, batch.state, batch.action, prediction, step.sample))
     return {k: torch.cat(v).numpy() for k, v in samples.items()}
-
-
-@torch.no_grad()
-def termination_quality(model: TrainableWorldModel, data: Transitions) -> dict[str, float | int | None]:
-    """Precision and recall of "this step is terminal" on logged transitions; None where undefined."""
-    parts = [data[i : i + ROWS] for i in range(0, len(data), ROWS)]
-    said = [model.termination.continue_prob(p.state, p.action, p.next_state) < 0.5 for p in parts]
-    predicted, truth = torch.cat(said), data.terminal.bool()
-    hits, claims, positives = int((predicted & truth).sum()), int(predicted.sum()), int(truth.sum())
-    return {
-        "precision": hits / claims if claims else None,
-        "recall": hits / positives if positives else None,
-        "positives": positives,
-    }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.bench.timing import Result, Work, compare, rates, twenty
-from pipeline.encoders.standard import Facts, Statistics
+from pipeline.encoders.statistics import Facts, Statistics
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.task import Task

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.latent import LatentShapes, large_shapes, usual_shapes
-from pipeline.encoders.standard import Facts, Statistics
+from pipeline.encoders.statistics import Facts, Statistics
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import Task
 from pipeline.seeding import generator, seed_of

@@ -3,31 +3,10 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from pipeline.encoders.standard import StandardEncoder
-from pipeline.envs.action_space import DiscreteActions
-from pipeline.serving.agent import PolicyAgent, load_agent
-
-
-class RawPolicy(nn.Module):
-    """The agent's arithmetic as one module: flat raw observations "B O" -> actions "B A" in the environment's units, or
-    whole numbers "B" where they are discrete."""
-
-    def __init__(self, agent: PolicyAgent) -> None:
-        super().__init__()
-        assert isinstance(agent.filter, StandardEncoder)
-        self.encoder, self.policy, self.actions = agent.filter, agent.policy, agent.actions
-        self.register_buffer("low", torch.tensor(agent.facts.action_low))
-        self.register_buffer("half_range", (torch.tensor(agent.facts.action_high) - self.low) / 2)
-        self.low: Tensor
-        self.half_range: Tensor
-
-    def forward(self, obs: Tensor) -> Tensor:
-        action = self.policy.act(self.encoder.encode(obs), None)
-        if isinstance(self.actions, DiscreteActions):
-            return action.argmax(-1) + self.actions.start
-        return self.low + (action + 1) * self.half_range
+from pipeline.serving.agent import load_agent
+from pipeline.serving.onnx import RawPolicy
 
 
 def export_onnx(bundle: Path, file: Path) -> list[str]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.encoders.standard import Facts, Statistics
+from pipeline.encoders.statistics import Facts, Statistics
 from pipeline.protocols import Filter, WindowFilter, WorldModel
 from pipeline.types import Observation, Transitions
 

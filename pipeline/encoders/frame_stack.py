@@ -6,7 +6,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from pipeline.encoders.standard import StandardEncoder, Statistics
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Statistics
 from pipeline.types import Observation
 
 

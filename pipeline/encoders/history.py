@@ -7,7 +7,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoders.standard import StandardEncoder, Statistics
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Statistics
 from pipeline.types import Observation
 
 LONGEST = 100  # steps; what lies longer ago is a recurrent model's business

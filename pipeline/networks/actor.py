@@ -8,31 +8,12 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.envs.action_space import DISCRETE
-from pipeline.networks.conv import ImageEncoder
-from pipeline.networks.mlp import mlp, stacked_mlp
+from pipeline.networks.mlp import mlp
 
 LOG_STD_LOW, LOG_STD_HIGH = -5.0, 2.0
 LARGEST_ACTION = 0.999  # those at a bound would need infinite numbers before the squashing
 USUAL_ENTROPY = 0.3  # of the largest; at 0.98, which is published, a choice between two is hardly one
 ActionValue = Callable[[Tensor], Tensor]  # actions "... B A" -> "... B"
-
-
-class ImageTorso(nn.Module):
-    """Convolutions over the images that stand flat at the end of a state: "B Z" -> "B F". ``images`` maps their names
-    to their shapes, in order; what stands before them passes through, and so does a state without images."""
-
-    def __init__(self, state_dim: int, images: dict[str, list[int]], depth: int) -> None:
-        super().__init__()
-        self.shapes = list(images.values())
-        pixels = [math.prod(shape) for shape in self.shapes]
-        self.sizes = [state_dim - sum(pixels), *pixels]
-        self.encoders = nn.ModuleDict({key: ImageEncoder(shape, depth) for key, shape in images.items()})
-        self.features_dim: int = self.sizes[0] + sum(e.embed_dim for e in self.encoders.values())  # type: ignore[misc, assignment]
-
-    def forward(self, state: Tensor) -> Tensor:
-        vectors, *flat = state.split(self.sizes, dim=-1)
-        encoded = zip(self.encoders.values(), flat, self.shapes, strict=True)
-        return torch.cat([vectors, *(encoder(x.unflatten(-1, shape)) for encoder, x, shape in encoded)], dim=-1)
 
 
 class TanhGaussianActor(nn.Module):
@@ -168,28 +149,3 @@ def _log_density(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
     # log(1 - tanh(x)^2) in a form that does not lose digits for large |x|
     correction = 2 * (math.log(2) - raw - F.softplus(-2 * raw))
     return log_prob - correction.sum(-1)
-
-
-class Critics(nn.Module):
-    """``count`` action-value functions in one batched product: "B Z", "B A" -> "N B", or several actions of each state,
-    "B Z", "K B A" -> "N K B". What the networks give is counted in ``unit``: an offset and a scale."""
-
-    def __init__(
-        self,
-        count: int,
-        state_dim: int,
-        action_dim: int,
-        hidden: list[int],
-        layer_norm: bool,
-        unit: tuple[float, float] = (0.0, 1.0),
-    ) -> None:
-        super().__init__()
-        self.count, (self.offset, self.scale) = count, unit
-        sizes = [state_dim + action_dim, *hidden, 1]
-        self.net = stacked_mlp(count, sizes, activation=nn.ReLU, layer_norm=layer_norm)
-
-    def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        x = torch.cat([state.expand(*action.shape[:-1], -1), action], dim=-1)
-        rows = x.flatten(0, -2)
-        value = self.net(rows.expand(self.count, *rows.shape)).squeeze(-1) * self.scale + self.offset
-        return value.unflatten(-1, x.shape[:-1])

@@ -3,6 +3,9 @@
 Images are "N H W C" from 0 to 255, as they are logged, and are scaled to [-0.5, 0.5] where they are encoded.
 """
 
+import math
+
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -57,3 +60,21 @@ class ImageDecoder(nn.Module):
         channels, side = self.first
         start = rearrange(self.enter(features), "n (c h w) -> n c h w", c=channels, h=side)
         return rearrange(self.net(start), "n c h w -> n h w c")
+
+
+class ImageTorso(nn.Module):
+    """Convolutions over the images that stand flat at the end of a state: "B Z" -> "B F". ``images`` maps their names
+    to their shapes, in order; what stands before them passes through, and so does a state without images."""
+
+    def __init__(self, state_dim: int, images: dict[str, list[int]], depth: int) -> None:
+        super().__init__()
+        self.shapes = list(images.values())
+        pixels = [math.prod(shape) for shape in self.shapes]
+        self.sizes = [state_dim - sum(pixels), *pixels]
+        self.encoders = nn.ModuleDict({key: ImageEncoder(shape, depth) for key, shape in images.items()})
+        self.features_dim: int = self.sizes[0] + sum(e.embed_dim for e in self.encoders.values())  # type: ignore[misc, assignment]
+
+    def forward(self, state: Tensor) -> Tensor:
+        vectors, *flat = state.split(self.sizes, dim=-1)
+        encoded = zip(self.encoders.values(), flat, self.shapes, strict=True)
+        return torch.cat([vectors, *(encoder(x.unflatten(-1, shape)) for encoder, x, shape in encoded)], dim=-1)

@@ -44,8 +44,3 @@ def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequentia
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*layers[:-1])
-
-
-def cosine_decay(rate: float, done: int, total: int) -> float:
-    """``rate`` after ``done`` of ``total`` updates, down to zero (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
-    return rate * 0.5 * (1 + math.cos(math.pi * min(done / total, 1.0)))

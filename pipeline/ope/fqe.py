@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.networks.actor import Critics
+from pipeline.networks.critic import Critics
 from pipeline.ope import OfflineConfig
 from pipeline.policies.losses import td_target
 from pipeline.types import TensorFields

@@ -13,7 +13,8 @@ from torch import Generator, Tensor, nn
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
 from pipeline.networks.distributions import HEADS, zero_last_layer
-from pipeline.networks.mlp import cosine_decay, mlp
+from pipeline.networks.mlp import mlp
+from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.losses import absorbing_value, lambda_return, penalised, reach_probability
 from pipeline.policies.protocols import Critic
 from pipeline.policies.task import Task

@@ -7,7 +7,8 @@ from torch import Generator, Tensor, nn
 
 from pipeline.encoders.history import LONGEST
 from pipeline.imagination import Imagination
-from pipeline.networks.actor import ActorNetwork, ImageTorso, TanhGaussianActor, actor_for
+from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
+from pipeline.networks.conv import ImageTorso
 from pipeline.policies.task import Task
 from pipeline.types import Transitions
 

@@ -17,8 +17,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
-from pipeline.networks.actor import ActorNetwork, Critics, actor_for
-from pipeline.networks.mlp import cosine_decay
+from pipeline.networks.actor import ActorNetwork, actor_for
+from pipeline.networks.critic import Critics
+from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.losses import absorbing_value, conservative_gap, logged_mean, penalised, td_target
 from pipeline.policies.protocols import Critic
 from pipeline.policies.task import Task

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pipeline.encoders.standard import Statistics
+from pipeline.encoders.statistics import Statistics
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pipeline.data.spec import DatasetSpec
 from pipeline.ingest.checks.finding import shown
 from pipeline.reporting.figures.style import LOSSES
 from pipeline.reporting.results import Arrays, Json, Results
+from pipeline.reporting.text.formatting import interval, number, percent, with_interval
 from pipeline.reporting.text.limits import bound_shares
 from pipeline.reporting.text.score_lines import AGENTS
-from pipeline.reporting.text.verdict import interval, number, percent, with_interval
 
 OPEN_LOOP_ROWS = {
     "model_rmse": "observation, world model",

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.tables import Table
-from pipeline.reporting.text.verdict import number, percent
+from pipeline.reporting.text.formatting import number, percent
 
 TOLD_LEVELS = [0.5, 0.8, 0.9, 0.95]
 

@@ -6,18 +6,26 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors.torch import save
 from torch import nn
 
+from pipeline.data.dataset import PreparedDataset
+from pipeline.encoders.frame_stack import StackedFrames
+from pipeline.encoders.history import HistoryEncoder
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Facts
 from pipeline.protocols import Filter
+from pipeline.world_models.checkpoint import name_of
+from pipeline.world_models.protocols import TrainableWorldModel
 
 SCHEMA_VERSION = 1
 STANDARD = "standard"  # the filter that keeps no state: its scales are in the statistics
 FRAMES = "frames"  # the filter that stacks the last images
 HISTORY = "history"  # the filter that carries the last steps
 FILTER_PREFIX = "filter."  # of the names of its weights
+TOLD = ("name", "digest", "licence", "transitions", "episodes", "source", "obs_names")  # of the dataset, by a bundle
 
 
 @dataclass(frozen=True)
@@ -57,3 +65,50 @@ def save_bundle(
     (folder / "bundle.json").write_text(json.dumps(described, indent=2) + "\n")
     (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n")
     (folder / "README.md").write_text(card)
+
+
+def bundle_facts(
+    policy: str,
+    config: Any,
+    dataset: PreparedDataset,
+    facts: Facts,
+    seed: int,
+    privileged: list[str],
+    **more: Any,
+) -> BundleFacts:
+    """The facts of a bundle learned from ``dataset``; ``more`` is what :func:`filter_facts` says, and ``penalty`` of
+    what imagines."""
+    spec = dataset.spec
+    return BundleFacts(
+        policy=policy,
+        config=dataclasses.asdict(config),
+        obs_shapes=facts.obs_shapes,
+        statistics=dataclasses.asdict(facts.statistics),
+        action_low=spec.action_low,
+        action_high=spec.action_high,
+        env_id=spec.env_id,
+        env_kwargs=spec.env_kwargs,
+        dataset={k: getattr(spec, k) for k in TOLD},
+        seed=seed,
+        privileged_knowledge=privileged,
+        action_kind=spec.action_kind,
+        action_start=spec.action_start,
+        **more,
+    )
+
+
+def filter_facts(filter: Filter) -> dict[str, Any]:
+    """What a bundle says of its filter: of the standard one, nothing."""
+    if isinstance(filter, StandardEncoder):
+        return {}
+    if isinstance(filter, StackedFrames):
+        return {"filter": FRAMES, "filter_config": dataclasses.asdict(filter.config)}
+    if isinstance(filter, HistoryEncoder):
+        return {"filter": HISTORY, "filter_config": dataclasses.asdict(filter.config)}
+    model = cast(TrainableWorldModel, filter)
+    return {"filter": name_of(model), "filter_config": dataclasses.asdict(model.config)}
+
+
+def weights_digest(folder: Path) -> str:
+    """What tells a bundle's policy from all others, in files and in MLflow."""
+    return str(json.loads((folder / "bundle.json").read_text())["weights_sha256"])

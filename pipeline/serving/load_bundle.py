@@ -13,7 +13,8 @@ from safetensors.torch import load
 
 from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
 from pipeline.encoders.history import HistoryConfig, HistoryEncoder
-from pipeline.encoders.standard import Facts, StandardEncoder, Statistics
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Facts, Statistics
 from pipeline.envs.action_space import KINDS
 from pipeline.imagination import Imagination
 from pipeline.learners import LEARNERS

@@ -8,13 +8,13 @@ from pipeline.data.lazy_transitions import MappedTransitions
 from pipeline.data.transitions import facts_of, filtered
 from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
 from pipeline.encoders.history import vector_filter
-from pipeline.encoders.standard import Facts
+from pipeline.encoders.statistics import Facts
 from pipeline.params import build, section
 from pipeline.policies.bc import BehaviourCloning
 from pipeline.policies.task import Task
-from pipeline.serving.bundle import save_bundle
+from pipeline.serving.bundle import bundle_facts, filter_facts, save_bundle
 from pipeline.serving.load_bundle import BundleFilter
-from pipeline.serving.model_card import bundle_facts, filter_facts, model_card
+from pipeline.serving.model_card import model_card
 from pipeline.stages.learning import learn
 from pipeline.stages.stage import stage
 from pipeline.training.policy import PolicyTraining

@@ -26,7 +26,8 @@ from pipeline.ope.summary import offline_numbers, offline_result
 from pipeline.params import build, section
 from pipeline.reporting.text.score_lines import score_lines
 from pipeline.serving.agent import RandomAgent, load_agent
-from pipeline.serving.model_card import model_card, weights_digest
+from pipeline.serving.bundle import weights_digest
+from pipeline.serving.model_card import model_card
 from pipeline.stages.stage import stage
 from pipeline.training.trainer import TrainerConfig, set_up_torch
 from pipeline.world_models.checkpoint import load_world_model

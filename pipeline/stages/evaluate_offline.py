@@ -11,7 +11,7 @@ from pipeline.ope.evaluator import Judge
 from pipeline.ope.summary import SCHEMA_VERSION, flat
 from pipeline.params import build, section
 from pipeline.serving.agent import load_agent
-from pipeline.serving.model_card import weights_digest
+from pipeline.serving.bundle import weights_digest
 from pipeline.stages.stage import stage
 from pipeline.training.trainer import TrainerConfig, set_up_torch
 from pipeline.world_models.checkpoint import load_world_model

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from pipeline.assessment.model_error import termination_quality
 from pipeline.data.batches import Bootstrap, WindowBatches
 from pipeline.data.dataset import DatasetSpec, PreparedDataset, open_dataset
 from pipeline.data.transitions import facts_of, filtered
@@ -11,12 +10,14 @@ from pipeline.data.windows import Windows
 from pipeline.params import build, choose, section
 from pipeline.stages.stage import stage
 from pipeline.tracking.lightning_logger import logger_for
-from pipeline.training.trainer import ResumePoint, TrainerConfig, make_trainer, seed_torch, set_up_torch
+from pipeline.training.resume import ResumePoint
+from pipeline.training.trainer import TrainerConfig, make_trainer, seed_torch, set_up_torch
 from pipeline.training.watchdog import Watchdog
 from pipeline.training.world_model import Batches, FitConfig, WorldModelTraining
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.checkpoint import save_world_model
 from pipeline.world_models.protocols import TrainableWorldModel
+from pipeline.world_models.termination import termination_quality
 
 READS = ["data/dataset"]
 WRITES = ["data/world_model/seed-{seed}"]

@@ -18,9 +18,10 @@ from pipeline.policies.task import Task
 from pipeline.protocols import Filter
 from pipeline.seeding import generator
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import save_bundle
+from pipeline.serving.bundle import bundle_facts, filter_facts, save_bundle
 from pipeline.serving.input_example import served_example
-from pipeline.serving.model_card import bundle_facts, filter_facts, model_card
+from pipeline.serving.mlflow_logging import log_policy
+from pipeline.serving.model_card import model_card
 from pipeline.stages.learning import learn
 from pipeline.stages.stage import stage
 from pipeline.training.policy import PolicyTraining
@@ -78,7 +79,8 @@ def main(seed: int) -> None:
 
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, filter, facts, history, model_card(facts))
-        run.log_policy(folder, *served_example(load_agent(folder), dataset))
+        if run.is_main:
+            log_policy(folder, *served_example(load_agent(folder), dataset))
 
 
 def pessimistic(model: TrainableWorldModel, penalty: PenaltySpec, logged: Transitions, seed: int) -> Imagination:

@@ -3,7 +3,8 @@
 from pipeline.tracking.lightning_logger import logger_for
 from pipeline.tracking.run import StageRun
 from pipeline.training.policy import PolicyTraining
-from pipeline.training.trainer import ResumePoint, TrainerConfig, make_trainer, single
+from pipeline.training.resume import ResumePoint
+from pipeline.training.trainer import TrainerConfig, make_trainer, single
 from pipeline.training.watchdog import Watchdog
 
 

@@ -12,7 +12,6 @@ from pipeline.tracking.provenance import address, git_commit
 from pipeline.tracking.resume import ResumedRun
 
 if TYPE_CHECKING:
-    import numpy as np
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
@@ -131,12 +130,6 @@ class StageRun:
         """The prepared dataset as this run's MLflow input, under its name and digest (at most 36 characters)."""
         if self.is_main:
             assets.log_dataset(spec.name, spec.digest, Path(folder))
-
-    def log_policy(self, bundle: Path | str, seen: Any, action: "np.ndarray") -> None:
-        """The bundle as an MLflow model from code (:class:`pipeline.serving.mlflow_model.ServedPolicy`); ``seen`` is
-        a small real input, ``action`` what the policy does there."""
-        if self.is_main:
-            assets.log_policy(Path(bundle), seen, action)
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

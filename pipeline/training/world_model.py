@@ -15,7 +15,7 @@ from lightning.pytorch import LightningModule
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
-from pipeline.networks.mlp import cosine_decay
+from pipeline.networks.schedule import cosine_decay
 from pipeline.seeding import generator
 from pipeline.training.trainer import numbers
 from pipeline.types import Shard

@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
-from pipeline.encoders.standard import Facts
+from pipeline.encoders.statistics import Facts
 from pipeline.seeding import generator as fresh_generator
 from pipeline.types import Transitions
 from pipeline.world_models.bayesian_layers import DropoutLinear, Layer, RandomNetwork, VariationalLinear

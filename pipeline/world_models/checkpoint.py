@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from pipeline.encoders.standard import Facts
+from pipeline.encoders.statistics import Facts
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 

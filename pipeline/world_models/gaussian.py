@@ -9,7 +9,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.encoders.history import LONGEST, HistoryEncoder, vector_filter
-from pipeline.encoders.standard import Facts, StandardEncoder
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Facts
 from pipeline.networks.mlp import StackedLinear
 from pipeline.types import Observation, Prediction, Shard, Step, Transitions
 from pipeline.world_models.best_weights import Part

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.encoders.standard import Facts
+from pipeline.encoders.statistics import Facts
 from pipeline.networks.mlp import stacked_mlp
 from pipeline.types import Shard, Transitions
 from pipeline.world_models.gaussian import GaussianConfig, GaussianModel

@@ -9,7 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pipeline.encoders.standard import StandardEncoder, Statistics
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Statistics
 from pipeline.networks.conv import ImageDecoder, ImageEncoder
 from pipeline.networks.distributions import symexp, symlog
 from pipeline.networks.mlp import mlp

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, TypeGuard
 import torch
 from torch import Generator, Tensor
 
-from pipeline.encoders.standard import Facts
+from pipeline.encoders.statistics import Facts
 from pipeline.protocols import WorldModel
 from pipeline.types import Beliefs, Segments, Shard, TorchModule
 from pipeline.world_models.best_weights import Part
@@ -30,7 +30,7 @@ class ModelConfig(Protocol):
 
 
 class TrainableWorldModel(WorldModel, TorchModule, Protocol):
-    """A torch module. It is built from its ``Config`` and the :class:`~pipeline.encoders.standard.Facts` of the
+    """A torch module. It is built from its ``Config`` and the :class:`~pipeline.encoders.statistics.Facts` of the
     training split."""
 
     Config: Any  # a frozen dataclass of options

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoders.standard import Facts
+from pipeline.encoders.statistics import Facts
 from pipeline.networks.distributions import HEADS, zero_last_layer
 from pipeline.networks.mlp import mlp, stacked_mlp
 from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions

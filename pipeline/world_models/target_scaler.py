@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.encoders.standard import Statistics
+from pipeline.encoders.statistics import Statistics
 from pipeline.types import Transitions
 
 

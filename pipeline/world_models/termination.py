@@ -3,15 +3,19 @@ and stand in this one table."""
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoders.standard import Facts
+from pipeline.encoders.statistics import Facts
 from pipeline.networks.mlp import mlp
 from pipeline.types import Observation, Transitions
+
+if TYPE_CHECKING:
+    from pipeline.world_models.protocols import TrainableWorldModel
+
 
 TERMINATIONS = ("learned", "known", "off")
 WIDTH = 64  # of the layers of a learned head
@@ -144,3 +148,18 @@ def privileged(termination: Termination, facts: Facts) -> list[str]:
     """What a model was told rather than taught."""
     known = isinstance(termination, KnownTermination)
     return [f"hand-written termination rule of {facts.task}"] if known else []
+
+
+@torch.no_grad()
+def termination_quality(model: "TrainableWorldModel", data: Transitions) -> dict[str, float | int | None]:
+    """Precision and recall of "this step is terminal" on logged transitions; None where undefined."""
+    rows = 512
+    parts = [data[i : i + rows] for i in range(0, len(data), rows)]
+    said = [model.termination.continue_prob(p.state, p.action, p.next_state) < 0.5 for p in parts]
+    predicted, truth = torch.cat(said), data.terminal.bool()
+    hits, claims, positives = int((predicted & truth).sum()), int(predicted.sum()), int(truth.sum())
+    return {
+        "precision": hits / claims if claims else None,
+        "recall": hits / positives if positives else None,
+        "positives": positives,
+    }

@@ -18,7 +18,7 @@ from pipeline.assessment.open_loop import open_loop
 from pipeline.assessment.penalty_quality import along_rollouts, auc, correlate, fitted_penalties, score, shuffled_auc
 from pipeline.assessment.reliability import LEVELS, reliability
 from pipeline.data import transitions
-from pipeline.encoders.standard import Statistics
+from pipeline.encoders.statistics import Statistics
 from pipeline.ingest.writer import write_dataset
 from pipeline.types import Prediction, Segments, Step, Transitions
 from pipeline.uncertainty.calibration_file import Calibration

@@ -20,8 +20,7 @@ from pipeline.ingest.writer import write_dataset
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.policies.task import Task
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import FRAMES, save_bundle
-from pipeline.serving.model_card import bundle_facts
+from pipeline.serving.bundle import FRAMES, bundle_facts, save_bundle
 from pipeline.stages.clone_behaviour import seen_by_the_policy
 from pipeline.stages.fit_world_model import check_observations
 from pipeline.training.policy import PolicyTraining

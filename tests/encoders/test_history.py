@@ -28,8 +28,7 @@ from pipeline.policies.planning import PLANNERS
 from pipeline.policies.task import Task
 from pipeline.protocols import WindowFilter, WorldModel
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import HISTORY, save_bundle
-from pipeline.serving.model_card import bundle_facts, filter_facts
+from pipeline.serving.bundle import HISTORY, bundle_facts, filter_facts, save_bundle
 from pipeline.stages.clone_behaviour import seen_by_the_policy
 from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.training.world_model import FitConfig

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.encoders.standard import StandardEncoder, Statistics
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Statistics
 from pipeline.networks.actor import TanhGaussianActor
 from pipeline.ope import OfflineConfig, fqe, importance
 from pipeline.ope.density import fit_behaviour

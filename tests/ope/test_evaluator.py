@@ -23,8 +23,7 @@ from pipeline.ope.summary import flat, offline_result
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import Task
-from pipeline.serving.bundle import save_bundle
-from pipeline.serving.model_card import bundle_facts
+from pipeline.serving.bundle import bundle_facts, save_bundle
 from pipeline.stages import evaluate, evaluate_offline
 from pipeline.stages.stage import stage
 from pipeline.world_models.checkpoint import save_world_model

@@ -11,7 +11,7 @@ from toys import facts_of, linear_world, small_ensemble, transitions_of
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import TanhGaussianActor
-from pipeline.networks.mlp import cosine_decay
+from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
 from pipeline.policies.losses import lambda_return, reach_probability
 from pipeline.policies.task import Task

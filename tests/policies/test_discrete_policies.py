@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from pipeline.imagination import Imagination
-from pipeline.networks.actor import CategoricalActor, Critics
+from pipeline.networks.actor import CategoricalActor
+from pipeline.networks.critic import Critics
 from pipeline.ope.density import fit_behaviour
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
 from pipeline.policies.bc import BCConfig, BehaviourCloning

@@ -10,7 +10,8 @@ from contract import missing
 from toys import linear_world, small_ensemble, transitions_of
 
 from pipeline.imagination import Imagination, RolloutSpec
-from pipeline.networks.actor import Critics, TanhGaussianActor
+from pipeline.networks.actor import TanhGaussianActor
+from pipeline.networks.critic import Critics
 from pipeline.policies import POLICIES
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.policies.losses import absorbing_value, logged_mean, penalised, td_target

@@ -20,9 +20,10 @@ from pipeline.reporting.tables import (
     open_loop_table,
     score_table,
 )
+from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.limits import limits
 from pipeline.reporting.text.ope import ESTIMATORS, fit_doubts, logged_value, offline_table, offline_verdict
-from pipeline.reporting.text.verdict import compare, headline, number
+from pipeline.reporting.text.verdict import compare, headline
 from pipeline.tracking import provenance
 
 PARAMS = {"seeds": [0, 1], "policy": {"name": "sac", "hidden": [256, 256]}, "note": "a < b"}

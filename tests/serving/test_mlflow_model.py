@@ -17,11 +17,13 @@ import yaml
 from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
 from pipeline.cli.plot import _labelled, _newest, plot_metric
-from pipeline.encoders.standard import StandardEncoder, Statistics
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.encoders.statistics import Statistics
 from pipeline.policies.bc import BCConfig, BehaviourCloning
 from pipeline.policies.task import Task
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import BundleFacts, save_bundle
+from pipeline.serving.mlflow_logging import log_policy
 from pipeline.stages import preflight
 from pipeline.stages.stage import stage
 
@@ -64,7 +66,8 @@ def test_logged_model_serves_the_actions_of_the_agent(
     with stage("learn_policy", seed=0) as run:
         agent = load_agent(bundle)
         agent.reset(2)
-        run.log_policy(bundle, obs[:2], agent.act(obs[:2]))
+        if run.is_main:
+            log_policy(bundle, obs[:2], agent.act(obs[:2]))
     agent = load_agent(bundle)
     agent.reset(5)
     model = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/policy")

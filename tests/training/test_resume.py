@@ -13,7 +13,7 @@ import torch
 from resume_worker import KILLED_IN, build, train
 
 from pipeline.tracking.run import StageRun
-from pipeline.training.trainer import ResumePoint
+from pipeline.training.resume import ResumePoint
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("world_model", "rssm", "sac", "actor_critic", "bc")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import NOISE, facts_of, linear_world, training_of, transitions_of
 
-from pipeline.encoders.standard import Facts, Statistics
+from pipeline.encoders.statistics import Facts, Statistics
 from pipeline.imagination import Imagination
 from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.training.world_model import FitConfig

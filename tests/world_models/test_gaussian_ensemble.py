@@ -5,7 +5,7 @@ import pytest
 import torch
 from toys import NOISE, linear_world, small_ensemble, training_of, transitions_of
 
-from pipeline.encoders.standard import Facts, Statistics
+from pipeline.encoders.statistics import Facts, Statistics
 from pipeline.protocols import WorldModel
 from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.training.world_model import FitConfig, WorldModelTraining
@@ -72,7 +72,7 @@ def test_a_setting_is_copied_and_not_predicted():
 
 
 def test_termination_head_fires_where_it_should(fitted):
-    from pipeline.assessment.model_error import termination_quality
+    from pipeline.world_models.termination import termination_quality
 
     quality = termination_quality(fitted[0], transitions_of(linear_world(4000, seed=4), fitted[0].encoder))
     assert quality["positives"] > 50

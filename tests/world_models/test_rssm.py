@@ -9,7 +9,7 @@ import pytest
 import torch
 from toys import hidden_velocity
 
-from pipeline.assessment.model_error import Scale, termination_quality
+from pipeline.assessment.model_error import Scale
 from pipeline.assessment.open_loop import open_loop
 from pipeline.data.batches import WindowBatches
 from pipeline.data.dataset import PreparedDataset
@@ -20,6 +20,7 @@ from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.training.world_model import FitConfig, WorldModelTraining
 from pipeline.types import Segments, Shard
 from pipeline.world_models.rssm import RSSM, RSSMConfig
+from pipeline.world_models.termination import termination_quality
 
 SMALL = {"deter": 24, "stoch": 4, "classes": 4, "width": 24, "members": 3}
 

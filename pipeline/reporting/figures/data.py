@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from pipeline.envs.action_space import DISCRETE
 from pipeline.reporting.figures.style import COLOURS, panels
 from pipeline.reporting.results import Results
+from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.score_lines import AGENTS
-from pipeline.reporting.text.verdict import number
 
 ROWS_SHOWN = 200_000
 FRAMES_SHOWN = 8

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting.figures.style import COLOURS, panels
 from pipeline.reporting.results import Json, Results
-from pipeline.reporting.text.verdict import percent
+from pipeline.reporting.text.formatting import percent
 
 FEATURES_NAMED = 12  # more than this are numbered by the axis
 LEAST_LEFT = 1e-4  # share of variance: less is drawn as this

@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.reporting.figures.style import COLOURS, panels, seed_curves
 from pipeline.reporting.results import Json, Results
+from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.score_lines import AGENTS
-from pipeline.reporting.text.verdict import number
 
 POLICY_PANELS = {
     "return_mean": "real return [sum of rewards]",

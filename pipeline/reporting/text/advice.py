@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.tables import Table, pairs
-from pipeline.reporting.text.verdict import number, percent
+from pipeline.reporting.text.formatting import number, percent
 from pipeline.reporting.trust import features, fixed, intervals, judged_on_logs, mean_of
 
 ALIKE = 0.03  # penalties whose scores differ by less are alike

@@ -8,9 +8,9 @@ import numpy as np
 
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.advice import reach
+from pipeline.reporting.text.formatting import number, percent
 from pipeline.reporting.text.limits import FEW_SEEDS
 from pipeline.reporting.text.ope import preferences
-from pipeline.reporting.text.verdict import number, percent
 from pipeline.reporting.trust import intervals, mean_of
 
 FULL = 0.1  # a promise that misses by less than this share of its size is kept

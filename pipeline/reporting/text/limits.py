@@ -1,7 +1,7 @@
 """What the reader should not conclude from the report, derived from the results."""
 
 from pipeline.reporting.results import Json, Results
-from pipeline.reporting.text.verdict import percent
+from pipeline.reporting.text.formatting import percent
 
 FEW_SEEDS = 3
 SATURATED = 0.1  # share of variances at a bound from which they no longer rank

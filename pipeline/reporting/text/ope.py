@@ -4,8 +4,8 @@ from typing import Any
 
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.tables import Table
+from pipeline.reporting.text.formatting import interval, number, percent
 from pipeline.reporting.text.score_lines import AGENTS
-from pipeline.reporting.text.verdict import interval, number, percent
 
 ESTIMATORS = {
     "fqe": "fitted Q evaluation",

@@ -1,0 +1,31 @@
+"""Action-value networks."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.networks.mlp import stacked_mlp
+
+
+class Critics(nn.Module):
+    """``count`` action-value functions in one batched product: "B Z", "B A" -> "N B", or several actions of each state,
+    "B Z", "K B A" -> "N K B". What the networks give is counted in ``unit``: an offset and a scale."""
+
+    def __init__(
+        self,
+        count: int,
+        state_dim: int,
+        action_dim: int,
+        hidden: list[int],
+        layer_norm: bool,
+        unit: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
+        super().__init__()
+        self.count, (self.offset, self.scale) = count, unit
+        sizes = [state_dim + action_dim, *hidden, 1]
+        self.net = stacked_mlp(count, sizes, activation=nn.ReLU, layer_norm=layer_norm)
+
+    def forward(self, state: Tensor, action: Tensor) -> Tensor:
+        x = torch.cat([state.expand(*action.shape[:-1], -1), action], dim=-1)
+        rows = x.flatten(0, -2)
+        value = self.net(rows.expand(self.count, *rows.shape)).squeeze(-1) * self.scale + self.offset
+        return value.unflatten(-1, x.shape[:-1])

@@ -1,0 +1,28 @@
+"""A feed-forward policy as one module for ONNX."""
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.encoders.standard import StandardEncoder
+from pipeline.envs.action_space import DiscreteActions
+from pipeline.serving.agent import PolicyAgent
+
+
+class RawPolicy(nn.Module):
+    """The agent's arithmetic as one module: flat raw observations "B O" -> actions "B A" in the environment's units, or
+    whole numbers "B" where they are discrete."""
+
+    def __init__(self, agent: PolicyAgent) -> None:
+        super().__init__()
+        assert isinstance(agent.filter, StandardEncoder)
+        self.encoder, self.policy, self.actions = agent.filter, agent.policy, agent.actions
+        self.register_buffer("low", torch.tensor(agent.facts.action_low))
+        self.register_buffer("half_range", (torch.tensor(agent.facts.action_high) - self.low) / 2)
+        self.low: Tensor
+        self.half_range: Tensor
+
+    def forward(self, obs: Tensor) -> Tensor:
+        action = self.policy.act(self.encoder.encode(obs), None)
+        if isinstance(self.actions, DiscreteActions):
+            return action.argmax(-1) + self.actions.start
+        return self.low + (action + 1) * self.half_range
