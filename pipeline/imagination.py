@@ -19,15 +19,15 @@ class RolloutOptions:
     starts: int = 10_000  # logged states imagined from at each refresh
     refresh_every: int = 1000  # policy updates between refreshes
     retain: int = 5  # refreshes whose imagined steps are kept
-    real_share: float = 0.05  # of logged transitions in a policy batch
+    real_ratio: float = 0.05  # of logged transitions in a policy batch
     fixed_member: bool = False  # one member for a whole rollout (TS-infinity), else one drawn at each step
     halt_above: float | None = None  # penalty, in standard deviations of reward, that ends a rollout (MOReL)
 
     def __post_init__(self) -> None:
         if min(self.starts, self.refresh_every, self.retain) < 1:
             raise ValueError("starts, refresh_every and retain must be at least 1")
-        if not 0 <= self.real_share <= 1:
-            raise ValueError(f"real_share {self.real_share} must lie between 0 and 1")
+        if not 0 <= self.real_ratio <= 1:
+            raise ValueError(f"real_ratio {self.real_ratio} must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class Imagination:
         value: Value | None = None,
     ) -> Rollout:
         """Imagine ``horizon`` steps from states "B Z". Without a generator both actor and model take their mean. With
-        one, random weights are drawn once for the whole rollout (``members``).
+        one, random weights are drawn once for the whole rollout (``sample_members``).
 
         Gradients flow from the rollout to the actor unless the caller switches them off. A rollout that has ended stays
         in the batch with ``alive`` 0. ``halt_above`` is in units of the penalty divided by ``model.reward_scale``.
         ``value`` is for a penalty that depends on it; without, such a penalty is zero.
         """
-        model, member = self.model if generator is None else self.model.members(generator), None
+        model, member = self.model if generator is None else self.model.sample_members(generator), None
         if fixed_member and generator is not None:
             member = model.draw_members(len(start), generator)
         limit = float("inf") if halt_above is None else halt_above * model.reward_scale
@@ -104,16 +104,18 @@ class Imagination:
 
     @property
     def needs_value(self) -> bool:
-        """Whether penalties are known only to a learner, as it updates (:meth:`revalued`)."""
+        """Whether penalties are known only to a learner, as it updates (:meth:`recompute_penalties`)."""
         return isinstance(self.penalty, ValuePenalty)
 
     @torch.no_grad()
-    def revalued(self, steps: Transitions, value: Value, generator: Generator) -> Transitions:
+    def recompute_penalties(self, steps: Transitions, value: Value, generator: Generator) -> Transitions:
         """``steps`` with the penalty that ``value`` gives to imagined ones; logged ones have none."""
         assert isinstance(self.penalty, ValuePenalty)
         imagined = steps.logged == 0
         state, action = steps.state[imagined], steps.action[imagined]
-        penalty = self.penalty.of_value(self.model, state, action, self.model.predict(state, action), value, generator)
+        penalty = self.penalty.penalty_under_value(
+            self.model, state, action, self.model.predict(state, action), value, generator
+        )
         return replace(steps, penalty=torch.zeros_like(steps.penalty).masked_scatter(imagined, penalty))
 
     def _penalty(
@@ -130,5 +132,5 @@ class Imagination:
             return torch.zeros_like(state[:, 0])
         if value is not None and isinstance(self.penalty, ValuePenalty):
             assert generator is not None, "next states are drawn"
-            return self.penalty.of_value(model, state, action, prediction, value, generator)
+            return self.penalty.penalty_under_value(model, state, action, prediction, value, generator)
         return self.penalty(model, state, action, prediction, sample)

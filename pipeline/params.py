@@ -16,6 +16,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 C = TypeVar("C")
+RENAMED = {  # old key of params.yaml -> the key that replaced it
+    "dataset.behaviours": "behaviors",
+    "dataset.licence": "license",
+    "penalty.neighbours": "neighbors",
+    "policy.behaviour_weight": "bc_weight",
+    "policy.centred_values": "centered_values",
+    "policy.colour": "color",
+    "policy.trace": "td_lambda",
+    "rollout.real_share": "real_ratio",
+}
 
 
 def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
@@ -47,6 +57,9 @@ def build(config_class: type[C], block: Mapping[str, Any], where: str) -> C:
     types are refused."""
     known = {f.name for f in dataclasses.fields(config_class)}  # type: ignore[arg-type]
     for key in block:
+        new = RENAMED.get(f"{where.split('.')[0]}.{key}")
+        if new is not None and new in known:
+            raise ValueError(f"params.yaml: `{where}.{key}` is now `{where}.{new}`; rename the key")
         if key not in known:
             raise ValueError(f"params.yaml: unknown key `{where}.{key}`{did_you_mean(str(key), known)}")
     # OmegaConf would refuse to fill in a frozen block within another.

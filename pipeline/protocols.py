@@ -15,12 +15,12 @@ from pipeline.types import Metrics, Observation, Prediction, Step, Transitions
 
 
 @runtime_checkable
-class Filter(Protocol):
+class StateEncoder(Protocol):
     """Turns what was observed into the state a policy acts on. A Markov model encodes the observation; a recurrent one
     carries its belief."""
 
     state_dim: int
-    remembers: bool  # whether its state holds more than what is seen now
+    stateful: bool  # whether its state holds more than what is seen now
 
     def initial(self, batch: int) -> Tensor:
         """The state before the first observation, "B Z"."""
@@ -31,16 +31,16 @@ class Filter(Protocol):
 
 
 @runtime_checkable
-class WindowFilter(Filter, Protocol):
+class WindowEncoder(StateEncoder, Protocol):
     """A filter whose state depends on the last few steps alone, so that all states of a log are found at once."""
 
-    def gathered(self, obs: Observation, action: Tensor, age: Tensor) -> Tensor:
+    def encode_episodes(self, obs: Observation, action: Tensor, age: Tensor) -> Tensor:
         """States "R Z" of the rows "R ..." of whole episodes, one after the other; ``age`` "R" counts the steps since a
         row's episode began, int64."""
 
 
 @runtime_checkable
-class WorldModel(Filter, Protocol):
+class WorldModel(StateEncoder, Protocol):
     """Latent or not, recurrent or not, Bayesian or not: policies, planners and penalties never ask which."""
 
     action_dim: int
@@ -57,13 +57,13 @@ class WorldModel(Filter, Protocol):
     def draw(
         self, state: Tensor, action: Tensor, prediction: Prediction, generator: Generator | None, member: Tensor | None
     ) -> Step:
-        """The only randomness, reparameterised. ``member`` "B" fixes the member (TS-infinity); None draws an elite for
+        """The only randomness, reparameterized. ``member`` "B" fixes the member (TS-infinity); None draws an elite for
         each row; ``generator`` None takes the members' mean without noise."""
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
         """One member for each row, "B", to be kept for a whole rollout."""
 
-    def members(self, generator: Generator, count: int | None = None) -> Self:
+    def sample_members(self, generator: Generator, count: int | None = None) -> Self:
         """This model with ``count`` weight samples of its own (None: as many as its config says), fixed for one rollout
         or plan; an ensemble is its own sample and draws nothing. A model that nobody asked predicts with one set that
         is always the same, so evaluation repeats itself."""
@@ -71,7 +71,7 @@ class WorldModel(Filter, Protocol):
     def decode(self, state: Tensor) -> Observation:
         """The observation a state stands for, in the environment's own unit."""
 
-    def actor_filter(self) -> Filter:
+    def actor_encoder(self) -> StateEncoder:
         """The part an agent needs to act: the encoder of a Markov model, all of a recurrent one."""
 
     def targets(self, batch: Transitions) -> Tensor:
@@ -100,7 +100,7 @@ Value = Callable[[Tensor], Tensor]  # states "B Z" -> what a learner expects to 
 class ValuePenalty(Penalty, Protocol):
     """A penalty that depends on the learner's value as it is now: zero when it is called without one."""
 
-    def of_value(
+    def penalty_under_value(
         self,
         model: WorldModel,
         state: Tensor,
@@ -121,11 +121,11 @@ class Actor(Protocol):
 
 __all__ = [
     "Actor",
-    "Filter",
+    "StateEncoder",
     "Metrics",
     "Penalty",
     "Value",
     "ValuePenalty",
-    "WindowFilter",
+    "WindowEncoder",
     "WorldModel",
 ]

@@ -110,7 +110,7 @@ class Segments(TensorFields):
 class Prediction(TensorFields):
     """What every member believes about one step, before anything is drawn.
 
-    ``mean`` and ``std`` are in the model's standardised units (each dimension divided by its spread in the logs), so a
+    ``mean`` and ``std`` are in the model's normalized units (each dimension divided by its spread in the logs), so a
     root mean square over ``D`` has no unit. For the Gaussian ensemble ``D`` is the change of every non-constant state
     dimension, and the reward last; for a latent model it is the stochastic latent. ``carry`` is the deterministic part
     of the next state, which the members share ("B 0" where there is none).
@@ -135,12 +135,12 @@ class Prediction(TensorFields):
 @dataclass(frozen=True)
 class CategoricalPrediction(Prediction):
     """``probs`` are those of several categorical latents side by side; ``mean`` and ``std`` are the moments of their
-    one-hot vectors, standardised."""
+    one-hot vectors, normalized."""
 
     probs: Annotated[Tensor, "M B D"]
 
     def log_prob(self, sample: Tensor) -> Tensor:
-        """Log-probability "M B" of one-hot latents, given standardised as in ``mean``: what is largest was drawn."""
+        """Log-probability "M B" of one-hot latents, given normalized as in ``mean``: what is largest was drawn."""
         return (self.probs.log() * (sample > 0)).sum(-1)
 
     def entropy(self) -> Tensor:

@@ -10,7 +10,7 @@ DIAL_SIDE, DIAL_STEPS = 96, 7
 
 class Dial(gymnasium.Env[Any, Any]):
     """Its state counts steps, adds up actions and holds a number drawn at each reset. Red of the frame grows by 2 a
-    column, green by 10 a step; with ``block``, a quarter of an even frame is grey instead. The reward is the action."""
+    column, green by 10 a step; with ``block``, a quarter of an even frame is gray instead. The reward is the action."""
 
     metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
     observation_space = gymnasium.spaces.Box(-1e6, 1e6, (3,), np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.evaluation.statistics import summary
-from pipeline.ingest.checks import findings
+from pipeline.ingest.checks import run_checks
 from pipeline.ingest.writer import write_dataset
 from pipeline.ope.summary import offline_result
 
@@ -61,7 +61,7 @@ def _dataset(root: Path, rng: np.random.Generator, refs: Any, with_environment: 
         warnings=["rewards <are> made up: nothing was done"],
     )
     dataset = write_dataset(root / "data/dataset", log, "pendulum-mixed", 0.1, 0)
-    _json(root / "data/dataset/findings.json", [asdict(finding) for finding in findings(dataset)])
+    _json(root / "data/dataset/findings.json", [asdict(finding) for finding in run_checks(dataset)])
     returns = dataset.episode_returns("all")
     quantiles = {f"q{q:02}": float(np.quantile(returns, q / 100)) for q in (5, 95)}
     card = {"returns": {"median": float(np.median(returns)), **quantiles}, "action_saturation": [0.1] * action_dim}
@@ -207,7 +207,7 @@ def _evaluation(
 
 
 def _offline(root: Path, seeds: list[int], returns: dict[str, np.ndarray]) -> None:
-    """The policy judged well by every estimate but importance weighting; behaviour cloning worse."""
+    """The policy judged well by every estimate but importance weighting; behavior cloning worse."""
 
     def judged(value: float) -> dict[str, Any]:
         estimate = {"value": value, "low": 1.2 * value, "high": 0.8 * value, "per_step": value / 100}

@@ -14,9 +14,9 @@ from toys import linear_world, rssm_training, small_ensemble, training_of, trans
 
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
-from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.training.resume import ResumePoint
@@ -42,14 +42,16 @@ def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
         fit = FitConfig(batch_size=32, max_epochs=EPOCHS)
         return _moved(training_of(model, data[:2400], data[2400:], fit), weights)
     if name == "bc":
-        learner = BehaviourCloning(BCConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), Task(3, 2))
+        learner = BehaviorCloning(BCConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), LearnerSpec(3, 2))
         return PolicyTraining(learner, LoggedReplay(data), None, 150, 0, "bc")
     imagination = Imagination(model, Penalty("ensemble_std"))
     if name == "actor_critic":
         settings = ActorCriticConfig(updates=150 * EPOCHS, batch_size=8, hidden=[16], horizon=2)
-        return PolicyTraining(ActorCritic(settings, Task(3, 2)), LoggedReplay(data), imagination, 150, 0, "policy")
+        return PolicyTraining(
+            ActorCritic(settings, LearnerSpec(3, 2)), LoggedReplay(data), imagination, 150, 0, "policy"
+        )
     replay = MixedReplay(data, imagination, RolloutSpec(length=3, starts=100, retain=2))
-    sac = SAC(SACConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), Task(3, 2, penalty_weight=0.5))
+    sac = SAC(SACConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), LearnerSpec(3, 2, penalty_weight=0.5))
     return PolicyTraining(sac, replay, imagination, 150, 0, "policy")
 
 

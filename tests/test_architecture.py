@@ -15,7 +15,7 @@ FLOORS = [
     {"protocols", "encoders"},
     {"imagination", "networks"},
     {"data", "world_models", "uncertainty", "policies"},
-    {"ingest", "training", "learners"},
+    {"ingest", "training"},
     {"serving", "assessment"},
     {"evaluation", "ope", "tracking"},
     {"reporting"},
@@ -43,9 +43,8 @@ MAY_IMPORT = {
     # sources ask the environment that made the logs; what they give is the dataset's
     "ingest": {"data", "envs", "params"},
     "training": {"imagination", "networks", "policies", "seeding", "types", "world_models"},
-    "learners": {"policies"},
     # a bundle is read by way of the registries of what acts and of world models, which encode and imagine for them
-    "serving": {"data", "encoders", "envs", "imagination", "learners", "params", "policies", "protocols", "uncertainty",
+    "serving": {"data", "encoders", "envs", "imagination", "params", "policies", "protocols", "uncertainty",
                 "world_models"},
     "assessment": {"data", "encoders", "imagination", "protocols", "seeding", "types", "uncertainty", "world_models"},
     # evaluation compares agents with logs and with what was imagined

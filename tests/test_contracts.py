@@ -11,17 +11,17 @@ import pytest
 import torch
 import toys
 from contract import members, missing
-from toys import HISTORY, facts_of, linear_world, logged_in
+from toys import HISTORY, build_data_spec, linear_world, logged_in
 
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import POLICIES
 from pipeline.policies.protocols import Critic, PolicyLearner
-from pipeline.policies.task import Task
-from pipeline.protocols import Actor, Filter, ValuePenalty, WorldModel
+from pipeline.policies.task import LearnerSpec
+from pipeline.protocols import Actor, StateEncoder, ValuePenalty, WorldModel
 from pipeline.protocols import Penalty as PenaltyProtocol
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import BundleFacts, filter_facts, save_bundle
+from pipeline.serving.bundle import BundleSpec, encoder_spec, save_bundle
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import PENALTIES, Penalty, PenaltySpec, build_penalty
@@ -52,7 +52,7 @@ def policy(name: str, state_dim: int = 3) -> tuple[Any, Any]:
     torch.manual_seed(0)
     chosen = POLICIES[name]
     config = chosen.Config(hidden=[8], batch_size=ROWS)
-    return chosen(config, Task(state_dim, 2, -9.0, 1.0, reward_std=2.0, penalty_weight=0.5)), config
+    return chosen(config, LearnerSpec(state_dim, 2, -9.0, 1.0, reward_std=2.0, penalty_weight=0.5)), config
 
 
 @pytest.mark.parametrize(("model_name", "penalty_name", "policy_name"), itertools.product(MODELS, PENALTIES, POLICIES))
@@ -61,7 +61,7 @@ def test_any_model_any_penalty_any_learner(model_name: str, penalty_name: str, p
     learner, _ = policy(policy_name, model.state_dim)
     logged = logged_in(model, RAW)
     imagination = Imagination(model, fitted(penalty_name, logged))
-    rollout = RolloutSpec(length=3, starts=20, real_share=0.25)
+    rollout = RolloutSpec(length=3, starts=20, real_ratio=0.25)
     replay = MixedReplay(logged, imagination, rollout) if learner.imagines else LoggedReplay(logged)
     metrics = replay.refresh(learner, draws())
     assert all(np.isfinite(value) for value in metrics.values())
@@ -87,7 +87,7 @@ def test_any_model_any_penalty_any_learner(model_name: str, penalty_name: str, p
 def test_isinstance_sees_a_world_model_on_any_python(name: str):
     """From Python 3.12 on it looks in classes and in an object's own dictionary, where a module keeps no buffers."""
     model = world_model(name)
-    for protocol in (Filter, WorldModel):
+    for protocol in (StateEncoder, WorldModel):
         for member in {*protocol.__annotations__, *(n for n in vars(protocol) if not n.startswith("_"))}:
             inspect.getattr_static(model, member)
 
@@ -97,7 +97,7 @@ def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
     model = world_model(name)
     assert missing(model, LatentWorldModel if is_latent(model) else TrainableWorldModel) == []
     assert isinstance(model, WorldModel)
-    assert isinstance(model.actor_filter(), Filter)
+    assert isinstance(model.actor_encoder(), StateEncoder)
     obs, action = {"state": RAW["obs"][:ROWS]}, RAW["action"][:ROWS]
     state = model.observe(model.initial(ROWS), action, obs, torch.ones(ROWS))
     decoded = model.decode(state)["state"]
@@ -121,7 +121,7 @@ def test_world_model_keeps_its_contract(name: str, tmp_path: Path):
     assert torch.equal(loaded.std, prediction.std)
 
 
-@pytest.mark.parametrize("name", ["parts", "loss", "termination", "facts", "predict"])
+@pytest.mark.parametrize("name", ["checkpoint_groups", "loss", "termination", "data_spec", "predict"])
 def test_a_missing_member_is_named(name: str):
     class Incomplete:
         pass
@@ -148,7 +148,7 @@ def test_penalty_is_never_negative_and_in_units_of_reward(model_name: str, name:
         step = (model, data.state, action, prediction)
         if isinstance(penalty, ValuePenalty):
             assert torch.equal(penalty(*step, sample), torch.zeros(len(data)))
-            return penalty.of_value(*step, lambda state: model.reward_scale * state.sum(-1), draws())
+            return penalty.penalty_under_value(*step, lambda state: model.reward_scale * state.sum(-1), draws())
         return penalty(*step, sample)
 
     first = unsure()
@@ -188,16 +188,16 @@ def test_a_learners_actions_are_an_actor():
 
 @pytest.mark.parametrize(("model_name", "name"), itertools.product(MODELS, POLICIES))
 def test_agent_of_any_learner_acts_in_the_environments_units(model_name: str, name: str, tmp_path: Path):
-    filter, facts = world_model(model_name).actor_filter(), facts_of(RAW)
-    learner, config = policy(name, filter.state_dim)
-    markov = isinstance(filter, StandardEncoder)
-    own = filter_facts(filter)
-    described = BundleFacts(
+    encoder, facts = world_model(model_name).actor_encoder(), build_data_spec(RAW)
+    learner, config = policy(name, encoder.state_dim)
+    markov = isinstance(encoder, StandardEncoder)
+    own = encoder_spec(encoder)
+    described = BundleSpec(
         policy=name, config=dataclasses.asdict(config), obs_shapes=facts.obs_shapes,
         statistics=dataclasses.asdict(facts.statistics), action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={},
         dataset={"name": "toy", "transitions": 300}, seed=0, privileged_knowledge=[], **own,
     )  # fmt: skip
-    save_bundle(tmp_path / "bundle", learner, filter, described, {"rows": []}, "# card\n")
+    save_bundle(tmp_path / "bundle", learner, encoder, described, {"rows": []}, "# card\n")
     agent = load_agent(tmp_path / "bundle")
     obs = RAW["obs"][:ROWS].numpy().astype(np.float64)
     agent.reset(ROWS)
@@ -206,8 +206,8 @@ def test_agent_of_any_learner_acts_in_the_environments_units(model_name: str, na
     assert actions.shape == (ROWS, 2)
     assert (actions >= LOW).all()
     assert (actions <= HIGH).all()
-    remembers = not np.array_equal(agent.act({"state": obs}), actions)  # by name as well
-    assert remembers != markov
+    stateful = not np.array_equal(agent.act({"state": obs}), actions)  # by name as well
+    assert stateful != markov
     agent.reset(ROWS)
     assert np.array_equal(agent.act(obs), actions)
     agent.reset(1)

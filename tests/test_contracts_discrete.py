@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import HISTORY, facts_of, linear_world, logged_in, world_model
+from toys import HISTORY, build_data_spec, linear_world, logged_in, world_model
 
 from pipeline.cli.export import export_onnx
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import POLICIES
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import BundleFacts, filter_facts, save_bundle
+from pipeline.serving.bundle import BundleSpec, encoder_spec, save_bundle
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.uncertainty import PENALTIES, PenaltySpec, build_penalty
 
@@ -24,7 +24,7 @@ CHOICES, ROWS, START = 3, 16, 4
 MODELS = ["gaussian_ensemble", HISTORY, "rssm"]
 RAW = linear_world(300)
 RAW["action"] = torch.eye(CHOICES)[torch.randint(CHOICES, (300,), generator=torch.Generator().manual_seed(3))]
-OPTIONS = [("sac", {}), ("sac", {"conservatism": 0.5, "behaviour_weight": 0.4}), ("actor_critic", {}),
+OPTIONS = [("sac", {}), ("sac", {"conservatism": 0.5, "bc_weight": 0.4}), ("actor_critic", {}),
            ("actor_critic", {"gradient": "reinforce"}), ("bc", {})]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def draws() -> torch.Generator:
 def policy(name: str, state_dim: int, options: dict[str, Any]) -> tuple[Any, Any]:
     torch.manual_seed(0)
     config = POLICIES[name].Config(hidden=[8], batch_size=ROWS, **options)
-    task = Task(state_dim, CHOICES, -9.0, 1.0, reward_std=2.0, penalty_weight=0.5, action_kind="discrete")
+    task = LearnerSpec(state_dim, CHOICES, -9.0, 1.0, reward_std=2.0, penalty_weight=0.5, action_kind="discrete")
     return POLICIES[name](config, task), config
 
 
@@ -47,7 +47,7 @@ def test_any_model_any_learner(model_name: str, chosen: tuple[str, dict[str, Any
     learner, _ = policy(chosen[0], model.state_dim, chosen[1])
     logged, penalty = logged_in(model, RAW), build_penalty(PenaltySpec(penalty_name))
     penalty.fit(logged, draws())
-    imagination, rollout = Imagination(model, penalty), RolloutSpec(length=3, starts=20, real_share=0.25)
+    imagination, rollout = Imagination(model, penalty), RolloutSpec(length=3, starts=20, real_ratio=0.25)
     replay = MixedReplay(logged, imagination, rollout) if learner.imagines else LoggedReplay(logged)
     replay.refresh(learner, draws())
     (batch,) = replay.batches(1, ROWS, draws())
@@ -60,15 +60,15 @@ def test_any_model_any_learner(model_name: str, chosen: tuple[str, dict[str, Any
 
 @pytest.mark.parametrize(("model_name", "name"), itertools.product(MODELS, POLICIES))
 def test_agent_tells_numbers_and_is_exported(model_name: str, name: str, tmp_path: Path):
-    filter, facts = world_model(model_name, RAW).actor_filter(), facts_of(RAW)
-    learner, config = policy(name, filter.state_dim, {})
-    described = BundleFacts(
+    encoder, facts = world_model(model_name, RAW).actor_encoder(), build_data_spec(RAW)
+    learner, config = policy(name, encoder.state_dim, {})
+    described = BundleSpec(
         policy=name, config=dataclasses.asdict(config), obs_shapes=facts.obs_shapes,
         statistics=dataclasses.asdict(facts.statistics), action_low=[0.0] * CHOICES, action_high=[1.0] * CHOICES,
         env_id=None, env_kwargs={}, dataset={"name": "toy", "transitions": 300}, seed=0, privileged_knowledge=[],
-        action_kind="discrete", action_start=START, **filter_facts(filter),
+        action_kind="discrete", action_start=START, **encoder_spec(encoder),
     )  # fmt: skip
-    save_bundle(tmp_path / "bundle", learner, filter, described, {"rows": []}, "# card\n")
+    save_bundle(tmp_path / "bundle", learner, encoder, described, {"rows": []}, "# card\n")
     agent = load_agent(tmp_path / "bundle")
     obs = RAW["obs"][:200].numpy().astype(np.float32)
     agent.reset(200)
@@ -76,7 +76,7 @@ def test_agent_tells_numbers_and_is_exported(model_name: str, name: str, tmp_pat
     assert actions.shape == (200,)
     assert actions.dtype == np.int64
     assert set(actions.tolist()) <= set(range(START, START + CHOICES))
-    if isinstance(filter, StandardEncoder):
+    if isinstance(encoder, StandardEncoder):
         onnxruntime = pytest.importorskip("onnxruntime")
         export_onnx(tmp_path / "bundle", tmp_path / "policy.onnx")
         session = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx"))

@@ -15,7 +15,7 @@ STAGES: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]
 TRAINED = {
     "fit_world_model",
     "assess_world_model",
-    "clone_behaviour",
+    "behavior_cloning",
     "learn_policy",
     "evaluate_offline",
 }  # once for each seed
@@ -114,10 +114,10 @@ def test_nothing_is_read_that_no_stage_writes():
     [
         ("penalty.weight", {"learn_policy", "evaluate_offline", "evaluate", "report"}),
         ("policy.updates", {"learn_policy", "evaluate_offline", "evaluate", "report"}),
-        ("bc.updates", {"clone_behaviour", "evaluate_offline", "evaluate", "report"}),
+        ("bc.updates", {"behavior_cloning", "evaluate_offline", "evaluate", "report"}),
         ("offline.discount", {"evaluate_offline", "evaluate", "report"}),
         ("evaluation.episodes", {"evaluate", "report"}),
-        ("fit.max_epochs", set(STAGES) - {"ingest", "clone_behaviour"}),
+        ("fit.max_epochs", set(STAGES) - {"ingest", "behavior_cloning"}),
         ("dataset.split_seed", set(STAGES)),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_changed_parameter_runs_these_stages_alone(parameter: str, expected: s
     ("file", "unaffected"),
     [
         ("pipeline/training/policy.py", {"ingest", "fit_world_model", "assess_world_model"}),
-        ("pipeline/training/world_model.py", {"ingest", "clone_behaviour"}),
+        ("pipeline/training/world_model.py", {"ingest", "behavior_cloning"}),
         ("pipeline/evaluation/compare.py", set(STAGES) - {"evaluate", "report"}),
         ("pipeline/reporting/page.py", set(STAGES) - {"report"}),
     ],

@@ -17,19 +17,19 @@ from minari.data_collector import EpisodeBuffer
 from pipeline.cli.export_dataset import export_minari
 from pipeline.cli.inspect import inspect_log
 from pipeline.data.dataset import PreparedDataset
-from pipeline.data.transitions import facts_of
+from pipeline.data.transitions import build_data_spec
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.envs.action_space import BoxActions, DiscreteActions, actions_of
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.evaluation.visited import as_logs
-from pipeline.ingest.checks import findings
+from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.sources.minari import minari_root
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 from pipeline.serving.agent import PolicyAgent, RandomAgent
-from pipeline.serving.bundle import BundleFacts
+from pipeline.serving.bundle import BundleSpec
 
 STEPS = sum(LENGTHS)
 NUMBERS = np.arange(STEPS) % 3  # what was done at each step of the counting log
@@ -48,7 +48,7 @@ def numbered(tmp_path: Path, action: np.ndarray = NUMBERS, **options: Any) -> Pr
 
 def chosen(dataset: PreparedDataset) -> list[int]:
     """The number of every logged step, decoded from what is stored."""
-    return actions_of(dataset.spec).raw(dataset.action[dataset.steps("all")]).tolist()
+    return actions_of(dataset.spec).denormalize(dataset.action[dataset.steps("all")]).tolist()
 
 
 @pytest.mark.parametrize("action", [NUMBERS, NUMBERS[:, None], NUMBERS.astype(np.float32), NUMBERS.astype(np.uint8)])
@@ -67,7 +67,7 @@ def test_numbers_need_not_start_at_zero_nor_all_occur(tmp_path: Path) -> None:
     dataset = numbered(tmp_path, NUMBERS - 1, action_low=[-2.0], action_count=5)
     assert (dataset.spec.action_dim, dataset.spec.action_start) == (5, -2)
     assert chosen(dataset) == (NUMBERS - 1).tolist()
-    told = {f.name: f for f in findings(dataset)}["actions"]
+    told = {f.name: f for f in run_checks(dataset)}["actions"]
     assert (told.severity, told.evidence["never_tried"]) == ("warning", 2)
 
 
@@ -75,7 +75,7 @@ def test_without_a_count_those_of_the_log_are_all(tmp_path: Path) -> None:
     dataset = numbered(tmp_path, NUMBERS + 4)
     assert (dataset.spec.action_dim, dataset.spec.action_start, dataset.spec.action_bounds) == (3, 4, "inferred")
     assert "discrete actions are those of the log, 4 to 6; set `dataset.action_count`" in dataset.spec.warnings[0]
-    assert card(dataset, findings(dataset))["action_saturation"] == []
+    assert card(dataset, run_checks(dataset))["action_saturation"] == []
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_inspect_proposes_a_block_that_reads_the_numbers(tmp_path: Path) -> None
 def test_what_is_drawn_lies_in_the_space_and_goes_round(actions: DiscreteActions | BoxActions) -> None:
     raw = actions.uniform(np.random.default_rng(0), 200)
     assert all(actions.space().contains(np.asarray(one, actions.space().dtype)) for one in raw)
-    known = actions.known(raw)
+    known = actions.normalize(raw)
     assert known.shape == (200, actions.size)
     assert np.abs(known).max() <= 1
-    np.testing.assert_allclose(actions.raw(known), raw, atol=1e-12)
+    np.testing.assert_allclose(actions.denormalize(known), raw, atol=1e-12)
     if actions.kind == "discrete":
         assert np.unique(raw).tolist() == [-1, 0, 1, 2]
 
@@ -186,13 +186,15 @@ gymnasium.register("Echo-v0", entry_point=Echo, max_episode_steps=3)
 class ByFirst:
     """Chooses the first, second or third action by the first feature of the state."""
 
+    plans = False
+
     def act(self, state: torch.Tensor, generator: Any) -> torch.Tensor:
         return torch.eye(3)[(state[:, 0] > -0.5).long() + (state[:, 0] > 0.5).long()]
 
 
 def agent_of(dataset: PreparedDataset) -> PolicyAgent:
-    spec, facts = dataset.spec, facts_of(dataset)
-    described = BundleFacts(
+    spec, facts = dataset.spec, build_data_spec(dataset)
+    described = BundleSpec(
         "sac", {}, facts.obs_shapes, vars(facts.statistics), spec.action_low, spec.action_high, None, {}, {}, 0, [],
         action_kind=spec.action_kind, action_start=spec.action_start,
     )  # fmt: skip
@@ -203,7 +205,7 @@ def test_an_agent_tells_whole_numbers_and_its_episodes_are_logs_again(tmp_path: 
     dataset = numbered(tmp_path, NUMBERS + 5)
     agent = agent_of(dataset)
     agent.reset(3)
-    agent.filter.mean, agent.filter.std = torch.zeros(2), torch.ones(2)  # type: ignore[union-attr]
+    agent.encoder.mean, agent.encoder.std = torch.zeros(2), torch.ones(2)  # type: ignore[union-attr]
     obs = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
     actions = agent.act(obs)
     assert actions.dtype == np.int64
@@ -212,7 +214,7 @@ def test_an_agent_tells_whole_numbers_and_its_episodes_are_logs_again(tmp_path: 
     ran = run_episodes(agent, "Echo-v0", {}, episodes=4, seed=0, env_batch=3, record=True)
     logs = as_logs(ran.recorded, dataset.spec)
     assert logs.action.shape == (16, 3)
-    done = actions_of(dataset.spec).raw(logs.action[logs.steps("all")])
+    done = actions_of(dataset.spec).denormalize(logs.action[logs.steps("all")])
     assert len(set(done.tolist())) == 3
     assert done.reshape(4, 3).sum(1).tolist() == ran.returns.tolist()
     assert not logs.action[logs.offsets[1:] - 1].any()

@@ -11,19 +11,19 @@ from closure import ROOT
 
 from pipeline.cli.preset import apply_preset
 from pipeline.data.dataset import open_dataset
-from pipeline.data.transitions import facts_of, filtered
+from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.imagination import Imagination
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.serving.agent import PolicyAgent, load_agent
-from pipeline.serving.bundle import bundle_facts
+from pipeline.serving.bundle import bundle_spec
 from pipeline.stages import (
     assess_world_model,
-    clone_behaviour,
+    behavior_cloning,
     evaluate,
     evaluate_offline,
     fit_world_model,
@@ -59,7 +59,7 @@ def test_every_stage_of_cartpole(history: int, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     ingest.main()
-    for seeded in (fit_world_model, clone_behaviour, assess_world_model, learn_policy, evaluate_offline):
+    for seeded in (fit_world_model, behavior_cloning, assess_world_model, learn_policy, evaluate_offline):
         seeded.main(0)
     evaluate.main()
     report.main()
@@ -73,30 +73,30 @@ def test_every_stage_of_cartpole(history: int, tmp_path: Path, monkeypatch: pyte
     assert judged["bc"]["importance"]["ess"] > 0  # a cloned policy over discrete actions has probabilities
     agent = load_agent("data/policy/seed-0")
     assert set(agent.act(np.zeros((1, 4))).tolist()) <= {0, 1}
-    assert agent.filter.state_dim == 4 + history * (2 + 4)  # a choice, one-hot, and the changes of all four
+    assert agent.encoder.state_dim == 4 + history * (2 + 4)  # a choice, one-hot, and the changes of all four
     assert Path("reports/index.html").exists()
 
 
 def test_images_and_vectors_together(tmp_path: Path):
     kwargs = {"env_id": "CartPole-v1", "size": 32, "state": True}
-    behaviours = [{"name": "balance", "share": 1.0, "noise": 1.0}]
+    behaviors = [{"name": "balance", "share": 1.0, "noise": 1.0}]
     block = {"source": "collect", "path": "x", "held_out_path": "x", "env_id": "pipeline.envs.wrappers:Pixels-v0",
-             "env_kwargs": kwargs, "episodes": 3, "behaviours": behaviours}  # fmt: skip
+             "env_kwargs": kwargs, "episodes": 3, "behaviors": behaviors}  # fmt: skip
     source, config = choose(SOURCES, block, "dataset", key="source")
     dataset = write_dataset(tmp_path / "d", source(config).read(), "cartpole", 0.3, 0)
     assert dataset.spec.obs_shapes == {"pixels": [32, 32, 3], "state": [4]}
     assert dataset.action[dataset.steps("all")].sum(1).tolist() == [1.0] * dataset.spec.transitions
     torch.manual_seed(0)
-    facts = facts_of(dataset)
+    facts = build_data_spec(dataset)
     model = RSSM(RSSMConfig(deter=8, stoch=4, width=8, members=2, image_depth=2), facts)
-    learner = SAC(SACConfig(hidden=[8]), Task.of(model.state_dim, 2, facts.statistics, action_kind="discrete"))
-    logged = filtered(dataset, "train", model)
+    learner = SAC(SACConfig(hidden=[8]), LearnerSpec.of(model.state_dim, 2, facts.statistics, action_kind="discrete"))
+    logged = encode_transitions(dataset, "train", model)
     learner.update(logged, Imagination(model), torch.Generator().manual_seed(0))
     imagined = Imagination(model).rollout(
         lambda state, t, generator: learner.act(state, generator), logged.state[:8], 3, torch.Generator().manual_seed(0)
     )
     assert isinstance(steps := imagined.transitions(), Transitions)
     assert steps.action.sum(1).eq(1).all()
-    agent = PolicyAgent(learner, model, bundle_facts("sac", learner.config, dataset, facts, 0, []))
+    agent = PolicyAgent(learner, model, bundle_spec("sac", learner.config, dataset, facts, 0, []))
     ran = run_episodes(agent, dataset.spec.env_id or "", kwargs, episodes=2, seed=0)
     assert (ran.returns == ran.lengths).all()

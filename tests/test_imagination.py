@@ -12,7 +12,7 @@ class Counting:
 
     state_dim, action_dim, reward_scale = 1, 1, 2.0
 
-    def members(self, generator):
+    def sample_members(self, generator):
         return self
 
     def predict(self, state, action):
@@ -90,7 +90,7 @@ def test_random_weights_are_drawn_once_for_a_whole_rollout():
 
         step, seen = 1, 0
 
-        def members(self, generator):
+        def sample_members(self, generator):
             self.seen += 1
             sample = Wandering()
             sample.step = int(torch.randint(100, (1,), generator=generator))
@@ -120,5 +120,5 @@ def test_gradient_reaches_the_actor():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="real_share"):
-        RolloutConfig(real_share=1.5)
+    with pytest.raises(ValueError, match="real_ratio"):
+        RolloutConfig(real_ratio=1.5)

@@ -13,14 +13,14 @@ from toys import linear_world, logged_in, world_model
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
 from pipeline.policies.protocols import PolicyLearner
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay
 from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.types import Transitions
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-SEEN = (dataclass, field, torch, Generator, Tensor, Imagination, Task, Transitions, actor_for)
+SEEN = (dataclass, field, torch, Generator, Tensor, Imagination, LearnerSpec, Transitions, actor_for)
 
 
 def test_the_learner_of_the_readme_learns() -> None:
@@ -29,7 +29,7 @@ def test_the_learner_of_the_readme_learns() -> None:
     exec(code, names)
     raw = linear_world(300)
     logged = logged_in(world_model("gaussian_ensemble", raw), raw)
-    learner = names["Mine"](names["Mine"].Config(updates=400, batch_size=64, hidden=[16]), Task(3, 2))
+    learner = names["Mine"](names["Mine"].Config(updates=400, batch_size=64, hidden=[16]), LearnerSpec(3, 2))
     assert missing(learner, PolicyLearner) == []
     training = PolicyTraining(learner, LoggedReplay(logged), None, 200, 0, "mine")
     make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, [], progress=False).fit(training)

@@ -13,7 +13,7 @@ from pipeline.data.batches import Bootstrap, WindowBatches
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.data.windows import Windows
 from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import Facts, Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.ingest.writer import write_dataset
 from pipeline.training.world_model import FitConfig, WorldModelTraining
 from pipeline.types import Transitions
@@ -40,9 +40,9 @@ def linear_world(rows: int, seed: int = 0) -> dict[str, Tensor]:
             "terminal": (next_obs[:, 0] > 2).float()}  # fmt: skip
 
 
-def facts_of(raw: dict[str, Tensor]) -> Facts:
+def build_data_spec(raw: dict[str, Tensor]) -> DataSpec:
     statistics = Statistics.of(raw["obs"], raw["next_obs"], raw["reward"], raw["terminal"])
-    return Facts(statistics, {"state": [raw["obs"].shape[1]]}, raw["action"].shape[1], len(raw["obs"]))
+    return DataSpec(statistics, {"state": [raw["obs"].shape[1]]}, raw["action"].shape[1], len(raw["obs"]))
 
 
 def transitions_of(raw: dict[str, Tensor], encoder: StandardEncoder) -> Transitions:
@@ -64,19 +64,19 @@ def world_model(name: str, raw: dict[str, Tensor]) -> Any:
     """Any registered one by its defaults, or :data:`HISTORY`."""
     torch.manual_seed(0)
     chosen = WORLD_MODELS[name.removesuffix(" with history")]
-    return chosen(chosen.Config(**({"history": 2} if name == HISTORY else {})), facts_of(raw))
+    return chosen(chosen.Config(**({"history": 2} if name == HISTORY else {})), build_data_spec(raw))
 
 
 def small_ensemble(raw: dict[str, Tensor], **config: object) -> GaussianEnsemble:
     torch.manual_seed(0)
     settings = {"members": 3, "elites": 2, "width": 32, "depth": 2, **config}
-    return GaussianEnsemble(EnsembleConfig(**settings), facts_of(raw))  # type: ignore[arg-type]
+    return GaussianEnsemble(EnsembleConfig(**settings), build_data_spec(raw))  # type: ignore[arg-type]
 
 
 def training_of(
     model: GaussianModel, train: Transitions, held_out: Transitions, config: FitConfig
 ) -> WorldModelTraining:
-    batches = Bootstrap(train, held_out, model.learners, config.batch_size, seed=0)
+    batches = Bootstrap(train, held_out, model.num_bootstraps, config.batch_size, seed=0)
     return WorldModelTraining(model, batches, config, seed=0)
 
 
@@ -109,7 +109,7 @@ def rssm_training(episodes: int, config: FitConfig) -> WorldModelTraining:
     with tempfile.TemporaryDirectory() as folder:  # the arrays stay mapped, so a killed process leaves no files behind
         dataset = write_dataset(Path(folder) / "line", hidden_velocity(episodes), "line", 0.2, 0)
     torch.manual_seed(0)
-    model = RSSM(RSSMConfig(deter=12, stoch=4, width=12, members=2), transitions.facts_of(dataset))
+    model = RSSM(RSSMConfig(deter=12, stoch=4, width=12, members=2), transitions.build_data_spec(dataset))
     train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
     batches = WindowBatches(train, held_out, config.windows, config.held_out_rows, seed=0)
     return WorldModelTraining(model, batches, config, seed=0)

@@ -15,7 +15,7 @@ from pipeline.assessment.open_loop import open_loop
 from pipeline.assessment.penalty_quality import along_rollouts, ranking, score, shuffled_auc
 from pipeline.assessment.reliability import reliability
 from pipeline.data.dataset import PreparedDataset
-from pipeline.data.transitions import filtered, windows
+from pipeline.data.transitions import encode_transitions, windows
 from pipeline.data.windows import Windows
 from pipeline.imagination import QUANTILES
 from pipeline.protocols import Penalty
@@ -59,9 +59,9 @@ def assess(
 ) -> Assessment:
     """Open loop, single steps by feature, likelihood, coverage, penalties and termination, on held-out episodes."""
     context = context_of(dataset)
-    scale, linear = Scale(dataset.spec.obs_shapes, model.facts.statistics), linear_baseline(model, dataset, seed)
+    scale, linear = Scale(dataset.spec.obs_shapes, model.data_spec.statistics), linear_baseline(model, dataset, seed)
     errors = open_loop(model, whole_windows(dataset, context, seed), scale, context, linear)
-    held_out, rows = filtered(dataset, "held_out", model), dataset.steps("held_out")
+    held_out, rows = encode_transitions(dataset, "held_out", model), dataset.steps("held_out")
     picks = torch.randperm(len(held_out), generator=generator(seed, "assess", "steps"))[:STEPS]
     data, rows = held_out[picks], rows[picks.numpy()]
     samples = one_step(model, data, penalties, generator(seed, "assess", "draws"))
@@ -90,7 +90,7 @@ def linear_baseline(model: TrainableWorldModel, dataset: PreparedDataset, seed: 
         return None
     train = dataset.transitions("train")
     picks = torch.randperm(len(train["reward"]), generator=generator(seed, "assess", "linear"))[:TRAIN_STEPS]
-    return LinearBaseline({k: v[picks] for k, v in train.items()}, model.facts.statistics)
+    return LinearBaseline({k: v[picks] for k, v in train.items()}, model.data_spec.statistics)
 
 
 def feature_names(dataset: PreparedDataset) -> list[str]:
@@ -103,7 +103,7 @@ def output_names(model: TrainableWorldModel, dataset: PreparedDataset) -> list[s
     if is_latent(model):
         return [f"latent[{i}]" for i in range(model.latent.dim)]
     names = feature_names(dataset)
-    return [*(names[i] for i in model.facts.statistics.changing), "reward"]
+    return [*(names[i] for i in model.data_spec.statistics.changing), "reward"]
 
 
 def whole_windows(dataset: PreparedDataset, context: int, seed: int) -> Iterator[Segments]:

@@ -14,7 +14,7 @@ from torch.distributions import Normal
 from pipeline.types import SMALLEST_STD
 
 LARGEST = 100.0  # temperatures are looked for between this and its inverse
-POINTS, ROUNDS = 11, 7  # of the search: each round looks between the neighbours of the best point so far
+POINTS, ROUNDS = 11, 7  # of the search: each round looks between the neighbors of the best point so far
 
 
 def pit(
@@ -28,8 +28,8 @@ def pit(
 def coverage(u: Annotated[Tensor, "B D"], levels: list[float]) -> Annotated[Tensor, "L D"]:
     """Share of the targets, given as their :func:`pit`, inside the central interval of each level: between the
     mixture's quantiles (1 - level) / 2 and (1 + level) / 2."""
-    off_centre = (u - 0.5).abs()
-    return torch.stack([(off_centre <= level / 2).float().mean(0) for level in levels])
+    off_center = (u - 0.5).abs()
+    return torch.stack([(off_center <= level / 2).float().mean(0) for level in levels])
 
 
 def negative_log_likelihood(

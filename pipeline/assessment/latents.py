@@ -15,7 +15,7 @@ from pipeline.world_models.protocols import LatentWorldModel
 ACTIVE_VARIANCE = 0.01  # of a posterior mean over the logs, as a share of the prior's variance
 ACTIVE_NATS = 0.1  # of the entropy with which a categorical uses its classes over the logs
 EXAMPLES = 3  # windows to look at
-STRIDE = 10  # steps between states that are compared: neighbours are much alike
+STRIDE = 10  # steps between states that are compared: neighbors are much alike
 ROWS = 25  # windows filtered at once: every frame of them is encoded and decoded
 
 Arrays = dict[str, np.ndarray]
@@ -70,10 +70,10 @@ def activity(mode: Tensor, prior_variance: Tensor) -> Tensor:
 def principal(states: Tensor) -> tuple[Tensor, Tensor]:
     """States "N Z" on their first two principal components, "N 2", and the shares "2" of the variance these hold. Each
     component points to where its largest weight is positive."""
-    centred = F.pad(states - states.mean(0), (0, max(0, 2 - states.shape[1])))
-    _, values, axes = torch.linalg.svd(centred.double(), full_matrices=False)
+    centered = F.pad(states - states.mean(0), (0, max(0, 2 - states.shape[1])))
+    _, values, axes = torch.linalg.svd(centered.double(), full_matrices=False)
     axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
-    points, variance = centred.double() @ axes[:2].T, values.square()
+    points, variance = centered.double() @ axes[:2].T, values.square()
     return points.float(), (variance[:2] / variance.sum().clamp(min=1e-12)).float()
 
 

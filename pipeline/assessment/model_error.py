@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from pipeline.encoders.statistics import Statistics
 from pipeline.imagination import Imagination
-from pipeline.protocols import Filter, Penalty, WorldModel
+from pipeline.protocols import Penalty, StateEncoder, WorldModel
 from pipeline.types import Observation, Rollout, Segments, Transitions
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
@@ -36,13 +36,13 @@ class Scale:
 
 
 @torch.no_grad()
-def filter_context(filter: Filter, windows: Segments, steps: int) -> Tensor:
+def encode_context(encoder: StateEncoder, windows: Segments, steps: int) -> Tensor:
     """The state "B Z" after the first ``steps`` steps of windows, and the observations around them, were seen."""
     batch = len(windows)
-    state, action = filter.initial(batch), torch.zeros_like(windows.action[:, 0])
+    state, action = encoder.initial(batch), torch.zeros_like(windows.action[:, 0])
     for t in range(steps + 1):
         obs = {k: v[:, t] for k, v in windows.obs.items()}
-        state = filter.observe(state, action, obs, torch.full((batch,), float(t == 0)))
+        state = encoder.observe(state, action, obs, torch.full((batch,), float(t == 0)))
         action = windows.action[:, min(t, windows.action.shape[1] - 1)]
     return state
 
@@ -52,7 +52,7 @@ def replay(model: WorldModel, windows: Segments, context: int) -> Rollout:
     """The logged actions as an actor, after ``context`` real steps: members' mean, without noise. A window that the
     model believes to have ended goes on."""
     plan = windows.action[:, context:]
-    start = filter_context(model, windows, context)
+    start = encode_context(model, windows, context)
     return Imagination(model).rollout(lambda s, t, g: plan[:, t], start, plan.shape[1], None)
 
 
@@ -60,7 +60,7 @@ def replay(model: WorldModel, windows: Segments, context: int) -> Rollout:
 def one_step(
     model: WorldModel, data: Transitions, penalties: Mapping[str, Penalty], generator: Generator
 ) -> dict[str, np.ndarray]:
-    """On each transition: ``true_error``, the root mean square of the members' mean's standardised error times the
+    """On each transition: ``true_error``, the root mean square of the members' mean's normalized error times the
     reward's spread (the unit of the penalties), and ``penalty_<name>``, which see a draw, not the truth."""
     samples: dict[str, list[Tensor]] = {"true_error": [], **{f"penalty_{n}": [] for n in penalties}}
     for i in range(0, len(data), ROWS):

@@ -17,7 +17,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import Generator, Tensor
 
-from pipeline.assessment.model_error import Scale, filter_context, one_step
+from pipeline.assessment.model_error import Scale, encode_context, one_step
 from pipeline.imagination import Imagination
 from pipeline.protocols import Penalty, ValuePenalty, WorldModel
 from pipeline.seeding import generator
@@ -86,7 +86,7 @@ def along_rollouts(
     for windows in batches:
         plan = windows.action[:, context : context + ROLLOUT_HORIZONS[-1]]
         recorder: Any = Recorder(penalties)
-        start, actor = filter_context(model, windows, context), lambda s, t, g, plan=plan: plan[:, t]
+        start, actor = encode_context(model, windows, context), lambda s, t, g, plan=plan: plan[:, t]
         states = Imagination(model, recorder).rollout(actor, start, plan.shape[1], draws).state
         heard.append(recorder.steps())
         errors.append(

@@ -16,7 +16,7 @@ LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]  # of central intervals; 0.5
 
 @torch.no_grad()
 def beliefs(model: WorldModel, data: Transitions) -> tuple[Tensor, Tensor, Tensor] | str:
-    """Mean and std "M B D" of the elites and the targets "B D", in the model's standardised units; or, where beliefs
+    """Mean and std "M B D" of the elites and the targets "B D", in the model's normalized units; or, where beliefs
     have no density, the reason."""
     parts = []
     for i in range(0, len(data), ROWS):

@@ -28,7 +28,7 @@ def grid(logged: Array, axes: Mapping[int, Array]) -> Array:
 
 def by_equations(model: WorldModel, key: str, obs: Array, action: Array, equations: Equations) -> Transitions:
     """What really follows raw observations "B O" of name ``key``, in the states of a model that remembers nothing."""
-    assert not model.remembers, "a state that remembers does not follow from one observation"
+    assert not model.stateful, "a state that remembers does not follow from one observation"
     after, reward, terminal = (torch.as_tensor(x, dtype=torch.float32) for x in equations(obs, action))
     nothing = torch.zeros(len(obs))
     return Transitions(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.episode import Episode
-from pipeline.ingest.checks import findings
+from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.writer import write_dataset
@@ -71,7 +71,7 @@ def measure(gigabytes: float, scratch: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=scratch) as folder, AnonymousPeak() as memory:
         start, processor = time.perf_counter(), time.process_time()
         dataset = write_dataset(Path(folder) / "dataset", source(config).read(), "large", 0.1, 0)
-        card(dataset, findings(dataset))
+        card(dataset, run_checks(dataset))
         seconds, processor = time.perf_counter() - start, time.process_time() - processor
         stored = sum(file.stat().st_size for file in (Path(folder) / "dataset").iterdir())
     return {

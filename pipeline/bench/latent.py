@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.bench.timing import Result, Work, compare, rates, twenty
-from pipeline.encoders.statistics import Facts, Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.seeding import generator, seed_of
 from pipeline.types import Observation, Segments, Transitions
 from pipeline.uncertainty import Penalty
@@ -74,9 +74,9 @@ class LatentWorld:
             valid=torch.ones(batch, steps),
             obs=_noise(shapes.obs_shapes, (batch, steps + 1), draws),
         ).to(device)
-        self.learner = ActorCritic(shapes.learner, Task(self.model.state_dim, shapes.action, penalty_weight=1.0)).to(
-            device
-        )
+        self.learner = ActorCritic(
+            shapes.learner, LearnerSpec(self.model.state_dim, shapes.action, penalty_weight=1.0)
+        ).to(device)
         self.imagination = Imagination(self.model, Penalty("disagreement"))
         self.draws = generator(0, "bench", "rssm", device=device)
 
@@ -148,11 +148,11 @@ def _product(shapes: LatentShapes, device: torch.device, seconds: float) -> Resu
     return Result(f"linear {rows}x{width}x{width}", "torch", device.type, "fp32", "GFLOP", rate, repeats, rate)
 
 
-def _facts(shapes: LatentShapes, draws: torch.Generator) -> Facts:
+def _facts(shapes: LatentShapes, draws: torch.Generator) -> DataSpec:
     vectors = sum(math.prod(shape) for shape in shapes.obs_shapes.values() if len(shape) < 3)
     obs, after = torch.randn(2, ROWS, vectors, generator=draws)
     reward, terminal = torch.randn(ROWS, generator=draws), (torch.arange(ROWS) % 100 == 0).float()
-    return Facts(Statistics.of(obs, after, reward, terminal), shapes.obs_shapes, shapes.action, ROWS)
+    return DataSpec(Statistics.of(obs, after, reward, terminal), shapes.obs_shapes, shapes.action, ROWS)
 
 
 def _noise(obs_shapes: dict[str, list[int]], lead: tuple[int, int], draws: torch.Generator) -> Observation:

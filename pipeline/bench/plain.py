@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.networks.mlp import StackedLinear
-from pipeline.policies.losses import absorbing_value, penalised, td_target
+from pipeline.policies.losses import absorbing_value, pessimistic_reward, td_target
 from pipeline.policies.sac import SAC
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.world_models.gaussian_ensemble import GaussianEnsemble
@@ -74,7 +74,7 @@ class PlainEnsemble:
     ) -> Step:
         return self.fused.draw(state, action, prediction, generator, member)
 
-    def members(self, generator: Generator) -> "PlainEnsemble":
+    def sample_members(self, generator: Generator) -> "PlainEnsemble":
         return self
 
     def _member(self, m: int, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +117,7 @@ class PlainSAC:
             next_value = self._least(self.target_critics, batch.next_state, next_action)
             pessimism = (batch.penalty, self.fused.penalty_weight, self.fused.penalty_limit)
             after_end = absorbing_value(*pessimism, self.config.discount)
-            reward = penalised(batch.reward, *pessimism)
+            reward = pessimistic_reward(batch.reward, *pessimism)
             target = td_target(reward, batch.terminal, next_value, after_end, self.config.discount)
             target = target.clamp(*self.fused.value_range)
         x = torch.cat([batch.state, batch.action], dim=-1)

@@ -16,7 +16,7 @@ PRECISIONS = ("fp32", "medium", "bf16")  # full; float32_matmul_precision "mediu
 
 
 def precisions(world: World) -> list[dict[str, Any]]:
-    """The ensemble trained in each of ``PRECISIONS``; error is the mean over members, in standardised units."""
+    """The ensemble trained in each of ``PRECISIONS``; error is the mean over members, in normalized units."""
     return [_train(world, name) for name in PRECISIONS]
 
 

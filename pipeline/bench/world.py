@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.latent import LatentShapes, large_shapes, usual_shapes
-from pipeline.encoders.statistics import Facts, Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.seeding import generator, seed_of
 from pipeline.types import Transitions
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
@@ -50,7 +50,7 @@ class World:
     """A fresh ensemble and learner, and the transitions they learn from, on one device."""
 
     config: BenchConfig
-    facts: Facts
+    data_spec: DataSpec
     train: Transitions
     held_out: Transitions
     device: torch.device
@@ -60,13 +60,13 @@ class World:
         torch.manual_seed(seed_of(0, "bench", "ensemble"))
         c = self.config
         return GaussianEnsemble(EnsembleConfig(members=c.members, elites=min(5, c.members), width=c.width,
-                                               depth=c.depth), self.facts).to(self.device)  # fmt: skip
+                                               depth=c.depth), self.data_spec).to(self.device)  # fmt: skip
 
     def learner(self, updates: int = 1_000_000) -> SAC:
         torch.manual_seed(seed_of(0, "bench", "learner"))
-        c, s = self.config, self.facts.statistics
+        c, s = self.config, self.data_spec.statistics
         config = SACConfig(updates=updates, batch_size=c.batch, hidden=c.hidden, critics=c.critics)
-        return SAC(config, Task.of(c.obs, c.action, s, penalty_weight=1.0)).to(self.device)
+        return SAC(config, LearnerSpec.of(c.obs, c.action, s, penalty_weight=1.0)).to(self.device)
 
     def generator(self, *place: str) -> torch.Generator:
         return generator(0, "bench", *place, device=self.device)
@@ -88,7 +88,7 @@ def make_world(config: BenchConfig, device: torch.device) -> World:
     change = torch.tanh(2 * torch.cat([obs, action], 1) @ first) @ second
     change = change + NOISE * torch.randn(change.shape, generator=draws)
     next_obs, reward, nothing = obs + 0.3 * change[:, :-1], change[:, -1], torch.zeros(count)
-    facts = Facts(Statistics.of(obs, next_obs, reward, nothing), {"state": [config.obs]}, config.action, count)
+    facts = DataSpec(Statistics.of(obs, next_obs, reward, nothing), {"state": [config.obs]}, config.action, count)
     mean, std = torch.tensor(facts.statistics.obs_mean), torch.tensor(facts.statistics.obs_std)
     before, after = (obs - mean) / std, (next_obs - mean) / std
     everything = Transitions.from_log(before, action, reward, after, nothing).to(device)

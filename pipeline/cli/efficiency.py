@@ -29,14 +29,14 @@ def measure_efficiency(shares: Sequence[float], file: Path) -> Iterator[str]:
         yield f"share {share:g} ({number} of {len(wanted)}): experiment {name}"
         ref, new = run_experiment(name, "dataset.train_share", share)
         read = (read_result(ref, f"reports/metrics/{part}.json") for part in ("dataset", "evaluate"))
-        results.append(summarised(share, *read))
+        results.append(summarized(share, *read))
         yield _line(results[-1]) + ("" if new else " (run before)")
     write_efficiency(results, file)
     yield f"{file}: written"
 
 
 def write_efficiency(results: Sequence[Json], file: Path) -> None:
-    """``file`` (PNG) and its JSON, from one result for each share as :func:`summarised` gives it."""
+    """``file`` (PNG) and its JSON, from one result for each share as :func:`summarized` gives it."""
     import matplotlib
 
     from pipeline.reporting.figures.efficiency import efficiency_figure
@@ -48,7 +48,7 @@ def write_efficiency(results: Sequence[Json], file: Path) -> None:
         save(efficiency_figure(results), file)
 
 
-def summarised(share: float, dataset: Json, evaluation: Json) -> Json:
+def summarized(share: float, dataset: Json, evaluation: Json) -> Json:
     """What one share came to, from the contents of dataset.json and evaluate.json. Raises ValueError when the policies
     met no environment."""
     scores = {agent: evaluation["scores"][agent] for agent in SHOWN}

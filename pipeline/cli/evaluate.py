@@ -34,7 +34,7 @@ def evaluate_bundle(bundle: Path, episodes: int, env_id: str | None, seed: int) 
     from pipeline.serving.agent import load_agent
 
     agent = load_agent(bundle)
-    facts = agent.facts
+    facts = agent.spec
     chosen = env_id or facts.env_id
     if not chosen:
         raise ValueError(f"{bundle}: its logs name no environment; give one with --env-id")

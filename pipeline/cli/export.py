@@ -18,17 +18,17 @@ def export_onnx(bundle: Path, file: Path) -> list[str]:
     except ImportError as error:
         raise ValueError(f"{error.name} is missing; pip install -e '.[onnx]'") from None
     agent = load_agent(bundle)
-    if not isinstance(agent.filter, StandardEncoder):
+    if not isinstance(agent.encoder, StandardEncoder):
         raise ValueError(
             f"{bundle}: it plans, or carries a state from step to step; ONNX export is for feed-forward policies"
         )
-    example = agent.filter.mean.expand(2, -1) + agent.filter.std
+    example = agent.encoder.mean.expand(2, -1) + agent.encoder.std
     axes = {"obs": {0: torch.export.Dim("batch")}}
     raw = RawPolicy(agent).eval()
     program = torch.onnx.export(raw, (example,), input_names=["obs"], output_names=["action"], dynamic_shapes=axes)
     assert program is not None
     program.save(str(file))
-    checked = torch.cat([example, agent.filter.mean[None]])
+    checked = torch.cat([example, agent.encoder.mean[None]])
     (found,) = onnxruntime.InferenceSession(str(file)).run(None, {"obs": checked.numpy()})
     difference = float((torch.from_numpy(found) - raw(checked)).abs().max())
     if difference > 1e-4:

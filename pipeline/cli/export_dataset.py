@@ -47,7 +47,7 @@ def export_minari(folder: Path, dataset_id: str, root: Path) -> list[str]:
             description=f"{facts.name}, from {facts.source}",
             jpeg_encoding=False,
         )
-        known = {"license": facts.licence, "ref_min_score": facts.ref_min_score, "ref_max_score": facts.ref_max_score}
+        known = {"license": facts.license, "ref_min_score": facts.ref_min_score, "ref_max_score": facts.ref_max_score}
         created.storage.update_metadata({key: value for key, value in known.items() if value is not None})
     return [f"{target}: {facts.transitions} steps, {facts.episodes} episodes, {facts.terminals} true ends"]
 
@@ -106,7 +106,7 @@ def _episodes(dataset: PreparedDataset) -> "Iterator[EpisodeBuffer]":
         yield EpisodeBuffer(
             id=index,
             observations=next(iter(obs.values())) if _single(dataset) else obs,
-            actions=actions.raw(dataset.action[steps]).astype(dtype),  # type: ignore[arg-type]
+            actions=actions.denormalize(dataset.action[steps]).astype(dtype),  # type: ignore[arg-type]
             rewards=np.array(dataset.reward[steps]),  # type: ignore[arg-type]
             terminations=terminations,  # type: ignore[arg-type]
             truncations=truncations,  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ def plot_metric(metric: str, file: Path) -> list[str]:
     runs = _newest(_runs_with(store, metric))
     if not runs:
         raise ValueError(f"no run in {tracking_uri()} has the metric `{metric}`; the MLflow UI (make ui) lists them")
-    curves = {label: _curve(store, run, metric) for label, run in _labelled(runs).items()}
+    curves = {label: _curve(store, run, metric) for label, run in _labeled(runs).items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps({"metric": metric, "curves": curves}, indent=2) + "\n")
     _draw(curves, f"{metric}: {', '.join(sorted({_dataset(run) for run in runs}))}", metric, file)
@@ -35,7 +35,7 @@ def _newest(runs: list[Any]) -> list[Any]:
     return list(seen.values())
 
 
-def _labelled(runs: list[Any]) -> dict[str, Any]:
+def _labeled(runs: list[Any]) -> dict[str, Any]:
     """Each run named by the params in which the runs differ and by its seed, sorted by them."""
     told = [_told(run) for run in runs]
     differing = [k for k in sorted(set().union(*told)) if len({params.get(k) for params in told}) > 1]

@@ -56,7 +56,7 @@ def candidates_of_bundles(
     from pipeline.data.dataset import open_dataset
     from pipeline.evaluation.episodes import run_episodes
     from pipeline.ope import OfflineConfig
-    from pipeline.ope.evaluator import Judge
+    from pipeline.ope.evaluator import PolicyEvaluator
     from pipeline.ope.summary import flat
     from pipeline.params import build, read_params, section
     from pipeline.serving.agent import load_agent
@@ -69,7 +69,7 @@ def candidates_of_bundles(
     logs, agents = open_dataset(dataset), [(str(bundle), load_agent(bundle)) for bundle in bundles]
     if episodes > 0 and logs.spec.env_id is None:
         raise ValueError("the logs name no environment: leave --episodes out")
-    judge, found = Judge(logs, load_world_model(world_model), config, seed), []
+    judge, found = PolicyEvaluator(logs, load_world_model(world_model), config, seed), []
     for name, agent in agents:
         print(f"judging {name}", flush=True)
         true = None

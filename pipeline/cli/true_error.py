@@ -12,7 +12,7 @@ from pipeline.assessment.model_error import one_step
 from pipeline.assessment.penalty_quality import fitted_penalties
 from pipeline.assessment.true_error import by_equations, by_region, densest, grid
 from pipeline.data.dataset import PreparedDataset, open_dataset
-from pipeline.data.transitions import filtered
+from pipeline.data.transitions import encode_transitions
 from pipeline.envs import cartpole
 from pipeline.seeding import generator
 from pipeline.world_models.checkpoint import load_world_model
@@ -33,7 +33,7 @@ def true_error(world_model: Path, folder: Path, seed: int, file: Path) -> Iterat
     dataset, model = open_dataset(folder), load_world_model(world_model)
     if dataset.spec.env_id != TASK:
         raise ValueError(f"{folder}: no equations of this task; ingest the preset `cartpole-swingup`")
-    if model.remembers:
+    if model.stateful:
         raise ValueError(f"{world_model}: a state that remembers has no place on a grid; fit `gaussian_ensemble`")
     logged = dataset.flat_obs(dataset.steps("train"))
     edges = _edges(logged)
@@ -50,7 +50,7 @@ def _edges(logged: Array) -> tuple[Array, Array]:
     return np.linspace(-np.pi, np.pi, CELLS + 1), np.linspace(-reach, reach, CELLS + 1)
 
 
-def _centres(edges: Array) -> Array:
+def _centers(edges: Array) -> Array:
     return (edges[1:] + edges[:-1]) / 2
 
 
@@ -58,10 +58,10 @@ def _samples(
     model: TrainableWorldModel, dataset: PreparedDataset, logged: Array, edges: tuple[Array, Array], seed: int
 ) -> dict[str, Array]:
     """What :func:`one_step` says of "actions angles spins", in one row."""
-    obs = np.tile(grid(logged, {ANGLE: _centres(edges[0]), SPIN: _centres(edges[1])}), (len(ACTIONS), 1))
+    obs = np.tile(grid(logged, {ANGLE: _centers(edges[0]), SPIN: _centers(edges[1])}), (len(ACTIONS), 1))
     action = np.repeat(np.array(ACTIONS, np.float32), len(obs) // len(ACTIONS))[:, None]
     data = by_equations(model, dataset.spec.vector_keys[0], obs, action, _equations)
-    penalties = fitted_penalties(filtered(dataset, "train", model), seed)
+    penalties = fitted_penalties(encode_transitions(dataset, "train", model), seed)
     return one_step(model, data, penalties, generator(seed, "true_error", "draws"))
 
 
@@ -92,7 +92,7 @@ def _write(
     from pipeline.reporting.figures.true_error import Surface, true_error_figure
 
     shaped = {k.removeprefix("penalty_"): v.reshape(len(ACTIONS), CELLS, CELLS) for k, v in samples.items()}
-    x, y = map(_centres, edges)
+    x, y = map(_centers, edges)
     labels = ("angle from hanging [rad]", "angular velocity [rad/s]")
     surface = Surface(x, y, labels, shaped.pop("true_error"), shaped, inside)
     numbers = {n: ", ".join(f"{_plain(found[r][n]['spearman'])} {r}" for r in found) for n in SHOWN}

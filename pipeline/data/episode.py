@@ -52,7 +52,7 @@ class LoggedData:
     ref_min_score: float | None = None
     ref_max_score: float | None = None
     ref_source: str | None = None
-    licence: str | None = None
+    license: str | None = None
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
     remarks: Remarks = field(default_factory=Remarks)

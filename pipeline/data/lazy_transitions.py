@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.transitions import logged_steps, observations
-from pipeline.protocols import Filter
+from pipeline.protocols import StateEncoder
 from pipeline.types import Transitions
 
 IntArray = NDArray[np.int64]
@@ -19,8 +19,8 @@ IntArray = NDArray[np.int64]
 class MappedTransitions:
     """The transitions of a split as ``filter`` sees them, whose state depends on the last ``frames`` observations."""
 
-    def __init__(self, dataset: PreparedDataset, split: str, filter: Filter, frames: int) -> None:
-        self.dataset, self.filter, self.frames = dataset, filter, frames
+    def __init__(self, dataset: PreparedDataset, split: str, encoder: StateEncoder, frames: int) -> None:
+        self.dataset, self.encoder, self.frames = dataset, encoder, frames
         self.rows = dataset.steps(split)
         self.first = dataset.offsets[np.searchsorted(dataset.offsets, self.rows, side="right") - 1]
         self.device = torch.device("cpu")
@@ -31,15 +31,15 @@ class MappedTransitions:
     def to(self, device: torch.device) -> Self:
         """Rows are read on the CPU and moved as they were logged; the filter works on ``device``."""
         self.device = device
-        if isinstance(self.filter, torch.nn.Module):
-            self.filter.to(device)
+        if isinstance(self.encoder, torch.nn.Module):
+            self.encoder.to(device)
         return self
 
     @torch.no_grad()
     def __getitem__(self, index: Tensor) -> Transitions:
         picks, data = index.cpu().numpy(), self.dataset
         rows, first = self.rows[picks], self.first[picks]
-        state = self.filter.initial(len(rows))
+        state = self.encoder.initial(len(rows))
         for back in reversed(range(self.frames)):
             state = self._observe(state, np.maximum(rows - back, first), first)
         return logged_steps(data, rows, state, self._observe(state, rows + 1, first))
@@ -47,4 +47,4 @@ class MappedTransitions:
     def _observe(self, state: Tensor, rows: IntArray, first: IntArray) -> Tensor:
         before = torch.from_numpy(self.dataset.action[np.maximum(rows - 1, first)]).to(self.device)
         starts = torch.from_numpy(rows == first).to(state)
-        return self.filter.observe(state, before, observations(self.dataset, rows, self.device), starts)
+        return self.encoder.observe(state, before, observations(self.dataset, rows, self.device), starts)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: `license` was `licence`
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class DatasetSpec:
     obs_mean: dict[str, list[float]]
     obs_std: dict[str, list[float]]
     constant_features: dict[str, list[int]]
-    licence: str | None
+    license: str | None
     digest: str
     warnings: list[str]
     action_start: int = 0
@@ -87,6 +87,8 @@ def read_spec(file: Path) -> DatasetSpec:
     version = facts.get("schema_version") if isinstance(facts, dict) else None
     if not isinstance(version, int):
         raise ValueError(f"{file}: no schema_version; run `dvc repro ingest` to write the dataset again")
+    if version < SCHEMA_VERSION:
+        raise ValueError(f"{file}: schema_version {version} is of an older project; run `dvc repro ingest`")
     if version > SCHEMA_VERSION:
         raise ValueError(f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update this project")
     try:

@@ -1,1 +1,1 @@
-"""From observations to states: standardised, with a history, from stacked frames; statistics of the logs."""
+"""From observations to states: normalized, with a history, from stacked frames; statistics of the logs."""

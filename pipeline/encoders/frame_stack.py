@@ -21,11 +21,11 @@ class FramesConfig:
 
 
 class StackedFrames(nn.Module):
-    """The state "B Z" is the standardised vector observations, then each image's last frames (Mnih et al. 2015, DQN),
+    """The state "B Z" is the normalized vector observations, then each image's last frames (Mnih et al. 2015, DQN),
     the newest first along the channels, flattened, with pixels from 0 to 255 as they came. Where an episode starts,
     its first frame stands for those before it. ``images`` maps each image to its stacked shape, in that order."""
 
-    remembers = True
+    stateful = True
 
     def __init__(self, config: FramesConfig, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ class HistoryConfig:
 
 
 class HistoryEncoder(nn.Module):
-    """The state "B Z" is the standardised observation, then the last ``history`` pairs of an action and the change of
+    """The state "B Z" is the normalized observation, then the last ``history`` pairs of an action and the change of
     the observation that followed, the newest first: a world of order k is Markov in it.
 
     With the present, changes tell all past observations. They have units of their own (the logs' spread of one-step
@@ -32,7 +32,7 @@ class HistoryEncoder(nn.Module):
     an episode starts, its first observation stands for those before it: no change, and actions are zero.
     """
 
-    remembers = True
+    stateful = True
 
     def __init__(
         self, config: HistoryConfig, obs_shapes: dict[str, list[int]], statistics: Statistics, action_dim: int
@@ -40,9 +40,9 @@ class HistoryEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.standard = StandardEncoder(obs_shapes, statistics)
-        self.action_dim, self.present_dim = action_dim, self.standard.state_dim
+        self.action_dim, self.current_dim = action_dim, self.standard.state_dim
         self.pair_dim = action_dim + len(statistics.changing)
-        self.state_dim = self.present_dim + config.history * self.pair_dim
+        self.state_dim = self.current_dim + config.history * self.pair_dim
         self.register_buffer("changing", torch.tensor(statistics.changing, dtype=torch.long), persistent=False)
         self.register_buffer("delta_std", torch.tensor(statistics.delta_std), persistent=False)
         self.changing: Tensor
@@ -53,26 +53,26 @@ class HistoryEncoder(nn.Module):
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
         present = self.standard.encode(self.standard.flat(obs))
-        begun = F.pad(present, (0, self.state_dim - self.present_dim))
-        return torch.where(first.bool()[:, None], begun, self.moved(state, action, present))
+        begun = F.pad(present, (0, self.state_dim - self.current_dim))
+        return torch.where(first.bool()[:, None], begun, self.advance(state, action, present))
 
-    def present(self, state: Tensor) -> Tensor:
-        """The standardised observation "... O" in states "... Z"."""
-        return state[..., : self.present_dim]
+    def current_obs(self, state: Tensor) -> Tensor:
+        """The normalized observation "... O" in states "... Z"."""
+        return state[..., : self.current_dim]
 
-    def moved(self, state: Tensor, action: Tensor, present: Tensor) -> Tensor:
+    def advance(self, state: Tensor, action: Tensor, present: Tensor) -> Tensor:
         """The state "... Z" once ``action`` in ``state`` led to ``present`` "... O": the oldest pair makes room."""
-        kept = state[..., self.present_dim : self.state_dim - self.pair_dim]
-        return torch.cat([present, action, self._change(self.present(state), present), kept], dim=-1)
+        kept = state[..., self.current_dim : self.state_dim - self.pair_dim]
+        return torch.cat([present, action, self._change(self.current_obs(state), present), kept], dim=-1)
 
     def _change(self, before: Tensor, after: Tensor) -> Tensor:
-        """Between standardised observations "... O", of the features that change, in units of its own spread."""
+        """Between normalized observations "... O", of the features that change, in units of its own spread."""
         return (after - before)[..., self.changing] / self.delta_std
 
     def decode(self, state: Tensor) -> Observation:
-        return self.standard.decode(self.present(state))
+        return self.standard.decode(self.current_obs(state))
 
-    def gathered(self, obs: Observation, action: Tensor, age: Tensor) -> Tensor:
+    def encode_episodes(self, obs: Observation, action: Tensor, age: Tensor) -> Tensor:
         """States "R Z" of the rows "R ..." of whole episodes, one after the other; ``age`` "R" counts the steps since a
         row's episode began, int64."""
         present = self.standard.encode(self.standard.flat(obs))
@@ -84,7 +84,7 @@ class HistoryEncoder(nn.Module):
         return torch.cat([present, rearrange(pairs, "r k p -> r (k p)")], dim=-1)
 
 
-def vector_filter(
+def vector_encoder(
     history: int, obs_shapes: dict[str, list[int]], statistics: Statistics, action_dim: int
 ) -> StandardEncoder | HistoryEncoder:
     """The filter of vectors that carries ``history`` steps; none of them is the standard encoder."""

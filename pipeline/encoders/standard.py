@@ -10,15 +10,15 @@ from pipeline.types import Observation
 
 
 class StandardEncoder(nn.Module):
-    """A Markov filter: the state is the standardised flat observation. Keys are concatenated in sorted order; images
+    """A Markov filter: the state is the normalized flat observation. Keys are concatenated in sorted order; images
     are left out."""
 
-    remembers = False
+    stateful = False
 
     def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         super().__init__()
         self.obs_shapes = {k: s for k, s in sorted(obs_shapes.items()) if len(s) < 3}
-        self.state_dim = self.present_dim = len(statistics.obs_mean)
+        self.state_dim = self.current_dim = len(statistics.obs_mean)
         # Not persistent: the statistics are saved as JSON beside the weights, readable by people.
         self.register_buffer("mean", torch.tensor(statistics.obs_mean), persistent=False)
         self.register_buffer("std", torch.tensor(statistics.obs_std), persistent=False)
@@ -41,12 +41,12 @@ class StandardEncoder(nn.Module):
         axes = [-len(shape) for shape in self.obs_shapes.values()]
         return torch.cat([obs[k].flatten(axis) for k, axis in zip(self.obs_shapes, axes, strict=True)], dim=-1)
 
-    def present(self, state: Tensor) -> Tensor:
-        """The standardised observation in states: all of them."""
+    def current_obs(self, state: Tensor) -> Tensor:
+        """The normalized observation in states: all of them."""
         return state
 
-    def moved(self, state: Tensor, action: Tensor, present: Tensor) -> Tensor:
-        """The state once ``action`` in ``state`` led to the standardised observation ``present`` "... Z"."""
+    def advance(self, state: Tensor, action: Tensor, present: Tensor) -> Tensor:
+        """The state once ``action`` in ``state`` led to the normalized observation ``present`` "... Z"."""
         return present
 
     def decode(self, state: Tensor) -> Observation:

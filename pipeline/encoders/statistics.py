@@ -13,7 +13,7 @@ SELDOM = 0.02  # a feature that changes in a smaller share of steps is a setting
 @dataclass(frozen=True)
 class Statistics:
     """Scales of the training transitions. Lists run over the flat observation; ``delta_*`` are of the one-step change
-    of the *standardised* observation, for the features that are ``changing``; reward is in the log's own unit.
+    of the *normalized* observation, for the features that are ``changing``; reward is in the log's own unit.
 
     A setting, such as a target value or a patient's weight, differs between episodes but seldom changes within one.
     What changes it is not in the logs: a model that copies it is right nearly always, one that adds noise never.
@@ -74,7 +74,7 @@ def _spread(values: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DataSpec:
     """What the training split tells a world model; saved as JSON beside its weights."""
 
     statistics: Statistics
@@ -84,5 +84,5 @@ class Facts:
     task: str | None = None  # environment id, for the known termination rules
 
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> "Facts":
+    def from_json(cls, facts: dict[str, Any]) -> "DataSpec":
         return cls(**{**facts, "statistics": Statistics(**facts["statistics"])})

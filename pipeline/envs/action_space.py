@@ -13,7 +13,7 @@ CONTINUOUS, DISCRETE = KINDS = ("continuous", "discrete")
 Array = NDArray[np.float64]
 
 
-class ActionFacts(Protocol):
+class ActionSpec(Protocol):
     """What the spec of a dataset and a policy bundle say alike. ``action_start`` is the environment's number for the
     first of discrete actions, whose bounds are 0 and 1: those of their one-hot vectors."""
 
@@ -36,11 +36,11 @@ class BoxActions:
         self.low, self.high = np.array(low), np.array(high)
         self.size = len(self.low)
 
-    def raw(self, action: NDArray[Any]) -> Array:
+    def denormalize(self, action: NDArray[Any]) -> Array:
         """From [-1, 1] to the environment's own units."""
         return self.low + (action.astype(np.float64) + 1) / 2 * (self.high - self.low)
 
-    def known(self, raw: NDArray[Any]) -> Array:
+    def normalize(self, raw: NDArray[Any]) -> Array:
         """From the environment's own units to [-1, 1]."""
         return 2 * (np.asarray(raw, np.float64) - self.low) / (self.high - self.low) - 1
 
@@ -61,10 +61,10 @@ class DiscreteActions:
     def __init__(self, size: int, start: int = 0) -> None:
         self.size, self.start = size, start
 
-    def raw(self, action: NDArray[Any]) -> NDArray[np.int64]:
+    def denormalize(self, action: NDArray[Any]) -> NDArray[np.int64]:
         return np.asarray(action.argmax(-1) + self.start, np.int64)
 
-    def known(self, raw: NDArray[Any]) -> Array:
+    def normalize(self, raw: NDArray[Any]) -> Array:
         return np.eye(self.size)[np.asarray(raw).astype(np.int64) - self.start]
 
     def uniform(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
@@ -79,7 +79,7 @@ class DiscreteActions:
 Actions = BoxActions | DiscreteActions
 
 
-def actions_of(facts: ActionFacts) -> Actions:
+def actions_of(facts: ActionSpec) -> Actions:
     if facts.action_kind == DISCRETE:
         return DiscreteActions(len(facts.action_low), facts.action_start)
     return BoxActions(facts.action_low, facts.action_high)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]
-TURNS = 1.5  # of a background's colour wave across the image, at most
+TURNS = 1.5  # of a background's color wave across the image, at most
 SPEED = 0.15  # radians a step by which that wave moves, at most
 
 
@@ -41,7 +41,7 @@ class NoiseBorder:
 
 
 class Background:
-    """A slowly moving wave of light colours, wherever the frame has the colour of its corner."""
+    """A slowly moving wave of light colors, wherever the frame has the color of its corner."""
 
     def __init__(self, size: int, rng: np.random.Generator) -> None:
         self.size, self.t = size, 0
@@ -53,7 +53,7 @@ class Background:
     def __call__(self, frame: Pixels) -> Pixels:
         corner = frame[0, 0].astype(float)
         empty = 255 * (frame == frame[0, 0]).all(axis=-1).astype(np.uint8)
-        share = shrink(empty, self.size)[..., None] / 255  # of each pixel that shows the corner's colour
+        share = shrink(empty, self.size)[..., None] / 255  # of each pixel that shows the corner's color
         wave = 191 + 64 * np.sin(self.place + self.phase + self.speed * self.t)  # light, so that the task stands out
         self.t += 1
         image = shrink(frame, self.size) + share * (wave - corner)

@@ -29,7 +29,7 @@ Info = dict[str, Any]
 
 
 class Pixels(gymnasium.Wrapper):  # type: ignore[type-arg]
-    """A task seen by its own rendering: a dict with ``pixels`` uint8 [size, size, 3], each the mean colour of the area
+    """A task seen by its own rendering: a dict with ``pixels`` uint8 [size, size, 3], each the mean color of the area
     it covers, and with ``state`` the task's vector too. Raises ValueError for a task that cannot be shown."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], size: int, state: bool, distractor: str | None) -> None:

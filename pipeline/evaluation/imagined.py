@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pipeline.imagination import Imagination
 from pipeline.policies.protocols import Policy
-from pipeline.serving.agent import behaviour
+from pipeline.serving.agent import behavior
 
 
 @torch.no_grad()
@@ -19,5 +19,5 @@ def imagined_returns(
     """Undiscounted imagined return "B" of the policy over ``horizon`` steps from states "B Z", penalty left out. Steps
     after a predicted end count nothing. A planner plans anew at every imagined step, as it does in an environment,
     and takes as long: give it few starts."""
-    rollout = imagination.rollout(behaviour(policy), starts, horizon, generator)
+    rollout = imagination.rollout(behavior(policy), starts, horizon, generator)
     return (rollout.reward * rollout.alive).sum(1)

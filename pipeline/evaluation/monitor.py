@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.policies.protocols import Policy
-from pipeline.protocols import Filter
+from pipeline.protocols import StateEncoder
 from pipeline.serving.agent import PolicyAgent
-from pipeline.serving.bundle import BundleFacts
+from pipeline.serving.bundle import BundleSpec
 from pipeline.types import Metrics
 
 
@@ -20,14 +20,14 @@ class MonitorConfig:
 class Monitor:
     """Called with the number of updates done; returns the mean return when a look is due."""
 
-    def __init__(self, config: MonitorConfig, policy: Policy, filter: Filter, facts: BundleFacts) -> None:
-        self.config, self.policy, self.filter, self.facts = config, policy, filter, facts
+    def __init__(self, config: MonitorConfig, policy: Policy, encoder: StateEncoder, spec: BundleSpec) -> None:
+        self.config, self.policy, self.encoder, self.spec = config, policy, encoder, spec
 
     def __call__(self, updates: int) -> Metrics:
         due = self.config.every > 0 and updates % self.config.every == 0
-        if not due or self.facts.env_id is None:
+        if not due or self.spec.env_id is None:
             return {}
-        agent = PolicyAgent(self.policy, self.filter, self.facts)
-        config, facts = self.config, self.facts
+        agent = PolicyAgent(self.policy, self.encoder, self.spec)
+        config, facts = self.config, self.spec
         results = run_episodes(agent, facts.env_id, facts.env_kwargs, config.episodes, config.seed)  # type: ignore[arg-type]
         return {"return_mean": float(results.returns.mean())}

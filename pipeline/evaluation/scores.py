@@ -1,10 +1,10 @@
-"""Raw returns to normalised scores, episode by episode."""
+"""Raw returns to normalized scores, episode by episode."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def normalise(returns: ArrayLike, ref_min: float | None, ref_max: float | None) -> NDArray[np.float64] | None:
+def normalize(returns: ArrayLike, ref_min: float | None, ref_max: float | None) -> NDArray[np.float64] | None:
     """``100 (return - min) / (max - min)`` for every episode (Fu et al. 2020, D4RL); None without both references.
 
     Only single returns may go through here: an affine map moves a standard deviation wrongly.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import trim_mean
 
-from pipeline.evaluation.scores import normalise
+from pipeline.evaluation.scores import normalize
 
 Array = NDArray[np.float64]
 DRAWS_AT_ONCE = 4_000_000  # 32 MB of resampled episodes
@@ -47,11 +47,11 @@ def summary(
 ) -> dict[str, Any]:
     """What ``reports/metrics/evaluate.json`` says of one agent, from raw returns "S E".
 
-    ``mean``, ``iqm`` and ``ci95`` (of the iqm) are normalised, None without references; ``return_mean`` and
+    ``mean``, ``iqm`` and ``ci95`` (of the iqm) are normalized, None without references; ``return_mean`` and
     ``return_ci95`` (of the mean) are raw; ``episodes`` counts all episodes of all seeds.
     """
     returns = _two_dimensional(returns)
-    scores = normalise(returns, ref_min, ref_max)
+    scores = normalize(returns, ref_min, ref_max)
     return {
         "mean": None if scores is None else float(scores.mean()),
         "iqm": None if scores is None else iqm(scores),

@@ -14,7 +14,7 @@ from pipeline.assessment.reliability import beliefs
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode
 from pipeline.data.spec import DatasetSpec
-from pipeline.data.transitions import filtered
+from pipeline.data.transitions import encode_transitions
 from pipeline.envs.action_space import actions_of
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import run_episodes
@@ -73,7 +73,7 @@ def _measured(
     draws: torch.Generator,
     critic_draws: torch.Generator,
 ) -> Json:
-    data = filtered(logs, "all", model)
+    data = encode_transitions(logs, "all", model)
     data = data[torch.randperm(len(data), generator=draws)[:STEPS]]
     samples, found = one_step(model, data, penalties, draws), beliefs(model, data)
     kinds = {name: penalty.kind for name, penalty in penalties.items()}
@@ -95,7 +95,7 @@ def bellman(model: TrainableWorldModel, steps: Transitions, critic: Critic, draw
     imagination, asked = Imagination(model, Bellman()), replace(steps, logged=torch.zeros_like(steps.logged))
     value = lambda state: critic.value(state, draws)  # noqa: E731
     parts = [asked[i : i + ROWS] for i in range(0, len(asked), ROWS)]
-    return torch.cat([imagination.revalued(part, value, draws).penalty for part in parts]).numpy()
+    return torch.cat([imagination.recompute_penalties(part, value, draws).penalty for part in parts]).numpy()
 
 
 def as_logs(episodes: Sequence[Episode], spec: DatasetSpec) -> PreparedDataset:
@@ -107,7 +107,7 @@ def as_logs(episodes: Sequence[Episode], spec: DatasetSpec) -> PreparedDataset:
         """The last row of an episode holds its final observation alone."""
         return np.concatenate([steps, np.zeros_like(steps[:1])])
 
-    unit = [np.clip(actions.known(e.action), -1, 1).astype(np.float32) for e in episodes]
+    unit = [np.clip(actions.normalize(e.action), -1, 1).astype(np.float32) for e in episodes]
     ends = [np.arange(len(e.action)) == (len(e.action) - 1 if e.terminated else -1) for e in episodes]
     obs = {
         key: np.concatenate([e.obs.get(key, e.obs.get(UNNAMED)) for e in episodes])  # type: ignore[misc]

@@ -25,7 +25,7 @@ def card(dataset: PreparedDataset, found: Sequence[Finding]) -> dict[str, Any]:
         "source": spec.source,
         "digest": spec.digest,
         "env_id": spec.env_id,
-        "licence": spec.licence,
+        "license": spec.license,
         "transitions": spec.transitions,
         "train_transitions": int(dataset.episode_lengths("train").sum()),
         "held_out_transitions": int(dataset.episode_lengths("held_out").sum()),

@@ -1,4 +1,4 @@
-"""Reference returns for normalised scores: 0 is a random policy, 100 an expert (Fu et al., 2020, D4RL)."""
+"""Reference returns for normalized scores: 0 is a random policy, 100 an expert (Fu et al., 2020, D4RL)."""
 
 import re
 

@@ -41,7 +41,7 @@ def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarr
     observation has no action and gets 0."""
     actions, box = np.load(file, mmap_mode="r+"), BoxActions(low, high)
     for start in range(0, len(actions), CHUNK):
-        mapped = box.known(actions[start : start + CHUNK])
+        mapped = box.normalize(actions[start : start + CHUNK])
         actions[start : start + CHUNK] = np.clip(mapped, -1, 1) if clip else mapped
     actions[offsets[1:] - 1] = 0
     actions.flush()

@@ -228,7 +228,7 @@ def _finish(folder: Path, logged: LoggedData, name: str, appended: Appended, hel
         obs_mean={key: m[2].tolist() for key, m in obs.items()},
         obs_std={key: m[3].tolist() for key, m in obs.items()},
         constant_features=constant,
-        licence=logged.licence,
+        license=logged.license,
         digest=digest_of(folder, [SCHEMA_VERSION, names, low.tolist(), high.tolist()]),
         warnings=_warnings(logged, appended, known),
         action_start=start,

@@ -12,7 +12,7 @@ from pipeline.networks.mlp import mlp
 
 LOG_STD_LOW, LOG_STD_HIGH = -5.0, 2.0
 LARGEST_ACTION = 0.999  # those at a bound would need infinite numbers before the squashing
-USUAL_ENTROPY = 0.3  # of the largest; at 0.98, which is published, a choice between two is hardly one
+DEFAULT_ENTROPY_RATIO = 0.3  # of the largest; at 0.98, which is published, a choice between two is hardly one
 ActionValue = Callable[[Tensor], Tensor]  # actions "... B A" -> "... B"
 
 
@@ -32,7 +32,7 @@ class TanhGaussianActor(nn.Module):
         return mean, LOG_STD_LOW + span * (torch.tanh(log_std) + 1)
 
     def sample(self, state: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        """A reparameterised action "B A" and its log-density "B"."""
+        """A reparameterized action "B A" and its log-density "B"."""
         raw, log_prob = self.sample_raw(state, generator)
         return torch.tanh(raw), log_prob
 
@@ -58,7 +58,7 @@ class TanhGaussianActor(nn.Module):
         """The ``raw`` of an action; those at a bound are taken as just inside it."""
         return torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))
 
-    def usual_entropy(self, spread: tuple[float, ...] | None) -> float:
+    def default_target_entropy(self, spread: tuple[float, ...] | None) -> float:
         """Minus the number of actions (Haarnoja et al. 2018), counted in units of ``spread``."""
         return sum(math.log(std) for std in spread or ()) - self.action_dim
 
@@ -71,7 +71,7 @@ class TanhGaussianActor(nn.Module):
         action, log_prob = self.sample(state, generator)
         return value(action), log_prob
 
-    def misses(self, state: Tensor, action: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    def imitation_loss(self, state: Tensor, action: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         """Squared distance "B A" of the mode from logged actions "B A", in units of ``scale`` "A"."""
         return ((self.mode(state) - action) / scale).square()
 
@@ -115,9 +115,9 @@ class CategoricalActor(nn.Module):
     def unsquash(self, action: Tensor) -> Tensor:
         return action
 
-    def usual_entropy(self, spread: tuple[float, ...] | None) -> float:
+    def default_target_entropy(self, spread: tuple[float, ...] | None) -> float:
         """A share of the largest; ``spread`` does not matter."""
-        return USUAL_ENTROPY * math.log(self.action_dim)
+        return DEFAULT_ENTROPY_RATIO * math.log(self.action_dim)
 
     def entropy(self, state: Tensor, generator: Generator | None) -> Tensor:
         """Exact, "B"."""
@@ -131,7 +131,7 @@ class CategoricalActor(nn.Module):
         every = torch.eye(self.action_dim, device=state.device)[:, None].expand(-1, len(state), -1)
         return (probs.T * value(every)).sum(-2), (probs * log_prob).sum(-1)
 
-    def misses(self, state: Tensor, action: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    def imitation_loss(self, state: Tensor, action: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         """Cross-entropy "B 1" of logged one-hot actions "B A", in nats; ``scale`` does not matter."""
         return -self.log_prob(state, action)[:, None]
 

@@ -21,7 +21,7 @@ def image_sides(side: int) -> list[int]:
 
 
 class ImageEncoder(nn.Module):
-    """Strided convolutions whose channels double as the side halves: "N H W C" -> "N E". Without normalisation a small
+    """Strided convolutions whose channels double as the side halves: "N H W C" -> "N E". Without normalization a small
     thing that moves before a plain background goes unnoticed for thousands of steps."""
 
     def __init__(self, shape: list[int], depth: int) -> None:

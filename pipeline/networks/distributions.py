@@ -31,7 +31,7 @@ def _sign(x: Tensor) -> Tensor:
 class TwoHot(nn.Module):
     """A categorical over ``bins`` values spaced evenly in symlog space up to ``symexp(limit)`` on both sides.
 
-    A target is split between its two neighbouring bins by linear interpolation of the values themselves, not of their
+    A target is split between its two neighboring bins by linear interpolation of the values themselves, not of their
     symlogs, and the prediction is the mean of the values: so a head that learns from noisy targets by cross-entropy
     predicts their mean, where interpolation in symlog space would predict something nearer to zero (DreamerV3, Hafner
     et al. 2023, arXiv:2301.04104). Targets beyond the outermost bins count as those.

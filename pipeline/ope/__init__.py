@@ -35,7 +35,7 @@ class OfflineConfig:
     penalty: str = "ensemble_std"  # of the pessimistic value
     penalty_weight: float = 1.0
     # importance weighting
-    density_updates: int = 2000  # of the logged behaviour's density
+    density_updates: int = 2000  # of the logged behavior's density
     least_ess: float = 5.0  # effective episodes below which there is no estimate
 
     def __post_init__(self) -> None:

@@ -10,9 +10,9 @@ from pipeline.types import Transitions
 BATCH, LEARNING_RATE, HIDDEN = 256, 1e-3, [64, 64]
 
 
-def fit_behaviour(data: Transitions, updates: int, generator: Generator, kind: str = CONTINUOUS) -> ActorNetwork:
-    """The logged behaviour as one squashed Gaussian for each state, or as the probabilities of discrete actions, by
-    maximum likelihood. Weights that an estimated behaviour gives have less variance than those of the true one (Hanna,
+def fit_behavior(data: Transitions, updates: int, generator: Generator, kind: str = CONTINUOUS) -> ActorNetwork:
+    """The logged behavior as one squashed Gaussian for each state, or as the probabilities of discrete actions, by
+    maximum likelihood. Weights that an estimated behavior gives have less variance than those of the true one (Hanna,
     Niekum & Stone 2019, arXiv:1806.01347)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))

@@ -5,15 +5,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.data.transitions import IntArray, along
-from pipeline.protocols import Actor, Filter, WorldModel
+from pipeline.data.transitions import IntArray, iter_states
+from pipeline.protocols import Actor, StateEncoder, WorldModel
 from pipeline.serving.agent import PolicyAgent
 from pipeline.types import Observation
 
 ROWS = 4096  # states acted in at once
 
 
-def alike(left: Filter, right: Filter) -> bool:
+def alike(left: StateEncoder, right: StateEncoder) -> bool:
     """Whether two filters give the same states: same class, same size, same weights, same scales."""
     if type(left) is not type(right) or left.state_dim != right.state_dim:
         return False
@@ -23,12 +23,12 @@ def alike(left: Filter, right: Filter) -> bool:
     return pairs[0].keys() == pairs[1].keys() and all(torch.equal(v, pairs[1][k]) for k, v in pairs[0].items())
 
 
-class Judged:
+class EvaluatedPolicy:
     """``agent`` beside the world model that judges it, whose states it may share or not."""
 
     def __init__(self, agent: PolicyAgent, model: WorldModel) -> None:
-        self.policy, self.filter, self.model = agent.policy, agent.filter, model
-        self.shares_state = alike(self.filter, model.actor_filter())
+        self.policy, self.encoder, self.model = agent.policy, agent.encoder, model
+        self.shares_state = alike(self.encoder, model.actor_encoder())
 
     @torch.no_grad()
     def act(self, state: Tensor) -> Tensor:
@@ -36,13 +36,13 @@ class Judged:
         return torch.cat([self.policy.act(some, None) for some in state.split(ROWS)])
 
     @torch.no_grad()
-    def along(self, dataset: PreparedDataset, split: str, rows: IntArray) -> Tensor:
+    def actions_along(self, dataset: PreparedDataset, split: str, rows: IntArray) -> Tensor:
         """What the policy would do "B A" once the observation of each of ``rows`` "B" was seen, after the logged
         actions that led there."""
         wanted = np.zeros(len(dataset.action), bool)
         wanted[rows] = True
         actions = torch.zeros(dataset.action.shape)
-        for seen, state in along(dataset, split, self.filter):
+        for seen, state in iter_states(dataset, split, self.encoder):
             if wanted[seen].any():
                 actions[seen[wanted[seen]]] = self.act(state[torch.from_numpy(wanted[seen])])
         return actions[rows]
@@ -60,11 +60,11 @@ class Judged:
     def _first_states(self, obs: Observation) -> Tensor:
         count = len(next(iter(obs.values())))
         nothing = torch.zeros(count, self.model.action_dim)
-        return self.filter.observe(self.filter.initial(count), nothing, obs, torch.ones(count))
+        return self.encoder.observe(self.encoder.initial(count), nothing, obs, torch.ones(count))
 
 
 class _Shared:
-    def __init__(self, judged: Judged) -> None:
+    def __init__(self, judged: EvaluatedPolicy) -> None:
         self.judged = judged
 
     def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor:
@@ -74,13 +74,13 @@ class _Shared:
 class _Foreign:
     """Keeps the state of the policy's own filter from step to step of one rollout."""
 
-    def __init__(self, judged: Judged, state: Tensor) -> None:
+    def __init__(self, judged: EvaluatedPolicy, state: Tensor) -> None:
         self.judged, self.state, self.action = judged, state, torch.empty(0)
         self.model = judged.model
 
     def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor:
         if t > 0:
             seen, going_on = self.model.decode(state), torch.zeros(len(state))
-            self.state = self.judged.filter.observe(self.state, self.action, seen, going_on)
+            self.state = self.judged.encoder.observe(self.state, self.action, seen, going_on)
         self.action = self.judged.act(self.state)
         return self.action

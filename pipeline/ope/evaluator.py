@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.data.transitions import IntArray, along, filtered, observations
+from pipeline.data.transitions import IntArray, encode_transitions, iter_states, observations
 from pipeline.networks.actor import ActorNetwork
 from pipeline.ope import OfflineConfig, fqe, importance
-from pipeline.ope.density import fit_behaviour
+from pipeline.ope.density import fit_behavior
 from pipeline.ope.estimates import (
     Estimate,
     discounted,
@@ -20,9 +20,9 @@ from pipeline.ope.estimates import (
     per_step,
     replicate_interval,
 )
-from pipeline.ope.evaluated_policy import Judged
+from pipeline.ope.evaluated_policy import EvaluatedPolicy
 from pipeline.ope.model_value import imagined_rewards
-from pipeline.protocols import Filter
+from pipeline.protocols import StateEncoder
 from pipeline.seeding import generator
 from pipeline.serving.agent import PolicyAgent
 from pipeline.uncertainty import Penalty
@@ -32,7 +32,7 @@ Json = dict[str, Any]
 Array = NDArray[np.float64]
 
 
-class Judge:
+class PolicyEvaluator:
     """Filters the logs once for all the policies it judges. Everything is drawn alike for each of them, so that what
     sets two estimates apart is the policies. ``model`` may know nothing of how they were learned."""
 
@@ -42,7 +42,7 @@ class Judge:
         picks = torch.randperm(len(held_out), generator=order)[: config.starts].sort().values
         self.episodes = held_out[picks.numpy()]
         self.horizon = config.horizon or int(dataset.episode_lengths("held_out").max())
-        self.train = filtered(dataset, "train", model)
+        self.train = encode_transitions(dataset, "train", model)
 
     def logged(self) -> Json:
         """The held-out episodes themselves: discounted as far as they go."""
@@ -54,14 +54,14 @@ class Judge:
 
     def __call__(self, agent: PolicyAgent) -> Json:
         """Estimates by name; one that cannot be given is null in ``value`` and says why in ``reason``."""
-        judged = Judged(agent, self.model)
+        judged = EvaluatedPolicy(agent, self.model)
         return {
             "fqe": self.fqe(judged),
             **self.model_value(judged),
             "importance": self.importance(judged),
         }
 
-    def fqe(self, judged: Judged) -> Json:
+    def fqe(self, judged: EvaluatedPolicy) -> Json:
         config, rows = self.config, self.dataset.steps("train")
         most = config.planned_rows if judged.policy.plans else config.rows
         kept = torch.randperm(len(rows), generator=self._generator("rows"))[:most].sort().values
@@ -69,7 +69,7 @@ class Judge:
         if judged.shares_state:
             next_action = judged.act(steps.next_state)
         else:
-            next_action = judged.along(self.dataset, "train", at + 1)
+            next_action = judged.actions_along(self.dataset, "train", at + 1)
         data = fqe.Experience(
             *(steps.state, steps.action, steps.reward, steps.next_state, next_action, steps.terminal),
             episode=self._episode_numbers(at),
@@ -87,7 +87,7 @@ class Judge:
             "transitions": len(data),
         }
 
-    def model_value(self, judged: Judged) -> Json:
+    def model_value(self, judged: EvaluatedPolicy) -> Json:
         """``model`` and ``model_pessimistic``, whose intervals run from the least to the largest member."""
         config = self.config
         some = self.episodes[: config.planned_starts] if judged.policy.plans else self.episodes
@@ -111,7 +111,7 @@ class Judge:
             "starts": reward.shape[1],
         }
 
-    def importance(self, judged: Judged) -> Json:
+    def importance(self, judged: EvaluatedPolicy) -> Json:
         """Per-decision weighted importance sampling over held-out episodes."""
         # The policy with its own noise: the value that importance weighting estimates is of that, not of the mode.
         density = judged.policy.action_density()
@@ -138,21 +138,21 @@ class Judge:
         low, high = np.quantile(found, [0.025, 0.975])
         return float(low), float(high)
 
-    def _log_ratios(self, judged: Judged, density: ActorNetwork) -> Array:
+    def _log_ratios(self, judged: EvaluatedPolicy, density: ActorNetwork) -> Array:
         """log pi - log mu "E T" of the logged actions, zero where there is no step."""
         ratio = np.zeros(len(self.dataset.action))
-        policy = _log_densities(self.dataset, judged.filter, density)
-        behaviour = _log_densities(self.dataset, self.model, self.behaviour)
+        policy = _log_densities(self.dataset, judged.encoder, density)
+        behavior = _log_densities(self.dataset, self.model, self.behavior)
         rows = self.dataset.steps("held_out")
-        ratio[rows] = (policy - behaviour)[rows]
+        ratio[rows] = (policy - behavior)[rows]
         return self._padded(ratio)
 
     @cached_property
-    def behaviour(self) -> ActorNetwork:
+    def behavior(self) -> ActorNetwork:
         draws, kind = self._generator("behaviour"), self.dataset.spec.action_kind
-        return fit_behaviour(self.train, self.config.density_updates, draws, kind)
+        return fit_behavior(self.train, self.config.density_updates, draws, kind)
 
-    def _starts(self, judged: Judged, episodes: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+    def _starts(self, judged: EvaluatedPolicy, episodes: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         obs = observations(self.dataset, self.dataset.offsets[episodes])
         nothing, first = torch.zeros(len(episodes), self.model.action_dim), torch.ones(len(episodes))
         with torch.no_grad():
@@ -183,10 +183,10 @@ class Judge:
 
 
 @torch.no_grad()
-def _log_densities(dataset: PreparedDataset, filter: Filter, density: ActorNetwork) -> Array:
+def _log_densities(dataset: PreparedDataset, encoder: StateEncoder, density: ActorNetwork) -> Array:
     """Of the logged action at every held-out row "R"."""
     found = np.zeros(len(dataset.action))
-    for rows, state in along(dataset, "held_out", filter):
+    for rows, state in iter_states(dataset, "held_out", encoder):
         raw = density.unsquash(torch.from_numpy(dataset.action[rows]))
         found[rows] = density.log_prob(state, raw).double().numpy()
     return found

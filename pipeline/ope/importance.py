@@ -20,7 +20,7 @@ def cumulative_weights(log_ratio: Array, observed: Array) -> Array:
 
 
 def weighted_rewards(log_ratio: Array, reward: Array, observed: Array) -> Array:
-    """Self-normalised expected reward "T" of each step: consistent, and never outside the logged rewards."""
+    """Self-normalized expected reward "T" of each step: consistent, and never outside the logged rewards."""
     weight = cumulative_weights(log_ratio, observed)
     total = weight.sum(0)
     return np.where(total > 0, (weight * reward).sum(0) / np.where(total > 0, total, 1.0), 0.0)

@@ -8,7 +8,7 @@ from einops import rearrange, repeat
 from torch import Generator, Tensor
 
 from pipeline.imagination import Imagination
-from pipeline.ope.evaluated_policy import Judged
+from pipeline.ope.evaluated_policy import EvaluatedPolicy
 from pipeline.protocols import Penalty
 from pipeline.types import Observation
 
@@ -24,7 +24,7 @@ class GivenMembers:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def members(self, generator: Generator, count: int | None = None) -> "GivenMembers":
+    def sample_members(self, generator: Generator, count: int | None = None) -> "GivenMembers":
         """Itself: the members that are given are those of the samples it holds."""
         return self
 
@@ -34,11 +34,11 @@ class GivenMembers:
 
 @torch.no_grad()
 def imagined_rewards(
-    judged: Judged, obs: Observation, horizon: int, penalty: Penalty, weight: float, generator: Generator
+    judged: EvaluatedPolicy, obs: Observation, horizon: int, penalty: Penalty, weight: float, generator: Generator
 ) -> tuple[Tensor, Tensor]:
     """Rewards "M N T" of ``horizon`` steps from N first observations in each of the M elites, and the same less
     ``weight`` times the penalty. Steps after a predicted end count zero."""
-    model = judged.model.members(generator, len(judged.model.elites))
+    model = judged.model.sample_members(generator, len(judged.model.elites))
     count = len(next(iter(obs.values())))
     member = repeat(model.elites, "m -> (m n)", n=count)
     rows = torch.arange(count).repeat(len(model.elites))

@@ -1,8 +1,10 @@
-"""Policy learners. ``POLICIES`` is what ``policy.name`` in params.yaml chooses from."""
+"""Everything that acts. ``LEARNERS`` is what ``policy.name`` in params.yaml chooses from."""
 
 from pipeline.policies.actor_critic import ActorCritic
-from pipeline.policies.bc import BehaviourCloning
-from pipeline.policies.protocols import PolicyLearner
+from pipeline.policies.bc import BehaviorCloning
+from pipeline.policies.planning import PLANNERS
+from pipeline.policies.protocols import Policy, PolicyLearner
 from pipeline.policies.sac import SAC
 
-POLICIES: dict[str, type[PolicyLearner]] = {"sac": SAC, "actor_critic": ActorCritic, "bc": BehaviourCloning}
+POLICIES: dict[str, type[PolicyLearner]] = {"sac": SAC, "actor_critic": ActorCritic, "bc": BehaviorCloning}
+LEARNERS: dict[str, type[Policy]] = {**POLICIES, **PLANNERS}

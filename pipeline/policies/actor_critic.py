@@ -15,9 +15,9 @@ from pipeline.networks.actor import ActorNetwork, actor_for
 from pipeline.networks.distributions import HEADS, zero_last_layer
 from pipeline.networks.mlp import mlp
 from pipeline.networks.schedule import cosine_decay
-from pipeline.policies.losses import absorbing_value, lambda_return, penalised, reach_probability
+from pipeline.policies.losses import absorbing_value, lambda_return, pessimistic_reward, survival_probability
 from pipeline.policies.protocols import Critic
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.types import Rollout, Transitions
 
 GRADIENTS = ("dynamics", "reinforce")
@@ -32,7 +32,7 @@ class ActorCriticConfig:
     gradient: str = "dynamics"  # through the model; reinforce: log-density times advantage, for models without one
     value_head: str = "two_hot"  # or unit_gaussian
     discount: float = 0.99
-    trace: float = 0.95  # lambda: 0 trusts the critic after one step, 1 only at the horizon
+    td_lambda: float = 0.95  # lambda: 0 trusts the critic after one step, 1 only at the horizon
     actor_learning_rate: float = 3e-4
     critic_learning_rate: float = 3e-4
     actor_decay: bool = True  # cosine decay of the actor's learning rate to zero
@@ -45,8 +45,8 @@ class ActorCriticConfig:
     def __post_init__(self) -> None:
         if min(self.updates, self.batch_size, self.horizon) < 1:
             raise ValueError("updates, batch_size and horizon must be at least 1")
-        if not 0 < self.discount < 1 or not 0 <= self.trace <= 1:
-            raise ValueError(f"discount {self.discount} and trace {self.trace} must lie between 0 and 1")
+        if not 0 < self.discount < 1 or not 0 <= self.td_lambda <= 1:
+            raise ValueError(f"discount {self.discount} and td_lambda {self.td_lambda} must lie between 0 and 1")
         if self.gradient not in GRADIENTS or self.value_head not in HEADS:
             raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}; value_head one of {', '.join(HEADS)}")
 
@@ -58,7 +58,7 @@ class ActorCritic(nn.Module):
     imagines = False  # its batches are logged: it imagines on its own, from their states
     plans = False
 
-    def __init__(self, config: ActorCriticConfig, task: Task) -> None:
+    def __init__(self, config: ActorCriticConfig, task: LearnerSpec) -> None:
         super().__init__()
         self.config, self.reward_scale, self.penalty_weight = config, task.reward_std, task.penalty_weight
         self.actor = actor_for(task.action_kind, task.state_dim, task.action_dim, config.hidden)
@@ -80,7 +80,7 @@ class ActorCritic(nn.Module):
         self._decay_actor()
         rollout, raw = self._imagine(batch.state, imagination, generator)
         returns, state = self._returns(rollout), rollout.state[:, :-1].detach()
-        reached = rollout.alive * reach_probability(rollout.continue_prob.detach())
+        reached = rollout.alive * survival_probability(rollout.continue_prob.detach())
         logits = self.critic(state)
         value = self.head.decode(logits.detach())
         metrics = self._update_actor(state, raw.detach(), returns, value, reached, generator)
@@ -142,9 +142,9 @@ class ActorCritic(nn.Module):
         c, go_on = self.config, rollout.continue_prob
         pessimism = (rollout.penalty, self.penalty_weight, c.penalty_clip * self.reward_scale)
         after_end = (1 - go_on) * absorbing_value(*pessimism, c.discount)
-        reward = (penalised(rollout.reward, *pessimism) + c.discount * after_end) / self.reward_scale
+        reward = (pessimistic_reward(rollout.reward, *pessimism) + c.discount * after_end) / self.reward_scale
         next_value = self._value(rollout.state[:, 1:])
-        return lambda_return(reward, c.discount * go_on, next_value, c.trace * (1 - rollout.terminal))
+        return lambda_return(reward, c.discount * go_on, next_value, c.td_lambda * (1 - rollout.terminal))
 
     def _update_actor(
         self, state: Tensor, raw: Tensor, returns: Tensor, value: Tensor, reached: Tensor, generator: Generator

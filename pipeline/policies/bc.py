@@ -1,4 +1,4 @@
-"""Behaviour cloning: the baseline every learned policy must beat."""
+"""Behavior cloning: the baseline every learned policy must beat."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from pipeline.encoders.history import LONGEST
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
 from pipeline.networks.conv import ImageTorso
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.types import Transitions
 
 
@@ -29,7 +29,7 @@ class BCConfig:
             raise ValueError(f"history {self.history} must lie between 0 and {LONGEST}")
 
 
-class BehaviourCloning(nn.Module):
+class BehaviorCloning(nn.Module):
     """Least squares on the logged action (Pomerleau 1988): the mode of the policy regresses the log's mean action.
     Discrete actions are told apart by cross-entropy instead, which teaches their probabilities."""
 
@@ -37,7 +37,7 @@ class BehaviourCloning(nn.Module):
     imagines = False
     plans = False
 
-    def __init__(self, config: BCConfig, task: Task, images: dict[str, list[int]] | None = None) -> None:
+    def __init__(self, config: BCConfig, task: LearnerSpec, images: dict[str, list[int]] | None = None) -> None:
         """``images`` are those that the state ends with (:class:`ImageTorso`)."""
         super().__init__()
         self.config = config
@@ -50,7 +50,7 @@ class BehaviourCloning(nn.Module):
         return [self.optimizer]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
-        loss = self.actor.misses(self.torso(batch.state), batch.action).mean()
+        loss = self.actor.imitation_loss(self.torso(batch.state), batch.action).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def penalised(reward_t: Tensor, penalty_t: Tensor, weight: float, limit: float) -> Tensor:
+def pessimistic_reward(reward_t: Tensor, penalty_t: Tensor, weight: float, limit: float) -> Tensor:
     """MOPO's pessimistic reward: reward minus weighted penalty, the penalty counted up to ``limit``."""
     return reward_t - weight * penalty_t.clamp(max=limit)
 
@@ -28,7 +28,7 @@ def td_target(
 
 def logged_mean(error_t: Tensor, logged_t: Tensor) -> Tensor:
     """Mean of "B" over the logged rows ("B", 1.0): how far the policy is from the logged actions is the
-    behaviour-cloning term of TD3+BC (Fujimoto & Gu 2021, arXiv:2106.06860)."""
+    behavior-cloning term of TD3+BC (Fujimoto & Gu 2021, arXiv:2106.06860)."""
     return (error_t * logged_t).sum() / logged_t.sum().clamp(min=1.0)
 
 
@@ -58,6 +58,6 @@ def lambda_return(reward_t: Tensor, discount_t: Tensor, next_value_t: Tensor, tr
     return torch.stack(returns[::-1], dim=1)
 
 
-def reach_probability(continue_t: Tensor) -> Tensor:
+def survival_probability(continue_t: Tensor) -> Tensor:
     """Probability "B T" that an episode gets as far as step t, when it goes on after each with ``continue_t`` "B T"."""
     return torch.cat([torch.ones_like(continue_t[:, :1]), continue_t[:, :-1]], dim=1).cumprod(1)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import Actor
 from pipeline.types import Rollout, TorchModule, Transitions
 
@@ -40,7 +40,7 @@ class Policy(TorchModule, Protocol):
     Config: Any  # a frozen dataclass of options
     plans: bool  # True: searches in the world model at every step, so acting is slow
 
-    def __init__(self, config: Any, task: Task, *more: Any, **options: Any) -> None: ...
+    def __init__(self, config: Any, task: LearnerSpec, *more: Any, **options: Any) -> None: ...
 
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
         """Actions "B A" in [-1, 1] for states "B Z"; the mode of the policy when ``generator`` is None."""
@@ -53,7 +53,7 @@ class Policy(TorchModule, Protocol):
 
 
 class PolicyLearner(Policy, Protocol):
-    """A policy and how it learns. It is built from its ``Config`` and a :class:`pipeline.policies.task.Task`.
+    """A policy and how it learns. It is built from its ``Config`` and a :class:`pipeline.policies.task.LearnerSpec`.
 
     ``plans`` is False.
     """
@@ -74,7 +74,7 @@ class PolicyLearner(Policy, Protocol):
 
 class PlanningPolicy(Policy, Protocol):
     """A policy that searches for the best plan at every step. It is built from its ``Config``, a
-    :class:`pipeline.policies.task.Task` and an :class:`~pipeline.imagination.Imagination`. ``plans`` is True."""
+    :class:`pipeline.policies.task.LearnerSpec` and an :class:`~pipeline.imagination.Imagination`. ``plans`` is True."""
 
     @property
     def student(self) -> PolicyLearner | None:

@@ -1,4 +1,4 @@
-"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on logged and imagined transitions: with a penalised
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on logged and imagined transitions: with a penalized
 reward this is the policy learner of MOPO (Yu et al. 2020, arXiv:2005.13239).
 
 Two options make it more cautious: ``conservatism`` lowers values in imagined states and raises those of logged steps
@@ -20,9 +20,9 @@ from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
 from pipeline.networks.critic import Critics
 from pipeline.networks.schedule import cosine_decay
-from pipeline.policies.losses import absorbing_value, conservative_gap, logged_mean, penalised, td_target
+from pipeline.policies.losses import absorbing_value, conservative_gap, logged_mean, pessimistic_reward, td_target
 from pipeline.policies.protocols import Critic
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.types import Transitions
 
 
@@ -40,10 +40,10 @@ class SACConfig:
     actor_decay: bool = True  # cosine decay of the actor's learning rate to zero
     target_rate: float = 0.005  # Polyak averaging of the target critics
     alpha: float | None = None  # a fixed temperature; null tunes it to `target_entropy`
-    target_entropy: float | None = None  # null: the actor's `usual_entropy`; see `_target_entropy`
+    target_entropy: float | None = None  # null: the actor's `default_target_entropy`; see `_target_entropy`
     entropy_backup: bool = False  # the soft value in the target
-    behaviour_weight: float = 0.0  # keeps the actor near logged actions; TD3+BC's is 0.4, narrow logs want more
-    centred_values: bool = False  # critics start from the value of the mean logged reward, in units of its spread
+    bc_weight: float = 0.0  # keeps the actor near logged actions; TD3+BC's is 0.4, narrow logs want more
+    centered_values: bool = False  # critics start from the value of the mean logged reward, in units of its spread
     penalty_clip: float = 10.0  # largest penalty that counts, in standard deviations of the logged reward
     clamp_targets: bool = True  # keep targets within what the logged rewards allow
     conservatism: float = 0.0  # weight of COMBO's gap between imagined and logged values; has no unit
@@ -66,7 +66,7 @@ class SAC(nn.Module):
     imagines = True  # learns from imagined transitions
     plans = False
 
-    def __init__(self, config: SACConfig, task: Task) -> None:
+    def __init__(self, config: SACConfig, task: LearnerSpec) -> None:
         super().__init__()
         self.config, self.penalty_weight = config, task.penalty_weight
         self.actor = actor_for(task.action_kind, task.state_dim, task.action_dim, config.hidden)
@@ -83,30 +83,30 @@ class SAC(nn.Module):
         self._make_optimizers()
         self.updates_done = 0
 
-    def _target_entropy(self, task: Task) -> float:
+    def _target_entropy(self, task: LearnerSpec) -> float:
         """What is usual for the kind of actions. Where the actor is kept near logged actions, they are counted in the
         logs' own spread: more noise than the logs have would drive it away from them."""
         if self.config.target_entropy is not None:
             return self.config.target_entropy
-        return self.actor.usual_entropy(task.action_std if self.config.behaviour_weight > 0 else None)
+        return self.actor.default_target_entropy(task.action_std if self.config.bc_weight > 0 else None)
 
     def _floor_value(self, lowest_reward: float) -> float | None:
         """The value after a halt: a reward below all logged ones, for ever (MOReL, Kidambi et al. 2020)."""
         c = self.config
         return None if c.halt_cost is None else (lowest_reward - c.halt_cost * self.reward_scale) / (1 - c.discount)
 
-    def _value_range(self, task: Task) -> tuple[float, float]:
+    def _value_range(self, task: LearnerSpec) -> tuple[float, float]:
         """The discounted sums that rewards in the logged range, the largest penalty and halting allow."""
         horizon = 1 / (1 - self.config.discount)
         low = min(task.reward_low, 0.0) - task.penalty_weight * self.penalty_limit
         floor = 0.0 if self.floor_value is None else self.floor_value
         return min(low * horizon, floor), max(task.reward_high, 0.0) * horizon
 
-    def _value_unit(self, task: Task) -> tuple[float, float]:
+    def _value_unit(self, task: LearnerSpec) -> tuple[float, float]:
         """The value of always getting the mean reward, and about the spread of discounted sums of logged rewards."""
         left = 1 - self.config.discount
         return (
-            (task.reward_mean / left, task.reward_std / math.sqrt(left)) if self.config.centred_values else (0.0, 1.0)
+            (task.reward_mean / left, task.reward_std / math.sqrt(left)) if self.config.centered_values else (0.0, 1.0)
         )
 
     def _make_optimizers(self) -> None:
@@ -122,7 +122,7 @@ class SAC(nn.Module):
         self._decay_actor()
         metrics = {}
         if imagination is not None and imagination.needs_value:
-            batch = imagination.revalued(batch, lambda state: self.value(state, generator), generator)
+            batch = imagination.recompute_penalties(batch, lambda state: self.value(state, generator), generator)
             metrics["imagined_penalty"] = batch.penalty.sum() / (1 - batch.logged).sum().clamp(min=1)
         metrics |= self._update_critics(batch, generator)
         metrics |= self._update_actor(batch, generator)
@@ -170,7 +170,7 @@ class SAC(nn.Module):
             next_value = torch.where(batch.halted.bool(), self.floor_value, next_value)
             terminal = terminal * (1 - batch.halted)
         pessimism = (batch.penalty, self.penalty_weight, self.penalty_limit)
-        reward = penalised(batch.reward, *pessimism)
+        reward = pessimistic_reward(batch.reward, *pessimism)
         after_end = absorbing_value(*pessimism, self.config.discount)
         target = td_target(reward, terminal, next_value, after_end, self.config.discount)
         return target.clamp(*self.value_range) if self.config.clamp_targets else target
@@ -179,12 +179,12 @@ class SAC(nn.Module):
         value, log_prob = self.actor.expect(lambda a: self.critics(batch.state, a).amin(0), batch.state, generator)
         alpha = self.log_alpha.detach().exp()
         loss, metrics = (alpha * log_prob - value).mean(), {}
-        if self.config.behaviour_weight > 0:
-            misses = self.actor.misses(batch.state, batch.action, self.action_std)
-            miss = logged_mean(misses.mean(-1), batch.logged)
+        if self.config.bc_weight > 0:
+            imitation = self.actor.imitation_loss(batch.state, batch.action, self.action_std)
+            miss = logged_mean(imitation.mean(-1), batch.logged)
             spread = value.detach().std().clamp(min=1e-3 * self.critics.scale)
-            loss = loss / spread + self.config.behaviour_weight * miss
-            metrics["behaviour_error"] = miss.detach()
+            loss = loss / spread + self.config.bc_weight * miss
+            metrics["bc_error"] = miss.detach()
         self.actor_optimizer.zero_grad(set_to_none=True)
         # Only the actor's gradients: those of the critics' weights would be thrown away, at a third of the cost.
         loss.backward(inputs=list(self.actor.parameters()))

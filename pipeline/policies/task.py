@@ -7,7 +7,7 @@ from pipeline.encoders.statistics import Statistics
 
 
 @dataclass(frozen=True)
-class Task:
+class LearnerSpec:
     """Rewards are in the log's own unit, actions in [-1, 1], or one-hot where they are discrete."""
 
     state_dim: int
@@ -29,6 +29,6 @@ class Task:
         action_std: tuple[float, ...] | None = None,
         penalty_weight: float = 0.0,
         action_kind: str = "continuous",
-    ) -> "Task":
+    ) -> "LearnerSpec":
         rewards = (logs.reward_min, logs.reward_max, logs.reward_mean, logs.reward_std)
         return cls(state_dim, action_dim, *rewards, action_std, penalty_weight, action_kind)

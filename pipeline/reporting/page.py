@@ -47,7 +47,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "penalty_rollouts": trust_figures.rollout_figure,
     "policy": policy_figures.policy_figure,
     "plans": plan_figures.plans_figure,
-    "behaviour_cloning": policy_figures.cloning_figure,
+    "behavior_cloning": policy_figures.cloning_figure,
     "exploitation": policy_figures.exploitation_figure,
 }
 
@@ -61,7 +61,7 @@ SECTIONS = {
     "penalty": "Penalty against true error",
     "policy": "Policy learning",
     "gap": "Exploitation gap",
-    "offline": "Judged from logs alone",
+    "offline": "EvaluatedPolicy from logs alone",
     "limits": "Privileged knowledge and limits",
     "provenance": "Provenance",
 }

@@ -57,7 +57,7 @@ def dataset_table(results: Results) -> Table:
         "actions at a bound": _at_a_bound(results.card["action_saturation"]),
         "environment": spec.env_id or "none",
         "references": _references(spec),
-        "licence": spec.licence or "not stated",
+        "license": spec.license or "not stated",
     }
     return pairs(facts)
 

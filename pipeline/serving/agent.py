@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.envs.action_space import ActionFacts, actions_of
+from pipeline.envs.action_space import ActionSpec, actions_of
 from pipeline.policies.protocols import Policy, is_planner
-from pipeline.protocols import Actor, Filter
-from pipeline.serving.bundle import BundleFacts
+from pipeline.protocols import Actor, StateEncoder
+from pipeline.serving.bundle import BundleSpec
 from pipeline.serving.load_bundle import load_bundle
 
 RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -22,34 +22,34 @@ RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
 class PolicyAgent:
     """A policy and the filter that turns observations into its state; it keeps the state between calls."""
 
-    def __init__(self, policy: Policy, filter: Filter, facts: BundleFacts) -> None:
-        self.policy, self.filter, self.facts = policy, filter, facts
+    def __init__(self, policy: Policy, encoder: StateEncoder, facts: BundleSpec) -> None:
+        self.policy, self.encoder, self.spec = policy, encoder, facts
         self.actions = actions_of(facts)
         self.obs_dim: int | None = sum(math.prod(shape) for shape in facts.obs_shapes.values())
         self.action_kind: str = self.actions.kind
         self.action_dim: int | None = self.actions.size
-        self.remembers = filter.remembers
-        self._actor = behaviour(policy)
+        self.stateful = encoder.stateful
+        self._actor = behavior(policy)
         self._state, self._action, self._first = torch.empty(0), torch.empty(0), torch.empty(0)
 
     def reset(self, episodes: int) -> None:
         """Start ``episodes`` episodes side by side."""
-        self._actor = behaviour(self.policy)
-        self._state = self.filter.initial(episodes)
+        self._actor = behavior(self.policy)
+        self._state = self.encoder.initial(episodes)
         self._action = torch.zeros(episodes, self.actions.size)
         self._first = torch.ones(episodes)
 
     @torch.no_grad()
     def act(self, obs: RawObservation) -> NDArray[Any]:
         """Actions "B A", or whole numbers "B" where they are discrete, for raw observations "B ...", by the policy's
-        :func:`behaviour`. Raises ValueError for another shape, or for observations that are not finite."""
+        :func:`behavior`. Raises ValueError for another shape, or for observations that are not finite."""
         tensors = self._tensors(obs)
         batch = len(next(iter(tensors.values())))
         if batch != len(self._state):
             raise ValueError(f"got {batch} observations for {len(self._state)} episodes; call reset({batch}) first")
-        self._state = self.filter.observe(self._state, self._action, tensors, self._first)
+        self._state = self.encoder.observe(self._state, self._action, tensors, self._first)
         self._action, self._first = self._actor(self._state, 0, None), torch.zeros(batch)
-        return self.actions.raw(self._action.numpy())
+        return self.actions.denormalize(self._action.numpy())
 
     def act_after(self, obs: Mapping[str, NDArray[Any]], action: NDArray[Any]) -> NDArray[Any]:
         """Actions for all that was seen, "B T ...", and done, "B T-1 A" (discrete: "B T-1"), since episodes began: for
@@ -58,12 +58,12 @@ class PolicyAgent:
         self.reset(len(first))
         for t in range(first.shape[1]):
             if t > 0:
-                self._action = torch.from_numpy(self.actions.known(action[:, t - 1])).float()
+                self._action = torch.from_numpy(self.actions.normalize(action[:, t - 1])).float()
             acted = self.act({key: seen[:, t] for key, seen in obs.items()})
         return acted
 
     def _tensors(self, obs: RawObservation) -> dict[str, Tensor]:
-        shapes = self.facts.obs_shapes
+        shapes = self.spec.obs_shapes
         named = obs if isinstance(obs, Mapping) else {next(iter(shapes)): obs}
         if set(named) != set(shapes):
             raise ValueError(f"the policy expects observations {sorted(shapes)}, got {sorted(named)}")
@@ -76,7 +76,7 @@ class PolicyAgent:
         return {k: torch.from_numpy(a) for k, a in arrays.items()}
 
 
-def behaviour(policy: Policy) -> Actor:
+def behavior(policy: Policy) -> Actor:
     """How a policy acts in episodes that start now: by its mode; a planner by plans that go on from each other."""
     return policy.receding() if is_planner(policy) else lambda state, t, generator: policy.act(state, None)
 
@@ -84,7 +84,7 @@ def behaviour(policy: Policy) -> Actor:
 class RandomAgent:
     """Uniform over the actions that there are, seeded."""
 
-    def __init__(self, facts: ActionFacts, seed: int) -> None:
+    def __init__(self, facts: ActionSpec, seed: int) -> None:
         self.actions, self.rng = actions_of(facts), np.random.default_rng(seed)
         self.obs_dim: int | None = None
         self.action_kind: str = self.actions.kind
@@ -99,7 +99,7 @@ class RandomAgent:
 
 def load_agent(folder: Path | str) -> PolicyAgent:
     """The agent in a policy bundle. Raises ValueError, naming the reason, for a bundle that cannot be trusted."""
-    learner, filter, facts = load_bundle(folder)
-    agent = PolicyAgent(learner, filter, facts)
+    learner, encoder, facts = load_bundle(folder)
+    agent = PolicyAgent(learner, encoder, facts)
     agent.reset(1)
     return agent

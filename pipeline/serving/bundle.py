@@ -15,23 +15,23 @@ from pipeline.data.dataset import PreparedDataset
 from pipeline.encoders.frame_stack import StackedFrames
 from pipeline.encoders.history import HistoryEncoder
 from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import Facts
-from pipeline.protocols import Filter
+from pipeline.encoders.statistics import DataSpec
+from pipeline.protocols import StateEncoder
 from pipeline.world_models.checkpoint import name_of
 from pipeline.world_models.protocols import TrainableWorldModel
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: encoder, encoder_config and neighbors were filter, filter_config and neighbours
 STANDARD = "standard"  # the filter that keeps no state: its scales are in the statistics
 FRAMES = "frames"  # the filter that stacks the last images
 HISTORY = "history"  # the filter that carries the last steps
-FILTER_PREFIX = "filter."  # of the names of its weights
-TOLD = ("name", "digest", "licence", "transitions", "episodes", "source", "obs_names")  # of the dataset, by a bundle
+ENCODER_PREFIX = "state_encoder."  # of the names of its weights
+TOLD = ("name", "digest", "license", "transitions", "episodes", "source", "obs_names")  # of the dataset, by a bundle
 
 
 @dataclass(frozen=True)
-class BundleFacts:
+class BundleSpec:
     """What a bundle says of itself. ``action_low`` and ``action_high`` are the environment's own units; for discrete
-    actions see :class:`pipeline.envs.action_space.ActionFacts`."""
+    actions see :class:`pipeline.envs.action_space.ActionSpec`."""
 
     policy: str
     config: dict[str, Any]
@@ -41,23 +41,23 @@ class BundleFacts:
     action_high: list[float]
     env_id: str | None
     env_kwargs: dict[str, Any]
-    dataset: dict[str, Any]  # name, digest, licence, transitions, episodes, source, obs_names
+    dataset: dict[str, Any]  # name, digest, license, transitions, episodes, source, obs_names
     seed: int
     privileged_knowledge: list[str]
     penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; none for a policy that only imitates
-    filter: str = STANDARD  # or frames, history, or the world model that filters
-    filter_config: dict[str, Any] = field(default_factory=dict)
+    encoder: str = STANDARD  # or frames, history, or the world model that filters
+    encoder_config: dict[str, Any] = field(default_factory=dict)
     action_kind: str = "continuous"
     action_start: int = 0
 
 
 def save_bundle(
-    folder: Path, learner: nn.Module, filter: Filter, facts: BundleFacts, history: dict[str, Any], card: str
+    folder: Path, learner: nn.Module, encoder: StateEncoder, facts: BundleSpec, history: dict[str, Any], card: str
 ) -> None:
     """Write ``bundle.json``, ``weights.safetensors``, ``history.json`` and the model card ``README.md``."""
     folder.mkdir(parents=True, exist_ok=True)
-    assert isinstance(filter, nn.Module)
-    tensors = learner.state_dict() | {f"{FILTER_PREFIX}{k}": v for k, v in filter.state_dict().items()}
+    assert isinstance(encoder, nn.Module)
+    tensors = learner.state_dict() | {f"{ENCODER_PREFIX}{k}": v for k, v in encoder.state_dict().items()}
     weights = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     described = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(facts)}
     described["weights_sha256"] = hashlib.sha256(weights).hexdigest()
@@ -67,19 +67,19 @@ def save_bundle(
     (folder / "README.md").write_text(card)
 
 
-def bundle_facts(
+def bundle_spec(
     policy: str,
     config: Any,
     dataset: PreparedDataset,
-    facts: Facts,
+    facts: DataSpec,
     seed: int,
     privileged: list[str],
     **more: Any,
-) -> BundleFacts:
-    """The facts of a bundle learned from ``dataset``; ``more`` is what :func:`filter_facts` says, and ``penalty`` of
+) -> BundleSpec:
+    """The facts of a bundle learned from ``dataset``; ``more`` is what :func:`encoder_spec` says, and ``penalty`` of
     what imagines."""
     spec = dataset.spec
-    return BundleFacts(
+    return BundleSpec(
         policy=policy,
         config=dataclasses.asdict(config),
         obs_shapes=facts.obs_shapes,
@@ -97,16 +97,16 @@ def bundle_facts(
     )
 
 
-def filter_facts(filter: Filter) -> dict[str, Any]:
+def encoder_spec(encoder: StateEncoder) -> dict[str, Any]:
     """What a bundle says of its filter: of the standard one, nothing."""
-    if isinstance(filter, StandardEncoder):
+    if isinstance(encoder, StandardEncoder):
         return {}
-    if isinstance(filter, StackedFrames):
-        return {"filter": FRAMES, "filter_config": dataclasses.asdict(filter.config)}
-    if isinstance(filter, HistoryEncoder):
-        return {"filter": HISTORY, "filter_config": dataclasses.asdict(filter.config)}
-    model = cast(TrainableWorldModel, filter)
-    return {"filter": name_of(model), "filter_config": dataclasses.asdict(model.config)}
+    if isinstance(encoder, StackedFrames):
+        return {"encoder": FRAMES, "encoder_config": dataclasses.asdict(encoder.config)}
+    if isinstance(encoder, HistoryEncoder):
+        return {"encoder": HISTORY, "encoder_config": dataclasses.asdict(encoder.config)}
+    model = cast(TrainableWorldModel, encoder)
+    return {"encoder": name_of(model), "encoder_config": dataclasses.asdict(model.config)}
 
 
 def weights_digest(folder: Path) -> str:

@@ -12,10 +12,10 @@ from pipeline.serving.agent import PolicyAgent
 def served_example(agent: PolicyAgent, dataset: PreparedDataset, steps: int = 3) -> tuple[Any, Any]:
     """The first steps of a held-out episode as the served policy takes them, and what it does."""
     first = dataset.offsets[dataset.episodes("held_out")[0]]
-    if not agent.remembers:
+    if not agent.stateful:
         obs = dataset.flat_obs(first + np.arange(steps))
         agent.reset(len(obs))
         return obs, agent.act(obs)
     seen = {key: array[None, first : first + steps] for key, array in dataset.obs.items()}
-    action = actions_of(dataset.spec).raw(dataset.action[None, first : first + steps - 1])
+    action = actions_of(dataset.spec).denormalize(dataset.action[None, first : first + steps - 1])
     return {**seen, "action": action}, agent.act_after(seen, action)

@@ -14,24 +14,24 @@ from safetensors.torch import load
 from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
 from pipeline.encoders.history import HistoryConfig, HistoryEncoder
 from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import Facts, Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.envs.action_space import KINDS
 from pipeline.imagination import Imagination
-from pipeline.learners import LEARNERS
 from pipeline.params import build
+from pipeline.policies import LEARNERS
 from pipeline.policies.protocols import Policy
-from pipeline.policies.task import Task
-from pipeline.protocols import Filter, WorldModel
-from pipeline.serving.bundle import FILTER_PREFIX, FRAMES, HISTORY, SCHEMA_VERSION, STANDARD, BundleFacts
+from pipeline.policies.task import LearnerSpec
+from pipeline.protocols import StateEncoder, WorldModel
+from pipeline.serving.bundle import ENCODER_PREFIX, FRAMES, HISTORY, SCHEMA_VERSION, STANDARD, BundleSpec
 from pipeline.uncertainty import Penalty, PenaltyConfig
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
-BundleFilter = StandardEncoder | HistoryEncoder | StackedFrames | TrainableWorldModel
+BundleEncoder = StandardEncoder | HistoryEncoder | StackedFrames | TrainableWorldModel
 LARGEST_JSON = 16 * 2**20  # bytes
 
 
-def load_bundle(folder: Path | str) -> tuple[Policy, BundleFilter, BundleFacts]:
+def load_bundle(folder: Path | str) -> tuple[Policy, BundleEncoder, BundleSpec]:
     """The learner, its filter and the facts. Raises ValueError that says what is wrong with a bundle it refuses."""
     folder = Path(folder)
     described = _read_json(folder / "bundle.json")
@@ -39,49 +39,51 @@ def load_bundle(folder: Path | str) -> tuple[Policy, BundleFilter, BundleFacts]:
     facts = _facts(folder, described)
     weights = _read_weights(folder / "weights.safetensors", digest)
     try:
-        filter = _filter(facts)
-        filter.load_state_dict(
-            {k.removeprefix(FILTER_PREFIX): weights.pop(k) for k in list(weights) if k.startswith(FILTER_PREFIX)}
+        encoder = _encoder(facts)
+        encoder.load_state_dict(
+            {k.removeprefix(ENCODER_PREFIX): weights.pop(k) for k in list(weights) if k.startswith(ENCODER_PREFIX)}
         )
         chosen = LEARNERS[facts.policy]
-        own: dict[str, Any] = {"images": filter.images} if isinstance(filter, StackedFrames) else {}
-        own |= {"imagination": _imagination(filter, facts)} if chosen.plans else {}
+        own: dict[str, Any] = {"images": encoder.images} if isinstance(encoder, StackedFrames) else {}
+        own |= {"imagination": _imagination(encoder, facts)} if chosen.plans else {}
         weight = facts.penalty.get("weight", 0.0)
-        sizes = (filter.state_dim, len(facts.action_low))
-        task = Task.of(*sizes, Statistics(**facts.statistics), penalty_weight=weight, action_kind=facts.action_kind)
+        sizes = (encoder.state_dim, len(facts.action_low))
+        task = LearnerSpec.of(
+            *sizes, Statistics(**facts.statistics), penalty_weight=weight, action_kind=facts.action_kind
+        )
         learner = chosen(build(chosen.Config, facts.config, "config"), task, **own)
         learner.load_state_dict(weights)
-        _check_filter(filter, facts)
+        _check_encoder(encoder, facts)
     except Exception as error:  # parts that do not fit fail in ways of their own
         first = " ".join(str(error).split())[:300]
         raise ValueError(f"{folder}: refused: its parts do not fit together: {first}") from None
-    return learner.eval().requires_grad_(False), filter.eval().requires_grad_(False), facts
+    return learner.eval().requires_grad_(False), encoder.eval().requires_grad_(False), facts
 
 
 @torch.no_grad()
-def _check_filter(filter: Filter, facts: BundleFacts) -> None:
+def _check_encoder(encoder: StateEncoder, facts: BundleSpec) -> None:
     """One observation must pass, so that a bundle fails where it is loaded and not where it acts."""
     seen = {k: torch.zeros(1, *s, dtype=torch.uint8 if len(s) == 3 else None) for k, s in facts.obs_shapes.items()}
-    state = filter.observe(filter.initial(1), torch.zeros(1, len(facts.action_low)), seen, torch.ones(1))
+    state = encoder.observe(encoder.initial(1), torch.zeros(1, len(facts.action_low)), seen, torch.ones(1))
     if not torch.isfinite(state).all():
         raise ValueError("an observation of zeros becomes a state that is not finite")
 
 
-def _filter(facts: BundleFacts) -> BundleFilter:
+def _encoder(facts: BundleSpec) -> BundleEncoder:
     statistics = Statistics(**facts.statistics)
-    if facts.filter == STANDARD:
+    if facts.encoder == STANDARD:
         return StandardEncoder(facts.obs_shapes, statistics)
-    if facts.filter == FRAMES:
-        return StackedFrames(build(FramesConfig, facts.filter_config, "filter_config"), facts.obs_shapes, statistics)
-    if facts.filter == HISTORY:
-        config = build(HistoryConfig, facts.filter_config, "filter_config")
+    if facts.encoder == FRAMES:
+        return StackedFrames(build(FramesConfig, facts.encoder_config, "encoder_config"), facts.obs_shapes, statistics)
+    if facts.encoder == HISTORY:
+        config = build(HistoryConfig, facts.encoder_config, "encoder_config")
         return HistoryEncoder(config, facts.obs_shapes, statistics, len(facts.action_low))
-    chosen = WORLD_MODELS[facts.filter]
-    told = Facts(statistics, facts.obs_shapes, len(facts.action_low), facts.dataset["transitions"], facts.env_id)
-    return chosen(build(chosen.Config, facts.filter_config, "filter_config"), told)
+    chosen = WORLD_MODELS[facts.encoder]
+    told = DataSpec(statistics, facts.obs_shapes, len(facts.action_low), facts.dataset["transitions"], facts.env_id)
+    return chosen(build(chosen.Config, facts.encoder_config, "encoder_config"), told)
 
 
-def _imagination(model: Filter, facts: BundleFacts) -> Imagination:
+def _imagination(model: StateEncoder, facts: BundleSpec) -> Imagination:
     """What a planner is built with beside its config. Its filter is the whole world model."""
     if not isinstance(model, WorldModel) or not facts.penalty:
         raise ValueError("a planner needs a world model as its filter, and a penalty")
@@ -103,6 +105,11 @@ def _read_json(file: Path) -> dict[str, Any]:
     version = described.get("schema_version") if isinstance(described, dict) else None
     if not isinstance(version, int) or version < 1:
         raise ValueError(f"{file}: refused: no schema_version, so this is not a policy bundle")
+    if version < SCHEMA_VERSION:
+        raise ValueError(
+            f"{file}: schema_version {version} is older than {SCHEMA_VERSION}: `encoder` was `filter`, and options had "
+            "other names; learn the policy again with `dvc repro`"
+        )
     if version > SCHEMA_VERSION:
         raise ValueError(f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update the project")
     return {k: v for k, v in described.items() if k != "schema_version"}
@@ -112,9 +119,9 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number")
 
 
-def _facts(folder: Path, described: dict[str, Any]) -> BundleFacts:
+def _facts(folder: Path, described: dict[str, Any]) -> BundleSpec:
     try:
-        facts = BundleFacts(**described)
+        facts = BundleSpec(**described)
         _check_kinds(facts)
         low, high = torch.tensor(facts.action_low).float(), torch.tensor(facts.action_high).float()
         consistent = low.shape == high.shape and low.dim() == 1 and bool((low < high).all())
@@ -128,9 +135,9 @@ def _facts(folder: Path, described: dict[str, Any]) -> BundleFacts:
     return facts
 
 
-def _check_kinds(facts: BundleFacts) -> None:
+def _check_kinds(facts: BundleSpec) -> None:
     """JSON holds anything: each fact must be of its declared kind, and shapes must be lists of lengths."""
-    for name, hint in get_type_hints(BundleFacts).items():
+    for name, hint in get_type_hints(BundleSpec).items():
         kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
         if not isinstance(getattr(facts, name), tuple(get_origin(kind) or kind for kind in kinds)):
             raise TypeError(f"`{name}` is {type(getattr(facts, name)).__name__}, expected {hint}")

@@ -22,7 +22,7 @@ class ServedPolicy(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
     ) -> np.ndarray:
-        if self.agent.remembers:
+        if self.agent.stateful:
             named = {key: np.asarray(value) for key, value in model_input.items()}
             return self.agent.act_after(named, named.pop("action"))
         obs = np.asarray(model_input, dtype=np.float32)

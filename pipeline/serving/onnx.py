@@ -14,10 +14,10 @@ class RawPolicy(nn.Module):
 
     def __init__(self, agent: PolicyAgent) -> None:
         super().__init__()
-        assert isinstance(agent.filter, StandardEncoder)
-        self.encoder, self.policy, self.actions = agent.filter, agent.policy, agent.actions
-        self.register_buffer("low", torch.tensor(agent.facts.action_low))
-        self.register_buffer("half_range", (torch.tensor(agent.facts.action_high) - self.low) / 2)
+        assert isinstance(agent.encoder, StandardEncoder)
+        self.encoder, self.policy, self.actions = agent.encoder, agent.policy, agent.actions
+        self.register_buffer("low", torch.tensor(agent.spec.action_low))
+        self.register_buffer("half_range", (torch.tensor(agent.spec.action_high) - self.low) / 2)
         self.low: Tensor
         self.half_range: Tensor
 

@@ -11,7 +11,7 @@ from pipeline.assessment.latents import latent_report
 from pipeline.assessment.model_error import Scale
 from pipeline.assessment.penalty_quality import fitted_penalties
 from pipeline.data.dataset import open_dataset
-from pipeline.data.transitions import filtered
+from pipeline.data.transitions import encode_transitions
 from pipeline.params import build, section
 from pipeline.stages.stage import stage
 from pipeline.training.trainer import TrainerConfig, set_up_torch
@@ -27,7 +27,7 @@ def main(seed: int) -> None:
         set_up_torch(build(TrainerConfig, section(run.params, "trainer"), "trainer"))
         dataset = open_dataset("data/dataset")
         model = load_world_model(Path(READS[1].format(seed=seed)))
-        penalties = fitted_penalties(filtered(dataset, "train", model), seed)
+        penalties = fitted_penalties(encode_transitions(dataset, "train", model), seed)
         found = assess(model, dataset, penalties, seed)
         errors, calibration = found.errors, found.calibration
 
@@ -38,7 +38,7 @@ def main(seed: int) -> None:
         np.savez(folder / "samples.npz", **found.samples)  # type: ignore[arg-type]
         calibration.save(Path(WRITES[1].format(seed=seed)))
         if is_latent(model):
-            scale, context = Scale(dataset.spec.obs_shapes, model.facts.statistics), context_of(dataset)
+            scale, context = Scale(dataset.spec.obs_shapes, model.data_spec.statistics), context_of(dataset)
             latents = latent_report(model, whole_windows(dataset, context, seed), scale, context)
             np.savez_compressed(folder / "latents.npz", **latents)  # type: ignore[arg-type]
             active = float((latents["activity"] > latents["active_above"]).mean())

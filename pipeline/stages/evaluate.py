@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.assessment.penalty_quality import fitted_penalties
 from pipeline.data.dataset import open_dataset
-from pipeline.data.transitions import filtered
+from pipeline.data.transitions import encode_transitions
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.compare import (
     headline_numbers,
@@ -63,7 +63,7 @@ def main() -> None:
         models = [load_world_model(Path(f"data/world_model/seed-{s}")) for s in seeds]
         imagined = imagined_of(agents["policy"], models, dataset, config)
 
-        penalties_of = lambda model: fitted_penalties(filtered(dataset, "train", model), config.seed)  # noqa: E731
+        penalties_of = lambda model: fitted_penalties(encode_transitions(dataset, "train", model), config.seed)  # noqa: E731
         result = scores_of(returns, imagined, real_prefix, spec, config, seeds)
         result["privileged_knowledge"] = models[0].privileged_knowledge()
         result["visited"] = visited_of(agents["policy"], models, penalties_of, spec, config)
@@ -72,7 +72,7 @@ def main() -> None:
         np.savez("data/returns/returns.npz", **returns, **extra)  # type: ignore[arg-type]
         Path("reports/metrics").mkdir(parents=True, exist_ok=True)
         Path(WRITES[1]).write_text(json.dumps(result, indent=2) + "\n")
-        Path(WRITES[2]).write_text(model_card(agents["policy"][0].facts, score_lines(result)))
+        Path(WRITES[2]).write_text(model_card(agents["policy"][0].spec, score_lines(result)))
         judged = offline_result([json.loads(Path(f"data/offline/seed-{s}.json").read_text()) for s in seeds], truth)
         Path(WRITES[3]).write_text(json.dumps(judged, indent=2) + "\n")
         run.log_headline(headline_numbers(result) | offline_numbers(judged))
@@ -82,8 +82,8 @@ def main() -> None:
         for name, score in result["scores"].items():
             if score is not None:
                 low, high = score["return_ci95"]
-                normalised = "" if score["mean"] is None else f", score {score['mean']:.1f}"
-                run.print(f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}]{normalised}")
+                normalized = "" if score["mean"] is None else f", score {score['mean']:.1f}"
+                run.print(f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}]{normalized}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.data.dataset import open_dataset
 from pipeline.ope import OfflineConfig
-from pipeline.ope.evaluator import Judge
+from pipeline.ope.evaluator import PolicyEvaluator
 from pipeline.ope.summary import SCHEMA_VERSION, flat
 from pipeline.params import build, section
 from pipeline.serving.agent import load_agent
@@ -30,7 +30,7 @@ def main(seed: int) -> None:
         dataset = open_dataset("data/dataset")
         run.log_dataset(dataset.spec, "data/dataset")
 
-        judge = Judge(dataset, load_world_model(Path(READS[1].format(seed=seed))), config, seed)
+        judge = PolicyEvaluator(dataset, load_world_model(Path(READS[1].format(seed=seed))), config, seed)
         agents = {name: judge(load_agent(folder)) for name, folder in (("policy", policy), ("bc", bc))}
         logged = judge.logged()
         file = Path(WRITES[0].format(seed=seed))
@@ -41,7 +41,7 @@ def main(seed: int) -> None:
         numbers = {f"offline/{k}": v for k, v in flat(agents["policy"]).items()}
         numbers |= {f"offline/bc_{k}": v for k, v in flat(agents["bc"]).items()}
         run.log_metrics(numbers | {"offline/logged": logged["value"]}, step=0)
-        run.print(f"logged behaviour: discounted return {logged['value']:.1f}")
+        run.print(f"logged behavior: discounted return {logged['value']:.1f}")
         for name, estimates in agents.items():
             said = {k: e["value"] for k, e in estimates.items() if e["value"] is not None}
             run.print(f"{name}: " + ", ".join(f"{k} {v:.1f}" for k, v in said.items()))

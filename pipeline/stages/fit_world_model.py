@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipeline.data.batches import Bootstrap, WindowBatches
 from pipeline.data.dataset import DatasetSpec, PreparedDataset, open_dataset
-from pipeline.data.transitions import facts_of, filtered
+from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.data.windows import Windows
 from pipeline.params import build, choose, section
 from pipeline.stages.stage import stage
@@ -36,7 +36,7 @@ def main(seed: int) -> None:
         run.log_dataset(dataset.spec, "data/dataset")
         check_observations(chosen, dataset.spec)
         seed_torch(seed, "world_model", "weights")
-        model = chosen(model_config, facts_of(dataset))
+        model = chosen(model_config, build_data_spec(dataset))
 
         training = WorldModelTraining(model, batches_for(model, dataset, fit_config, seed), fit_config, seed)
         resume = ResumePoint(run.work)
@@ -53,7 +53,7 @@ def main(seed: int) -> None:
         model = training.finish().cpu()
 
         if run.is_main:
-            quality = termination_quality(model, filtered(dataset, "held_out", model))
+            quality = termination_quality(model, encode_transitions(dataset, "held_out", model))
             history = training.summary() | {"termination": {"used": model.termination_used(), **quality}}
             save_world_model(Path(WRITES[0].format(seed=seed)), model, history)
             run.print(f"best held-out {history['criterion']}: {[round(x, 4) for x in history['best']]}")
@@ -71,8 +71,8 @@ def batches_for(model: TrainableWorldModel, dataset: PreparedDataset, config: Fi
     if model.recurrent:
         train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
         return WindowBatches(train, held_out, config.windows, config.held_out_rows, seed)
-    steps, judged = (filtered(dataset, split, model) for split in ("train", "held_out"))
-    return Bootstrap(steps, judged[: config.held_out_rows], model.learners, config.batch_size, seed)
+    steps, judged = (encode_transitions(dataset, split, model) for split in ("train", "held_out"))
+    return Bootstrap(steps, judged[: config.held_out_rows], model.num_bootstraps, config.batch_size, seed)
 
 
 if __name__ == "__main__":

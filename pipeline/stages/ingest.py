@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.ingest.checks import findings
+from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.transform import transformed
@@ -26,7 +26,7 @@ def main() -> None:
         logged = transformed(source(config).read(), config.transform)
         split = (config.held_out_fraction, config.split_seed, config.train_share)
         dataset = write_dataset(WRITES[0], logged, name, *split)
-        found = findings(dataset)
+        found = run_checks(dataset)
         facts = card(dataset, found)
         write_json(Path(WRITES[0]) / "findings.json", [asdict(finding) for finding in found])
         write_json(Path(WRITES[1]), facts)

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.dataset import DatasetSpec, open_dataset
-from pipeline.data.transitions import filtered
+from pipeline.data.transitions import encode_transitions
 from pipeline.envs.action_space import DISCRETE
 from pipeline.evaluation.monitor import Monitor, MonitorConfig
 from pipeline.imagination import Imagination, RolloutConfig, RolloutSpec
-from pipeline.learners import LEARNERS
 from pipeline.params import build, choose, section
+from pipeline.policies import LEARNERS
 from pipeline.policies.planning.example_plans import shown_plans
 from pipeline.policies.protocols import Policy, is_learner, is_planner
-from pipeline.policies.task import Task
-from pipeline.protocols import Filter
+from pipeline.policies.task import LearnerSpec
+from pipeline.protocols import StateEncoder
 from pipeline.seeding import generator
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import bundle_facts, filter_facts, save_bundle
+from pipeline.serving.bundle import bundle_spec, encoder_spec, save_bundle
 from pipeline.serving.input_example import served_example
 from pipeline.serving.mlflow_logging import log_policy
 from pipeline.serving.model_card import model_card
@@ -58,27 +58,27 @@ def main(seed: int) -> None:
         resolved, rollouts = resolve_auto(penalty, rollout, calibration, model.reward_scale)
         replayed = "" if chosen.plans or not chosen.imagines else f"; rollouts of {rollouts.length} steps"
         run.print(f"penalty {resolved.name}, weight {resolved.weight:.3g}{replayed}")
-        filter: Filter = model if chosen.plans else model.actor_filter()
-        logged = filtered(dataset, "train", filter)
+        encoder: StateEncoder = model if chosen.plans else model.actor_encoder()
+        logged = encode_transitions(dataset, "train", encoder)
         imagination = pessimistic(model, resolved, logged, seed)
         task = task_of(model, resolved.weight, logged, dataset.spec.action_kind)
         seed_torch(seed, "policy", "weights")
         learner = chosen(config, task, imagination) if chosen.plans else chosen(config, task)
 
         name, told = run.params["policy"]["name"], model.privileged_knowledge()
-        own = filter_facts(filter) | {"penalty": dataclasses.asdict(resolved)}
-        facts = bundle_facts(name, config, dataset, model.facts, seed, told, **own)
-        watch = Monitor(monitor, learner, filter, facts)
+        own = encoder_spec(encoder) | {"penalty": dataclasses.asdict(resolved)}
+        facts = bundle_spec(name, config, dataset, model.data_spec, seed, told, **own)
+        watch = Monitor(monitor, learner, encoder, facts)
         training = training_of(learner, logged, imagination, rollouts, seed, watch)
         if training is not None:
             learn(run, training, trainer_config, every=10)
         history: dict[str, Any] = {"rows": training.history if training is not None else []}
         if is_planner(learner):
             model.cpu()  # a student may have learned elsewhere; agents act here
-            history["plans"] = shown_plans(learner, filtered(dataset, "held_out", filter), seed)
+            history["plans"] = shown_plans(learner, encode_transitions(dataset, "held_out", encoder), seed)
 
         folder = Path(WRITES[0].format(seed=seed))
-        save_bundle(folder, learner, filter, facts, history, model_card(facts))
+        save_bundle(folder, learner, encoder, facts, history, model_card(facts))
         if run.is_main:
             log_policy(folder, *served_example(load_agent(folder), dataset))
 
@@ -90,11 +90,11 @@ def pessimistic(model: TrainableWorldModel, penalty: PenaltySpec, logged: Transi
     return Imagination(model, measure)
 
 
-def task_of(model: TrainableWorldModel, penalty_weight: float, logged: Transitions, action_kind: str) -> Task:
+def task_of(model: TrainableWorldModel, penalty_weight: float, logged: Transitions, action_kind: str) -> LearnerSpec:
     """What the learner is told of the model's states and of the logs."""
     spread = tuple(logged.action.std(0).clamp(min=SMALLEST_SPREAD).tolist())
     sizes = (model.state_dim, model.action_dim)
-    return Task.of(*sizes, model.facts.statistics, spread, penalty_weight, action_kind)
+    return LearnerSpec.of(*sizes, model.data_spec.statistics, spread, penalty_weight, action_kind)
 
 
 def training_of(

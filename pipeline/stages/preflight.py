@@ -53,10 +53,10 @@ def check_pessimism(penalty: "PenaltyConfig", rollout: "RolloutConfig", policy: 
         return
     if policy.halt_cost is not None and not halts:
         raise ValueError("params.yaml: `policy.halt_cost` counts only where rollouts halt: set `rollout.halt_quantile`")
-    if policy.conservatism > 0 and not 0 < round(rollout.real_share * policy.batch_size) < policy.batch_size:
+    if policy.conservatism > 0 and not 0 < round(rollout.real_ratio * policy.batch_size) < policy.batch_size:
         raise ValueError(
-            f"params.yaml: `policy.conservatism` needs logged and imagined steps in a batch, and `rollout.real_share: "
-            f"{rollout.real_share}` leaves one kind out: set it to 0.5"
+            f"params.yaml: `policy.conservatism` needs logged and imagined steps in a batch, and `rollout.real_ratio: "
+            f"{rollout.real_ratio}` leaves one kind out: set it to 0.5"
         )
 
 
@@ -73,9 +73,9 @@ def _blocks() -> dict[str, Callable[[Mapping[str, Any], str], Any]]:
     from pipeline.evaluation.monitor import MonitorConfig
     from pipeline.imagination import RolloutConfig
     from pipeline.ingest.sources import SOURCES
-    from pipeline.learners import LEARNERS
     from pipeline.ope import OfflineConfig
-    from pipeline.policies.bc import BehaviourCloning
+    from pipeline.policies import LEARNERS
+    from pipeline.policies.bc import BehaviorCloning
     from pipeline.training.trainer import TrainerConfig
     from pipeline.training.world_model import FitConfig
     from pipeline.uncertainty import PenaltyConfig
@@ -88,7 +88,7 @@ def _blocks() -> dict[str, Callable[[Mapping[str, Any], str], Any]]:
         "penalty": _config(PenaltyConfig),
         "rollout": _config(RolloutConfig),
         "policy": _family(LEARNERS),
-        "bc": _config(BehaviourCloning.Config),
+        "bc": _config(BehaviorCloning.Config),
         "monitor": _config(MonitorConfig),
         "offline": _config(OfflineConfig),
         "evaluation": _config(EvaluationConfig),

@@ -131,7 +131,7 @@ class MixedReplay(LoggedReplay):
         }
 
     def batches(self, count: int, batch_size: int, generator: Generator) -> list[Transitions]:
-        real = round(self.config.real_share * batch_size)
+        real = round(self.config.real_ratio * batch_size)
         logged = _draw(self.logged, count * real, generator)
         imagined = _draw(self.imagined, count * (batch_size - real), generator)
         pairs = zip(_split(logged, count), _split(imagined, count), strict=True)

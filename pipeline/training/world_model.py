@@ -71,7 +71,7 @@ class WorldModelTraining(LightningModule):
         self._optimizer_state: dict[str, Any] | None = None
         asked = config.learning_rate_decay
         self.decays: bool = model.decays_learning_rate if asked is None else asked
-        self.best = BestWeights(model.parts, config.improvement)
+        self.best = BestWeights(model.checkpoint_groups, config.improvement)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.model.optimizer()
@@ -138,7 +138,7 @@ class WorldModelTraining(LightningModule):
         sums = {k: torch.stack([p[k] for p in parts]).sum(0) for k in parts[0]}
         sums = {k: self.trainer.strategy.reduce(v, reduce_op="sum") for k, v in sums.items()}
         count = sums.pop("count")
-        return self.model.judged({k: v / count for k, v in sums.items()})
+        return self.model.validation_metrics({k: v / count for k, v in sums.items()})
 
     def _row(self, held_out: dict[str, Tensor]) -> dict[str, Any]:
         """One epoch in numbers; of what decides when to stop there is one for each member."""
@@ -157,7 +157,7 @@ class WorldModelTraining(LightningModule):
         """The model with the best weights of each part, and with what it settles after training."""
         self.best.restore()
         self.batches.to(next(self.model.parameters()).device)
-        self.model.conclude(self.best.scores, list(self.batches.held_out(Shard())), self.batches.some_train())
+        self.model.finalize(self.best.scores, list(self.batches.held_out(Shard())), self.batches.some_train())
         return self.model
 
     def summary(self) -> dict[str, Any]:

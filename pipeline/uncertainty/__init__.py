@@ -16,7 +16,7 @@ class PenaltyConfig:
 
     name: str = "ensemble_std"  # or auto: the best of the assessment; not for planners
     weight: int | float | str = AUTO  # in the learner's reward; has no unit; auto: the error to be expected of a step
-    neighbours: int = 5  # of distance: logged steps that it is measured to
+    neighbors: int = 5  # of distance: logged steps that it is measured to
     samples: int = 10  # of bellman: next states drawn from each elite
 
     def __post_init__(self) -> None:
@@ -27,8 +27,8 @@ class PenaltyConfig:
                 raise ValueError(f"weight `{self.weight}` must be a number or {AUTO}")
         elif self.weight < 0:
             raise ValueError(f"weight {self.weight} is negative; a bonus for uncertainty is not pessimism")
-        if min(self.neighbours, self.samples) < 1:
-            raise ValueError("neighbours and samples must be at least 1")
+        if min(self.neighbors, self.samples) < 1:
+            raise ValueError("neighbors and samples must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class PenaltySpec:
 
     name: str = "ensemble_std"
     weight: float = 0.0
-    neighbours: int = 5
+    neighbors: int = 5
     samples: int = 10
 
 
 PENALTIES: dict[str, Callable[[PenaltySpec], AnyPenalty]] = {
     **{name: lambda c: Penalty(c.name) for name in MEASURES},
-    "distance": lambda c: Distance(c.neighbours),
+    "distance": lambda c: Distance(c.neighbors),
     "bellman": lambda c: Bellman(c.samples),
 }
 

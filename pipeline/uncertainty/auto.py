@@ -35,7 +35,7 @@ def resolve_auto(
         scale = _scale(name, known)
         halt_above = known.quantiles[str(rollout.halt_quantile)] / scale / reward_std
     options = {f.name: getattr(rollout, f.name) for f in fields(RolloutOptions)} | {"halt_above": halt_above}
-    return PenaltySpec(name, float(weight), penalty.neighbours, penalty.samples), RolloutSpec(**options, length=length)
+    return PenaltySpec(name, float(weight), penalty.neighbors, penalty.samples), RolloutSpec(**options, length=length)
 
 
 def _known(calibration: Calibration, name: str) -> PenaltyCalibration:

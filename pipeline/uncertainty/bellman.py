@@ -33,7 +33,7 @@ class Bellman:
     ) -> Tensor:
         return torch.zeros_like(state[:, 0])
 
-    def of_value(
+    def penalty_under_value(
         self,
         model: WorldModel,
         state: Tensor,

@@ -1,12 +1,12 @@
 """Measures of what the members of a world model believe: pure functions of their prediction "M B D" and of what was
 drawn from it "B D", giving "B".
 
-Each is a root mean square over the standardised dimensions (or a mean over them, of log-probabilities and divergences),
+Each is a root mean square over the normalized dimensions (or a mean over them, of log-probabilities and divergences),
 so it does not grow with their number and has no unit; the caller multiplies it by the standard deviation of the logged
 reward (:class:`Penalty`).
 
 Of categorical latents (:class:`pipeline.types.CategoricalPrediction`) those that read ``mean`` and ``std`` take the
-moments of the one-hot vectors, standardised, as if they were Gaussian; ``log_prob_std`` and ``entropy`` take the
+moments of the one-hot vectors, normalized, as if they were Gaussian; ``log_prob_std`` and ``entropy`` take the
 probabilities themselves.
 """
 
@@ -71,7 +71,7 @@ def leave_one_out_kl(prediction: Prediction, sample: Tensor) -> Tensor:
     members = len(prediction.mean)
     if members == 1:
         return torch.zeros_like(sample[:, 0])
-    mean = prediction.mean - prediction.mean.mean(0)  # centred, so that the variance of means keeps its digits
+    mean = prediction.mean - prediction.mean.mean(0)  # centered, so that the variance of means keeps its digits
     variance = prediction.std.clamp(min=SMALLEST_STD).square()
     rest_mean, second_moment = (_mean_of_others(x) for x in (mean, variance + mean.square()))
     rest_variance = (second_moment - rest_mean.square()).clamp(min=SMALLEST_STD**2)

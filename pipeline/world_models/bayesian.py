@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
-from pipeline.encoders.statistics import Facts
+from pipeline.encoders.statistics import DataSpec
 from pipeline.seeding import generator as fresh_generator
 from pipeline.types import Transitions
 from pipeline.world_models.bayesian_layers import DropoutLinear, Layer, RandomNetwork, VariationalLinear
@@ -40,7 +40,7 @@ class BayesianModel(GaussianModel):
 
     decays_learning_rate = True  # what is learned last is precision
 
-    def __init__(self, config: BayesianConfig, facts: Facts, layer: Callable[[int, int, int], Layer]) -> None:
+    def __init__(self, config: BayesianConfig, facts: DataSpec, layer: Callable[[int, int, int], Layer]) -> None:
         """``layer`` builds a layer from its place, inputs and outputs."""
         super().__init__(config, facts, lambda sizes: _network(config, sizes, layer))
         self._fix(fresh_generator(0, "world_model", "samples"), config.samples)
@@ -49,14 +49,14 @@ class BayesianModel(GaussianModel):
         self.net.fix(generator, count)
         self.register_buffer("elite_members", torch.arange(count, device=self.low.device), persistent=False)
 
-    def members(self, generator: Generator, count: int | None = None) -> Self:
+    def sample_members(self, generator: Generator, count: int | None = None) -> Self:
         """A copy with other weight samples, ``count`` or as many as usual; what is learned is shared, not copied."""
-        shared = {id(x): x for x in (self.config, self.facts, self.facts.statistics, *self.parameters())}
+        shared = {id(x): x for x in (self.config, self.data_spec, self.data_spec.statistics, *self.parameters())}
         twin = copy.deepcopy(self, shared)
         twin._fix(generator, self.config.samples if count is None else count)
         return twin
 
-    def conclude(self, best: dict[str, Tensor], held_out: list[Transitions], train: list[Transitions]) -> None:
+    def finalize(self, best: dict[str, Tensor], held_out: list[Transitions], train: list[Transitions]) -> None:
         """Calibrate the termination head, once the best weights are back."""
         self.calibrate(held_out, train)
 
@@ -76,7 +76,7 @@ class Variational(BayesianModel):
 
     Config = VariationalConfig
 
-    def __init__(self, config: VariationalConfig, facts: Facts) -> None:
+    def __init__(self, config: VariationalConfig, facts: DataSpec) -> None:
         c = config
         super().__init__(c, facts, lambda _, i, o: VariationalLinear(i, o, c.prior_scale, c.first_std))
 
@@ -96,6 +96,6 @@ class MCDropout(BayesianModel):
 
     Config = DropoutConfig
 
-    def __init__(self, config: DropoutConfig, facts: Facts) -> None:
+    def __init__(self, config: DropoutConfig, facts: DataSpec) -> None:
         c = config
         super().__init__(c, facts, lambda n, i, o: DropoutLinear(i, o, c.prior_scale, c.dropout if n else 0.0))

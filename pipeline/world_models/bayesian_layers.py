@@ -32,7 +32,7 @@ def prior_std(inputs: int, scale: float) -> Tensor:
 
 class VariationalLinear(nn.Module):
     """Independent normal weights (Bayes by Backprop, Blundell et al. 2015, arXiv:1505.05424), trained by local
-    reparameterisation (Kingma et al. 2015, arXiv:1506.02557): outputs are drawn, not weights."""
+    reparameterization (Kingma et al. 2015, arXiv:1506.02557): outputs are drawn, not weights."""
 
     noise: Tensor  # of the members' weights, "M I+1 O"
     prior: Tensor
@@ -117,7 +117,7 @@ def rows_of(draw: Callable[..., Tensor], like: Tensor, generator: Generator | No
 class RandomNetwork(nn.Module):
     """SiLU between layers of random weights; ``fix`` draws the members that predict."""
 
-    learners = 1
+    num_bootstraps = 1
 
     def __init__(self, layers: list[Layer], divergence_weight: float) -> None:
         super().__init__()

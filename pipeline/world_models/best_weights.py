@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Part:
+class CheckpointGroup:
     """Parameters judged together. ``criterion`` names the held-out number, one for each of ``members``; parameters
     "M ..." are stacked over them, or belong to the single member as a whole."""
 
@@ -27,7 +27,7 @@ class BestWeights:
     """The best of every part so far. The first part decides when training has stopped improving: it must get better by
     the share ``improvement``, other parts by anything."""
 
-    def __init__(self, parts: Callable[[], list[Part]], improvement: float) -> None:
+    def __init__(self, parts: Callable[[], list[CheckpointGroup]], improvement: float) -> None:
         self.parts, self.improvement = (
             parts,
             improvement,
@@ -42,7 +42,7 @@ class BestWeights:
         improved = {part.criterion: self._keep(part, held_out) for part in self.parts()}
         return improved[self.decisive]
 
-    def _keep(self, part: Part, held_out: dict[str, Tensor]) -> bool:
+    def _keep(self, part: CheckpointGroup, held_out: dict[str, Tensor]) -> bool:
         name, score = part.criterion, held_out[part.criterion].detach().cpu().reshape(part.members)
         better = score < self.scores[name] * (1 - (self.improvement if name == self.decisive else 0.0))
         for key, parameter in part.parameters.items():

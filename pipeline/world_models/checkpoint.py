@@ -7,11 +7,11 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from pipeline.encoders.statistics import Facts
+from pipeline.encoders.statistics import DataSpec
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: `data_spec` was `facts`
 
 
 def save_world_model(folder: Path, model: TrainableWorldModel, history: dict[str, Any]) -> None:
@@ -21,7 +21,7 @@ def save_world_model(folder: Path, model: TrainableWorldModel, history: dict[str
         "schema_version": SCHEMA_VERSION,
         "name": name_of(model),
         "config": dataclasses.asdict(model.config),
-        "facts": dataclasses.asdict(model.facts),
+        "data_spec": dataclasses.asdict(model.data_spec),
     }
     (folder / "model.json").write_text(json.dumps(described, indent=2) + "\n")
     (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n")
@@ -33,11 +33,16 @@ def load_world_model(folder: Path) -> TrainableWorldModel:
     if not (folder / "model.json").exists():
         raise ValueError(f"{folder}: no world model; run `dvc repro`")
     described = json.loads((folder / "model.json").read_text())
+    if described["schema_version"] < SCHEMA_VERSION:
+        raise ValueError(
+            f"{folder}/model.json: schema_version {described['schema_version']} is older than {SCHEMA_VERSION}: "
+            "`data_spec` was `facts`; fit the model again with `dvc repro`"
+        )
     if described["schema_version"] > SCHEMA_VERSION:
         raise ValueError(f"{folder}/model.json: schema_version {described['schema_version']} is newer than this "
                          f"project's {SCHEMA_VERSION}; update the project")  # fmt: skip
     chosen = WORLD_MODELS[described["name"]]
-    model = chosen(chosen.Config(**described["config"]), Facts.from_json(described["facts"]))
+    model = chosen(chosen.Config(**described["config"]), DataSpec.from_json(described["data_spec"]))
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     return model.eval().requires_grad_(False)
 

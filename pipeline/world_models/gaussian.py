@@ -8,12 +8,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoders.history import LONGEST, HistoryEncoder, vector_filter
+from pipeline.encoders.history import LONGEST, HistoryEncoder, vector_encoder
 from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import Facts
+from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import StackedLinear
 from pipeline.types import Observation, Prediction, Shard, Step, Transitions
-from pipeline.world_models.best_weights import Part
+from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.target_scaler import StepScale
 from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
 
@@ -24,7 +24,7 @@ class Network(Protocol):
     """Sets of weights that predict (members), and those that are trained and judged on their own (learners): the same
     for an ensemble, one for weights that are random."""
 
-    learners: int
+    num_bootstraps: int
 
     @property
     def members(self) -> int: ...
@@ -44,7 +44,7 @@ class GaussianConfig:
     width: int = 200
     depth: int = 4  # hidden layers
     learning_rate: float = 1e-3
-    log_variance_low: float = -14.0  # of standardised targets: 0.1 % of a target's spread
+    log_variance_low: float = -14.0  # of normalized targets: 0.1 % of a target's spread
     log_variance_high: float = 1.0
     bound_weight: float = 0.01  # pulls the learned bounds together
     beta: float = 0.0  # 0: the likelihood; up to 1: outputs that are nearly certain no longer drown the others
@@ -71,12 +71,12 @@ def weighted(nll: Tensor, log_variance: Tensor, beta: float) -> Tensor:
 
 
 class GaussianModel(nn.Module):
-    """Every member predicts mean and variance of the standardised change of state and of the reward.
+    """Every member predicts mean and variance of the normalized change of state and of the reward.
 
-    The state is the standardised observation, perhaps with a history (:mod:`pipeline.encoders.history`), which moves on
+    The state is the normalized observation, perhaps with a history (:mod:`pipeline.encoders.history`), which moves on
     as steps are seen or drawn. Features that never vary, or seldom within an episode (settings), are copied, and
-    neither predicted nor penalised; nor is the history.
-    A subclass brings its network, its ``members`` and what training settles (``conclude``), and overrides nothing.
+    neither predicted nor penalized; nor is the history.
+    A subclass brings its network, its ``members`` and what training settles (``finalize``), and overrides nothing.
     """
 
     recurrent = False
@@ -84,18 +84,18 @@ class GaussianModel(nn.Module):
     decays_learning_rate = False
     elite_members: Tensor
 
-    def __init__(self, config: Any, facts: Facts, network: Callable[[list[int]], Network]) -> None:
+    def __init__(self, config: Any, facts: DataSpec, network: Callable[[list[int]], Network]) -> None:
         """``network`` builds one with layers of the given sizes."""
         super().__init__()
-        self.config, self.facts = config, facts
-        self.encoder = vector_filter(config.history, facts.obs_shapes, facts.statistics, facts.action_dim)
-        self.state_dim, self.action_dim, self.remembers = self.encoder.state_dim, facts.action_dim, config.history > 0
+        self.config, self.data_spec = config, facts
+        self.encoder = vector_encoder(config.history, facts.obs_shapes, facts.statistics, facts.action_dim)
+        self.state_dim, self.action_dim, self.stateful = self.encoder.state_dim, facts.action_dim, config.history > 0
         self.reward_scale = facts.statistics.reward_std
         self.scale = StepScale(facts.statistics, config.clamp_margin)
         outputs = len(facts.statistics.changing) + 1
         self.net: Any = network([self.state_dim + self.action_dim, *[config.width] * config.depth, 2 * outputs])
-        self.low = nn.Parameter(torch.full((self.net.learners, 1, outputs), config.log_variance_low))
-        self.high = nn.Parameter(torch.full((self.net.learners, 1, outputs), config.log_variance_high))
+        self.low = nn.Parameter(torch.full((self.net.num_bootstraps, 1, outputs), config.log_variance_low))
+        self.high = nn.Parameter(torch.full((self.net.num_bootstraps, 1, outputs), config.log_variance_high))
         self.termination = build_termination(config.termination, facts, self.encoder)
 
     @property
@@ -104,17 +104,17 @@ class GaussianModel(nn.Module):
         return self.elite_members
 
     @property
-    def learners(self) -> int:
+    def num_bootstraps(self) -> int:
         """How many batches one gradient step takes, side by side."""
-        return self.net.learners  # type: ignore[no-any-return]
+        return self.net.num_bootstraps  # type: ignore[no-any-return]
 
     def termination_used(self) -> str:
         """In words, for the report."""
-        return in_words(self.termination, self.facts)
+        return in_words(self.termination, self.data_spec)
 
     def privileged_knowledge(self) -> list[str]:
         """What this model was told rather than taught."""
-        return privileged(self.termination, self.facts)
+        return privileged(self.termination, self.data_spec)
 
     # --- the interface of a world model ---
 
@@ -127,7 +127,7 @@ class GaussianModel(nn.Module):
     def decode(self, state: Tensor) -> Observation:
         return self.encoder.decode(state)
 
-    def actor_filter(self) -> StandardEncoder | HistoryEncoder:
+    def actor_encoder(self) -> StandardEncoder | HistoryEncoder:
         return self.encoder
 
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
@@ -151,8 +151,8 @@ class GaussianModel(nn.Module):
             rows = torch.arange(len(state), device=state.device)
             mean, std = prediction.mean[member, rows], prediction.std[member, rows]
             target = mean + std * torch.randn(mean.shape, generator=generator, device=mean.device)
-        present, reward = self.scale.advance(self.encoder.present(state), target)
-        next_state = self.encoder.moved(state, action, present)
+        present, reward = self.scale.advance(self.encoder.current_obs(state), target)
+        next_state = self.encoder.advance(state, action, present)
         return Step(next_state, reward, self.termination.continue_prob(state, action, next_state), member, target)
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
@@ -173,7 +173,7 @@ class GaussianModel(nn.Module):
     # --- how it learns ---
 
     def targets(self, batch: Transitions) -> Tensor:
-        """Standardised change of the varying state dimensions, and reward: "... B D"."""
+        """Normalized change of the varying state dimensions, and reward: "... B D"."""
         return self.scale.targets(batch)
 
     def loss(
@@ -190,7 +190,7 @@ class GaussianModel(nn.Module):
         bounds = self.config.bound_weight * (self.high - self.low).mean((1, 2)).sum()
         loss = nll + bounds
         if (divergence := self.net.divergence()) is not None:
-            share = divergence / (self.facts.transitions * mean.shape[-1])  # of one predicted number
+            share = divergence / (self.data_spec.transitions * mean.shape[-1])  # of one predicted number
             loss, metrics["kl"] = loss + 2 * share, share.detach()
         if isinstance(self.termination, LearnedTermination):
             ends = self._termination_loss(batch, self.termination).mean()
@@ -198,7 +198,9 @@ class GaussianModel(nn.Module):
         return loss, metrics
 
     def _termination_loss(self, batch: Transitions, head: LearnedTermination) -> Tensor:
-        return head.loss(head.present(batch.state), batch.action, head.present(batch.next_state), batch.terminal)
+        return head.loss(
+            head.current_obs(batch.state), batch.action, head.current_obs(batch.next_state), batch.terminal
+        )
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam with each layer's own weight decay (added to the gradient, as an L2 term is)."""
@@ -208,12 +210,12 @@ class GaussianModel(nn.Module):
         groups.append({"params": [p for p in self.parameters() if id(p) not in decayed], "weight_decay": 0.0})
         return torch.optim.Adam(groups, lr=self.config.learning_rate, fused=True)
 
-    def parts(self) -> list[Part]:
+    def checkpoint_groups(self) -> list[CheckpointGroup]:
         """Each learner keeps its own best weights by its own error; the termination head by its own loss."""
         stacked = {k: p for k, p in self.named_parameters() if not k.startswith("termination.")}
-        parts = [Part(self.config.criterion, self.learners, stacked)]
+        parts = [CheckpointGroup(self.config.criterion, self.num_bootstraps, stacked)]
         if isinstance(self.termination, LearnedTermination):
-            parts.append(Part.whole("termination_loss", self.termination))
+            parts.append(CheckpointGroup.whole("termination_loss", self.termination))
         return parts
 
     @torch.no_grad()
@@ -231,7 +233,7 @@ class GaussianModel(nn.Module):
             "high_share": (log_variance > self.high - margin).float().mean((0, 2)).sum(),
             "count": torch.tensor(float(len(batch)), device=mean.device),
         }
-        if self.learners < len(mean):
+        if self.num_bootstraps < len(mean):
             mean, log_variance = mixture(mean, log_variance)
         error = (mean - self.targets(batch)).square()
         sums |= {"mse": error.mean(-1).sum(1), "output_mse": error.sum(1)}
@@ -241,7 +243,7 @@ class GaussianModel(nn.Module):
             sums["termination_loss"] = ends.mean() * len(batch)
         return sums
 
-    def judged(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
+    def validation_metrics(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
         """Held-out means, the errors of single outputs as their geometric mean "L"."""
         outputs = held_out.pop("output_mse")
         return held_out | {"geometric_mse": outputs.log().mean(-1).exp()}

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.encoders.statistics import Facts
+from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import stacked_mlp
 from pipeline.types import Shard, Transitions
 from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
@@ -29,7 +29,7 @@ class EnsembleNetwork(nn.Sequential):
 
     def __init__(self, members: int, sizes: list[int], decays: list[float]) -> None:
         super().__init__(*stacked_mlp(members, sizes, decays))
-        self.learners = self.members = members
+        self.num_bootstraps = self.members = members
 
     def learn(self, x: Tensor, generator: Generator | None, shard: Shard) -> Tensor:
         """What it predicts: nothing is drawn."""
@@ -44,16 +44,16 @@ class GaussianEnsemble(GaussianModel):
 
     Config = EnsembleConfig
 
-    def __init__(self, config: EnsembleConfig, facts: Facts) -> None:
+    def __init__(self, config: EnsembleConfig, facts: DataSpec) -> None:
         ramp = torch.linspace(0.25, 1.0, config.depth + 1) * config.weight_decay
         super().__init__(config, facts, lambda sizes: EnsembleNetwork(config.members, sizes, ramp.tolist()))
         self.register_buffer("elite_members", torch.arange(config.elites))
 
-    def members(self, generator: Generator, count: int | None = None) -> Self:
+    def sample_members(self, generator: Generator, count: int | None = None) -> Self:
         """An ensemble is its own set of weight samples; nothing is drawn."""
         return self
 
-    def conclude(self, best: dict[str, Tensor], held_out: list[Transitions], train: list[Transitions]) -> None:
+    def finalize(self, best: dict[str, Tensor], held_out: list[Transitions], train: list[Transitions]) -> None:
         """Choose the elites and calibrate the termination head, once the best weights are back.
 
         Elites by held-out error: training error prefers the member that overfits.

@@ -30,7 +30,7 @@ class Latent(Protocol):
         """What one sample of leading ``shape`` needs, "... D"."""
 
     def sample(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        """A reparameterised draw "... D"; the mode when ``noise`` is None."""
+        """A reparameterized draw "... D"; the mode when ``noise`` is None."""
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
         """KL(left || right) in nats, summed over the latent's dimensions, "..."."""
@@ -39,7 +39,7 @@ class Latent(Protocol):
         """What members believe, ``raw`` "M B R", in units of ``spread`` "D"."""
 
     def draw(self, believed: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
-        """A reparameterised draw "B D" in units of ``spread`` from the only member of ``believed`` "1 B D"."""
+        """A reparameterized draw "B D" in units of ``spread`` from the only member of ``believed`` "1 B D"."""
 
 
 class GaussianLatent:

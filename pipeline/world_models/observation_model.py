@@ -1,6 +1,6 @@
 """Observations into an embedding and back: symlog for vectors, convolutions for images, both together for a dict.
 
-Leading axes are free. Vectors are standardised, then squashed by symlog, so that a rare outlier does not rule the loss;
+Leading axes are free. Vectors are normalized, then squashed by symlog, so that a rare outlier does not rule the loss;
 images come as uint8 "H W C" and are scaled on the device.
 """
 
@@ -28,16 +28,16 @@ class Observations(nn.Module):
         self.register_buffer("active", torch.tensor(statistics.active, dtype=torch.long), persistent=False)
         self.active: Tensor
 
-    def standardised(self, obs: Observation) -> Tensor:
+    def normalized(self, obs: Observation) -> Tensor:
         """All vectors, flat: "... O"."""
         return self.standard.encode(self.standard.flat(obs))
 
     def squashed(self, obs: Observation) -> Tensor:
-        """All vectors, flat, standardised and squashed: "... O"."""
-        return symlog(self.standardised(obs))
+        """All vectors, flat, normalized and squashed: "... O"."""
+        return symlog(self.normalized(obs))
 
     def unsquashed(self, squashed: Tensor) -> Tensor:
-        """The standardised vectors "... O" again. Features that never vary keep their only value."""
+        """The normalized vectors "... O" again. Features that never vary keep their only value."""
         flat = torch.zeros_like(squashed)
         flat[..., self.active] = symexp(squashed)[..., self.active]
         return flat
@@ -73,7 +73,7 @@ class Decoder(nn.Module):
         dim = observations.vector_dim
         self.vectors = mlp([features, width, width, dim], nn.SiLU) if dim else None
         self.images = nn.ModuleDict({k: ImageDecoder(features, s, depth) for k, s in observations.images.items()})
-        self.present_dim = features if observations.images else dim
+        self.current_dim = features if observations.images else dim
 
     def forward(self, features: Tensor) -> Observation:
         """In the environment's own units; images are float in [0, 255]."""
@@ -82,15 +82,15 @@ class Decoder(nn.Module):
             found[key] = (self._image(decoder, features) + 0.5).clamp(0, 1) * 255
         return found
 
-    def present(self, features: Tensor) -> Tensor:
-        """What tells of an end: the standardised vectors "... O"; the features themselves where there are images."""
-        return features if self.observations.images else self._standardised(features)
+    def current_obs(self, features: Tensor) -> Tensor:
+        """What tells of an end: the normalized vectors "... O"; the features themselves where there are images."""
+        return features if self.observations.images else self._normalized(features)
 
     def decode(self, features: Tensor) -> Observation:
         """The vectors alone, in the environment's own units. There must be some."""
-        return self.observations.standard.decode(self._standardised(features))
+        return self.observations.standard.decode(self._normalized(features))
 
-    def _standardised(self, features: Tensor) -> Tensor:
+    def _normalized(self, features: Tensor) -> Tensor:
         assert self.vectors is not None
         return self.observations.unsquashed(self.vectors(features))
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Protocol, TypeGuard
 import torch
 from torch import Generator, Tensor
 
-from pipeline.encoders.statistics import Facts
+from pipeline.encoders.statistics import DataSpec
 from pipeline.protocols import WorldModel
 from pipeline.types import Beliefs, Segments, Shard, TorchModule
-from pipeline.world_models.best_weights import Part
+from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.latents import Latent
 from pipeline.world_models.termination import Termination
 
@@ -30,22 +30,22 @@ class ModelConfig(Protocol):
 
 
 class TrainableWorldModel(WorldModel, TorchModule, Protocol):
-    """A torch module. It is built from its ``Config`` and the :class:`~pipeline.encoders.statistics.Facts` of the
+    """A torch module. It is built from its ``Config`` and the :class:`~pipeline.encoders.statistics.DataSpec` of the
     training split."""
 
     Config: Any  # a frozen dataclass of options
     decays_learning_rate: bool  # default of ``fit.learning_rate_decay``
 
-    def __init__(self, config: Any, facts: Facts) -> None: ...
+    def __init__(self, config: Any, data_spec: DataSpec) -> None: ...
 
     @property
     def config(self) -> ModelConfig: ...
 
     @property
-    def facts(self) -> Facts: ...
+    def data_spec(self) -> DataSpec: ...
 
     @property
-    def learners(self) -> int:
+    def num_bootstraps(self) -> int:
         """Number of batches "L" that one gradient step takes side by side; 1 unless members are trained apart."""
 
     @property
@@ -58,17 +58,17 @@ class TrainableWorldModel(WorldModel, TorchModule, Protocol):
     def optimizer(self) -> torch.optim.Optimizer:
         """A new optimizer over all parameters."""
 
-    def parts(self) -> list[Part]:
+    def checkpoint_groups(self) -> list[CheckpointGroup]:
         """The groups of parameters whose best weights are kept apart; the first decides when training stops."""
 
     def held_out(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over one held-out batch, ``nll`` and ``count`` among them. Sums of several batches are added up, then
         divided by ``count``."""
 
-    def judged(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
+    def validation_metrics(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
         """Validation metrics from held-out means; every criterion that ``parts`` names is among them."""
 
-    def conclude(self, best: dict[str, Tensor], held_out: list[Batch], train: list[Batch]) -> None:
+    def finalize(self, best: dict[str, Tensor], held_out: list[Batch], train: list[Batch]) -> None:
         """Finish training once the best weights are restored: choose elites, calibrate the termination head.
 
         ``best`` holds the score of each group, one for each of its members.

@@ -13,11 +13,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoders.statistics import Facts
+from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.distributions import HEADS, zero_last_layer
 from pipeline.networks.mlp import mlp, stacked_mlp
 from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions
-from pipeline.world_models.best_weights import Part
+from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.latents import CategoricalLatent, GaussianLatent, Latent, PointLatent
 from pipeline.world_models.observation_model import Decoder, Encoder, Observations
 from pipeline.world_models.recurrent_cells import RECURRENCES
@@ -38,7 +38,7 @@ class RSSMConfig:
     members: int = 5  # prior heads
     reward: str = "two_hot"  # two_hot | unit_gaussian
     termination: str = "learned"  # learned | known (privileged: a hand-written rule) | off
-    vector_std: float = 0.05  # expected error of a standardised vector observation: the less, the more it counts
+    vector_std: float = 0.05  # expected error of a normalized vector observation: the less, the more it counts
     image_std: float = 0.1  # the same for pixels, as a share of full brightness
     free_nats: float = 1.0  # divergence of a step that costs nothing; a point latent has none
     dynamics_weight: float = 1.0  # of the divergence that trains the prior
@@ -80,13 +80,13 @@ class RSSM(nn.Module):
     """Encoder, recurrence, posterior, prior heads, decoder, reward and termination."""
 
     Config = RSSMConfig
-    remembers = recurrent = True
-    learners = 1
+    stateful = recurrent = True
+    num_bootstraps = 1
     decays_learning_rate = True  # what is learned last is precision
 
-    def __init__(self, config: RSSMConfig, facts: Facts) -> None:
+    def __init__(self, config: RSSMConfig, facts: DataSpec) -> None:
         super().__init__()
-        self.config, self.facts, self.gradient_clip = config, facts, config.gradient_clip
+        self.config, self.data_spec, self.gradient_clip = config, facts, config.gradient_clip
         self.action_dim, self.reward_scale = facts.action_dim, facts.statistics.reward_std
         self.latent: Latent = LATENTS[config.latent](config)
         self.observations = Observations(facts.obs_shapes, facts.statistics)
@@ -105,15 +105,15 @@ class RSSM(nn.Module):
         self.decoder = Decoder(self.observations, self.state_dim, c.width, c.image_depth, c.vector_std, c.image_std)
         self.reward: Any = HEADS[c.reward]()
         self.reward_net = zero_last_layer(mlp([self.state_dim, c.width, self.reward.size], nn.SiLU))
-        self.termination = build_termination(c.termination, self.facts, self.decoder)
+        self.termination = build_termination(c.termination, self.data_spec, self.decoder)
 
     def termination_used(self) -> str:
         """In words, for the report."""
-        return in_words(self.termination, self.facts)
+        return in_words(self.termination, self.data_spec)
 
     def privileged_knowledge(self) -> list[str]:
         """What this model was told rather than taught."""
-        return privileged(self.termination, self.facts)
+        return privileged(self.termination, self.data_spec)
 
     # --- the interface of a world model ---
 
@@ -166,14 +166,14 @@ class RSSM(nn.Module):
         """One head for each row, "B"."""
         return torch.randint(self.config.members, (batch,), generator=generator, device=self.spread.device)
 
-    def members(self, generator: Generator, count: int | None = None) -> Self:
+    def sample_members(self, generator: Generator, count: int | None = None) -> Self:
         """The heads are their own set of samples; nothing is drawn."""
         return self
 
     def decode(self, state: Tensor) -> Observation:
         return self.decoder(state)  # type: ignore[no-any-return]
 
-    def actor_filter(self) -> Self:
+    def actor_encoder(self) -> Self:
         """All of it: acting needs the recurrence."""
         return self
 
@@ -264,7 +264,7 @@ class RSSM(nn.Module):
             "representation_kl": self.latent.kl(posterior, prior.detach()).clamp(min=free).mean(0) * frames,
         }
         if isinstance(self.termination, LearnedTermination):
-            told = seen.state if self.observations.images else self.observations.standardised(batch.obs)
+            told = seen.state if self.observations.images else self.observations.normalized(batch.obs)
             ends = self.termination.loss(told[:, :-1], batch.action, told[:, 1:], batch.terminal)
             terms["termination"] = ends * batch.valid
         return terms
@@ -272,9 +272,9 @@ class RSSM(nn.Module):
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
 
-    def parts(self) -> list[Part]:
+    def checkpoint_groups(self) -> list[CheckpointGroup]:
         """One part: heads on a shared recurrence cannot be kept apart."""
-        return [Part.whole("nll", self)]
+        return [CheckpointGroup.whole("nll", self)]
 
     @torch.no_grad()
     def held_out(self, batch: Segments) -> dict[str, Tensor]:
@@ -282,11 +282,11 @@ class RSSM(nn.Module):
         sums = {k: v.sum() for k, v in self._terms(batch, self.filter_window(batch, None)).items()}
         return sums | {"nll": self._bound(sums), "count": batch.valid.sum()}
 
-    def judged(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
+    def validation_metrics(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
         """Held-out means, as they are."""
         return held_out
 
-    def conclude(self, best: dict[str, Tensor], held_out: list[Segments], train: list[Segments]) -> None:
+    def finalize(self, best: dict[str, Tensor], held_out: list[Segments], train: list[Segments]) -> None:
         """Measure the latents' spread over the logs and calibrate the termination head, with the best weights back."""
         seen = [self._transitions(batch) for batch in train]
         self.spread.copy_(self._split(Transitions.cat(seen).next_state)[1].std(0).clamp(min=LEAST_SPREAD))

@@ -1,4 +1,4 @@
-"""What a Markov model predicts of a step: how the state changes, and the reward, standardised."""
+"""What a Markov model predicts of a step: how the state changes, and the reward, normalized."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from pipeline.types import Transitions
 
 
 class StepScale(nn.Module):
-    """Turns steps into targets "... B D" and targets back into steps. States are standardised observations; those of
+    """Turns steps into targets "... B D" and targets back into steps. States are normalized observations; those of
     a batch may hold more behind them."""
 
     def __init__(self, statistics: Statistics, clamp_margin: float) -> None:
@@ -32,12 +32,12 @@ class StepScale(nn.Module):
         self.state_high: Tensor
 
     def targets(self, batch: Transitions) -> Tensor:
-        """Standardised change of the state dimensions that steps change, and reward: "... B D"."""
+        """Normalized change of the state dimensions that steps change, and reward: "... B D"."""
         delta = (batch.next_state - batch.state)[..., self.changing]
         return (torch.cat([delta, batch.reward[..., None]], dim=-1) - self.target_mean) / self.target_std
 
     def advance(self, present: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Standardised observation "B O" and what was drawn "B D" -> the next "B O" and reward "B", in logged range."""
+        """Normalized observation "B O" and what was drawn "B D" -> the next "B O" and reward "B", in logged range."""
         raw = target * self.target_std + self.target_mean
         moved = present.index_add(1, self.changing, raw[:, :-1])
         # torch.clamp between tensors: a drawn step beyond what was ever logged is the model's error, not a discovery.

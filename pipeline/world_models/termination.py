@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoders.statistics import Facts
+from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import mlp
 from pipeline.types import Observation, Transitions
 
@@ -46,9 +46,9 @@ KNOWN_RULES: dict[str, Callable[[Tensor], Tensor]] = {
 class Reader(Protocol):
     """Tells what states "B Z" hold of the present."""
 
-    present_dim: int
+    current_dim: int
 
-    def present(self, state: Tensor) -> Tensor:
+    def current_obs(self, state: Tensor) -> Tensor:
         """What a learned head is shown: "B P"."""
 
     def decode(self, state: Tensor) -> Observation:
@@ -85,14 +85,17 @@ class LearnedTermination(nn.Module):
 
     def __init__(self, reader: Reader, action_dim: int, terminal_share: float) -> None:
         super().__init__()
-        self.present, self.net = reader.present, mlp([2 * reader.present_dim + action_dim, WIDTH, WIDTH, 1], nn.SiLU)
+        self.current_obs, self.net = (
+            reader.current_obs,
+            mlp([2 * reader.current_dim + action_dim, WIDTH, WIDTH, 1], nn.SiLU),
+        )
         self.positive_weight = math.sqrt((1 - terminal_share) / terminal_share)
         self.register_buffer("offset", torch.tensor(-math.log(self.positive_weight)))
         self.offset: Tensor
 
     def forward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
         """The weighted logit of "this step was terminal", "B"."""
-        return self._logit(self.present(state), action, self.present(next_state))
+        return self._logit(self.current_obs(state), action, self.current_obs(next_state))
 
     def loss(self, present: Tensor, action: Tensor, next_present: Tensor, terminal: Tensor) -> Tensor:
         """Weighted cross-entropy of every step, "...", of presents "... P" instead of states."""
@@ -122,7 +125,7 @@ class LearnedTermination(nn.Module):
 Termination = KnownTermination | LearnedTermination | NoTermination
 
 
-def build_termination(choice: str, facts: Facts, reader: Reader) -> Termination:
+def build_termination(choice: str, facts: DataSpec, reader: Reader) -> Termination:
     """``choice``: learned, known or off. Raises ValueError for a task without a known rule."""
     terminals = facts.statistics.terminals
     if choice == "known":
@@ -135,7 +138,7 @@ def build_termination(choice: str, facts: Facts, reader: Reader) -> Termination:
     return LearnedTermination(reader, facts.action_dim, terminals / facts.transitions)
 
 
-def in_words(termination: Termination, facts: Facts) -> str:
+def in_words(termination: Termination, facts: DataSpec) -> str:
     """What ends an imagined episode, for the report."""
     if isinstance(termination, KnownTermination):
         return f"known rule {termination.task}"
@@ -144,7 +147,7 @@ def in_words(termination: Termination, facts: Facts) -> str:
     return "off: by choice" if facts.statistics.terminals else "off: logs hold no terminal"
 
 
-def privileged(termination: Termination, facts: Facts) -> list[str]:
+def privileged(termination: Termination, facts: DataSpec) -> list[str]:
     """What a model was told rather than taught."""
     known = isinstance(termination, KnownTermination)
     return [f"hand-written termination rule of {facts.task}"] if known else []

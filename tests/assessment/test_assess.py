@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import facts_of, hidden_velocity, linear_world, small_ensemble, transitions_of
+from toys import build_data_spec, hidden_velocity, linear_world, small_ensemble, transitions_of
 
 from pipeline.assessment.assess import assess
 from pipeline.assessment.features import feature_errors
@@ -68,7 +68,7 @@ class Standing:
     def initial(self, batch: int) -> torch.Tensor:
         return torch.zeros(batch, 2)
 
-    def members(self, generator: torch.Generator) -> "Standing":
+    def sample_members(self, generator: torch.Generator) -> "Standing":
         return self
 
     def observe(self, state: Any, action: Any, obs: Any, first: Any) -> torch.Tensor:
@@ -89,7 +89,7 @@ class Standing:
 
 
 def unit_scale() -> Scale:
-    statistics = replace(facts_of(linear_world(50)).statistics, obs_std=[1.0, 1.0])
+    statistics = replace(build_data_spec(linear_world(50)).statistics, obs_std=[1.0, 1.0])
     return Scale({"state": [2]}, statistics)
 
 
@@ -238,8 +238,10 @@ def test_what_has_no_intervals_says_why():
 def test_assessment_of_a_small_ensemble_is_complete(tmp_path: Path):
     dataset = write_dataset(tmp_path / "d", hidden_velocity(30), "line", 0.3, 0)
     torch.manual_seed(0)
-    model = GaussianEnsemble(EnsembleConfig(members=3, elites=2, width=8, depth=1), transitions.facts_of(dataset))
-    penalties = fitted_penalties(transitions.filtered(dataset, "train", model), 0)
+    model = GaussianEnsemble(
+        EnsembleConfig(members=3, elites=2, width=8, depth=1), transitions.build_data_spec(dataset)
+    )
+    penalties = fitted_penalties(transitions.encode_transitions(dataset, "train", model), 0)
     found = assess(model.eval().requires_grad_(False), dataset, penalties, 0)
     assert [row["name"] for row in found.errors["features"]] in (["state[0]", "reward"], ["reward", "state[0]"])
     assert found.reliability["outputs"] == ["state[0]", "reward"]
@@ -261,7 +263,7 @@ def test_an_untrained_model_loses_to_the_regression_in_a_linear_world():
     raw = linear_world(3000)
     model = small_ensemble(raw)
     data = transitions_of(raw, model.encoder)
-    linear = LinearBaseline({k: raw[k] for k in ("obs", "next_obs", "action", "reward")}, model.facts.statistics)
+    linear = LinearBaseline({k: raw[k] for k in ("obs", "next_obs", "action", "reward")}, model.data_spec.statistics)
     rows = feature_errors(model, data, raw["obs"], raw["next_obs"], ["x", "y", "still"], linear)
     told = {row["name"]: row for row in rows}
     assert set(told) == {"x", "y", "reward"}

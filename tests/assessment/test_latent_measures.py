@@ -15,7 +15,7 @@ from pipeline.assessment.latents import EXAMPLES, activity, examples, latent_rep
 from pipeline.assessment.model_error import Scale
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.data.transitions import facts_of
+from pipeline.data.transitions import build_data_spec
 from pipeline.data.windows import Windows
 from pipeline.ingest.writer import write_dataset
 from pipeline.types import Beliefs, Prediction, Segments, Step
@@ -26,7 +26,9 @@ CONTEXT = 2
 
 def rssm(dataset: PreparedDataset, **config: Any) -> RSSM:
     torch.manual_seed(0)
-    return RSSM(RSSMConfig(**{**SMALL, "image_depth": 4, **config}), facts_of(dataset)).eval().requires_grad_(False)
+    return (
+        RSSM(RSSMConfig(**{**SMALL, "image_depth": 4, **config}), build_data_spec(dataset)).eval().requires_grad_(False)
+    )
 
 
 def whole_windows(dataset: PreparedDataset, length: int) -> Segments:
@@ -105,7 +107,7 @@ class Clockwork:
 
 def test_report_of_a_model_whose_every_number_is_known(tmp_path: Path):
     dataset = write_dataset(tmp_path / "d", counting_log((60, 31, 45)), "counting", 0.2, 0)
-    statistics = facts_of(dataset).statistics
+    statistics = build_data_spec(dataset).statistics
     model, windows = Clockwork(statistics.obs_std[0]), whole_windows(dataset, 30)
     batches = [windows[:40], windows[40:]]
     found = latent_report(model, batches, Scale({"state": [2]}, statistics), CONTEXT)
@@ -148,7 +150,7 @@ def test_entropy_of_a_posterior_is_torchs_own(line: PreparedDataset):
 
 
 def test_points_have_no_entropy_to_report(line: PreparedDataset):
-    windows, scale = whole_windows(line, 6), Scale({"state": [1]}, facts_of(line).statistics)
+    windows, scale = whole_windows(line, 6), Scale({"state": [1]}, build_data_spec(line).statistics)
     kinds = {kind: latent_report(rssm(line, latent=kind), [windows], scale, CONTEXT) for kind in ("gaussian", "point")}
     assert {*kinds["gaussian"]} - {*kinds["point"]} == {"posterior_entropy", "prior_entropy"}
     assert np.isfinite(kinds["point"]["activity"]).all()
@@ -176,7 +178,7 @@ def test_images_are_shown_as_seen_then_as_imagined(tmp_path: Path):
         if t < 9:
             action = windows.action[:, t]
             state = model.draw(state, action, model.predict(state, action), None).state
-    scale = Scale(dataset.spec.obs_shapes, model.facts.statistics)
+    scale = Scale(dataset.spec.obs_shapes, model.data_spec.statistics)
     report = latent_report(model, [windows], scale, CONTEXT)
     expected = model.decode(model.beliefs(windows).state[:, 4])["camera"] / 255 - 80 / 255
     assert report["reconstruction_rmse"][4] == pytest.approx(expected.square().mean().sqrt().item(), rel=1e-4)
@@ -198,7 +200,7 @@ def test_only_a_model_that_remembers_has_latents_to_report(line: PreparedDataset
     monkeypatch.setattr(stage, "stage", tracked)
     monkeypatch.chdir(tmp_path)
     write_dataset(Path("data/dataset"), hidden_velocity(12), "line", 0.2, 0)
-    ensemble = GaussianEnsemble(EnsembleConfig(members=2, elites=1, width=8, depth=1), facts_of(line))
+    ensemble = GaussianEnsemble(EnsembleConfig(members=2, elites=1, width=8, depth=1), build_data_spec(line))
     for seed, model in enumerate((rssm(line), ensemble)):
         save_world_model(Path(f"data/world_model/seed-{seed}"), model, {})
         stage.main(seed)

@@ -40,7 +40,7 @@ def test_a_penalty_may_know_one_region_and_not_the_other() -> None:
 class Halving:
     """Its state is half the observation."""
 
-    remembers, action_dim = False, 1
+    stateful, action_dim = False, 1
 
     def initial(self, batch: int) -> torch.Tensor:
         return torch.zeros(batch, 2)

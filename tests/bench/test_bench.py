@@ -94,7 +94,7 @@ def test_plain_ensemble_learns_as_ours_does(world: World) -> None:
 def test_plain_sac_has_the_losses_and_gradients_of_ours(world: World) -> None:
     ours = world.learner().double()
     plain = PlainSAC(ours)
-    batch = penalised_batch(world)
+    batch = penalized_batch(world)
     critic_loss = plain.critic_loss(batch, world.generator("a"))
     critic_loss.backward()
     critic_grads = [p.grad.clone() for p in plain.critics.parameters()]
@@ -113,7 +113,7 @@ def test_plain_sac_has_the_losses_and_gradients_of_ours(world: World) -> None:
 def test_plain_sac_learns_as_ours_does(world: World) -> None:
     ours = world.learner().double()
     plain = PlainSAC(ours)
-    batch, draws, plain_draws = penalised_batch(world), world.generator("a"), world.generator("a")
+    batch, draws, plain_draws = penalized_batch(world), world.generator("a"), world.generator("a")
     for _ in range(5):
         ours.update(batch, None, draws)
         plain.update(batch, plain_draws)
@@ -125,7 +125,7 @@ def test_plain_sac_learns_as_ours_does(world: World) -> None:
     torch.testing.assert_close(plain.log_alpha, ours.log_alpha, atol=1e-5, rtol=1e-5)
 
 
-def penalised_batch(world: World) -> Transitions:
+def penalized_batch(world: World) -> Transitions:
     """Some rows end, and all carry a penalty."""
     batch = LoggedReplay(world.train).batches(1, TINY.batch, world.generator("batch"))[0].map(torch.Tensor.double)
     ends = (torch.arange(TINY.batch) % 3 == 0).double()

@@ -110,8 +110,8 @@ def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
         ({"offline": {"penalty": "distance"}}, "penalty one of max_aleatoric"),
         ({"policy": {"name": "sac", "halt_cost": 1.0}}, "set `rollout.halt_quantile`$"),
         (
-            {"policy": {"name": "sac", "conservatism": 1.0}, "rollout": {"real_share": 1.0}},
-            "`rollout.real_share: 1.0` leaves one kind out: set it to 0.5$",
+            {"policy": {"name": "sac", "conservatism": 1.0}, "rollout": {"real_ratio": 1.0}},
+            "`rollout.real_ratio: 1.0` leaves one kind out: set it to 0.5$",
         ),
         ({"penalty": {"weight": float("nan")}}, "`penalty`: weight is not a number"),
         ({"policy": {"name": "sac", "actor_learning_rate": -1.0}}, "actor_learning_rate -1.0 must be above 0"),

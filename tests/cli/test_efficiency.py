@@ -12,7 +12,7 @@ from data_examples import counting_log
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
-from pipeline.cli.efficiency import measure_efficiency, summarised, write_efficiency
+from pipeline.cli.efficiency import measure_efficiency, summarized, write_efficiency
 from pipeline.evaluation.statistics import summary
 from pipeline.ingest.writer import write_dataset
 from pipeline.reporting.figures.efficiency import efficiency_figure
@@ -31,7 +31,7 @@ def stage_outputs(share: float, references: tuple[float, float] | None) -> tuple
 
 
 def results(references: tuple[float, float] | None = None) -> list[dict[str, Any]]:
-    return [summarised(share, *stage_outputs(share, references)) for share in (0.25, 1.0)]
+    return [summarized(share, *stage_outputs(share, references)) for share in (0.25, 1.0)]
 
 
 def test_without_an_environment_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,21 +56,21 @@ def test_figure_shows_each_agent_with_its_intervals_and_the_logs_as_a_line() -> 
     figure = efficiency_figure(results())
     (axes,) = figure.axes
     drawn = {c.get_label(): c for c in axes.containers}
-    assert set(drawn) == {"policy", "behaviour cloning"}
+    assert set(drawn) == {"policy", "behavior cloning"}
     curve, _, (bars,) = drawn["policy"]
     np.testing.assert_allclose(curve.get_xydata(), [[200, 2.5], [800, 10.0]])
     expected = [run["scores"]["policy"]["return_ci95"] for run in results()]
     np.testing.assert_allclose([[low[1], high[1]] for low, high in bars.get_segments()], expected)
-    (logged,) = (line for line in axes.lines if line.get_label() == "logged behaviour")
+    (logged,) = (line for line in axes.lines if line.get_label() == "logged behavior")
     np.testing.assert_allclose(logged.get_ydata(), 3.0, atol=1e-12)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["200\n25 %", "800\n100 %"]
     assert figure.get_suptitle() == "Sample efficiency: made-up, seeds 0, 1"
 
 
-def test_normalised_scores_have_a_panel_where_references_exist() -> None:
+def test_normalized_scores_have_a_panel_where_references_exist() -> None:
     returned, scored = efficiency_figure(results((0.0, 20.0))).axes
     assert "sum of rewards" in returned.get_ylabel()
-    assert "normalised" in scored.get_ylabel()
+    assert "normalized" in scored.get_ylabel()
     policy = next(c for c in scored.containers if c.get_label() == "policy")
     np.testing.assert_allclose(policy[0].get_xydata()[:, 1], [12.5, 50.0])
 
@@ -79,14 +79,14 @@ def test_equal_returns_are_drawn() -> None:
     dataset, evaluation = stage_outputs(1.0, None)
     equal = summary(np.full((1, 3), 0.1), None, None, 50)
     evaluation["scores"] = {name: {**equal, "return_ci95": [0.1 + 1e-12, 0.1 + 1e-12]} for name in RETURNS}
-    assert len(efficiency_figure([summarised(1.0, dataset, evaluation)]).axes) == 1
+    assert len(efficiency_figure([summarized(1.0, dataset, evaluation)]).axes) == 1
 
 
 def test_without_an_environment_there_is_nothing_to_measure() -> None:
     dataset, evaluation = stage_outputs(1.0, None)
     evaluation["scores"] |= {"policy": None, "bc": None}
     with pytest.raises(ValueError, match=r"set `dataset.env_id`"):
-        summarised(1.0, dataset, evaluation)
+        summarized(1.0, dataset, evaluation)
 
 
 STAGE = """\

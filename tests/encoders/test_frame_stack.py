@@ -1,4 +1,4 @@
-"""Policies that see images: stacked frames, batches read from the log, and what behaviour cloning makes of them."""
+"""Policies that see images: stacked frames, batches read from the log, and what behavior cloning makes of them."""
 
 import gc
 from dataclasses import asdict
@@ -14,14 +14,14 @@ from toys import transitions_equal
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.data.lazy_transitions import MappedTransitions
-from pipeline.data.transitions import facts_of, filtered
+from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
 from pipeline.ingest.writer import write_dataset
-from pipeline.policies.bc import BCConfig, BehaviourCloning
-from pipeline.policies.task import Task
+from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.task import LearnerSpec
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import FRAMES, bundle_facts, save_bundle
-from pipeline.stages.clone_behaviour import seen_by_the_policy
+from pipeline.serving.bundle import FRAMES, bundle_spec, save_bundle
+from pipeline.stages.behavior_cloning import seen_by_the_policy
 from pipeline.stages.fit_world_model import check_observations
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import ReadReplay
@@ -54,9 +54,9 @@ def moving_bar(episodes: int, wheel: bool = False) -> LoggedData:
 
 
 def stacked(dataset: PreparedDataset, frames: int = 2) -> tuple[StackedFrames, MappedTransitions]:
-    facts = facts_of(dataset)
-    filter = StackedFrames(FramesConfig(frames), facts.obs_shapes, facts.statistics)
-    return filter, MappedTransitions(dataset, "train", filter, frames)
+    facts = build_data_spec(dataset)
+    encoder = StackedFrames(FramesConfig(frames), facts.obs_shapes, facts.statistics)
+    return encoder, MappedTransitions(dataset, "train", encoder, frames)
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +66,14 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 
 def test_newest_frame_comes_first_and_an_episode_starts_afresh(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", moving_bar(5, wheel=True), "bars", 0.3, 0)
-    filter, _ = stacked(dataset, frames=3)
-    assert filter.state_dim == 1 + 3 * 3 * SIDE**2
+    encoder, _ = stacked(dataset, frames=3)
+    assert encoder.state_dim == 1 + 3 * 3 * SIDE**2
     first = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
     expected = [([0, 0, 0], [0, 0, 0]), ([1, 0, 0], [1, 1, 1]), ([2, 1, 0], [2, 1, 1]), ([3, 2, 1], [3, 2, 1])]
-    state = torch.full((2, filter.state_dim), 77.0)  # what came before an episode does not count
+    state = torch.full((2, encoder.state_dim), 77.0)  # what came before an episode does not count
     for t, starts in enumerate(first):
         obs = {"pixels": torch.full((2, SIDE, SIDE, 3), t, dtype=torch.uint8), "wheel": torch.full((2, 1), t + 0.5)}
-        state = filter.observe(state, torch.zeros(2, 1), obs, starts)
+        state = encoder.observe(state, torch.zeros(2, 1), obs, starts)
         steps = torch.from_numpy(dataset.obs["wheel"][np.r_[dataset.steps("train")]])
         torch.testing.assert_close(state[:, 0], (t + 0.5 - steps.mean()).expand(2) / steps.std(correction=0))
         for row, frames in zip(state[:, 1:], expected[t], strict=True):
@@ -82,8 +82,8 @@ def test_newest_frame_comes_first_and_an_episode_starts_afresh(tmp_path: Path) -
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_rows_read_on_demand_are_those_filtered_in_order(bars: PreparedDataset, frames: int) -> None:
-    filter, mapped = stacked(bars, frames)
-    whole = filtered(bars, "train", filter)
+    encoder, mapped = stacked(bars, frames)
+    whole = encode_transitions(bars, "train", encoder)
     assert len(mapped) == len(whole)
     picks = torch.tensor([0, 1, 2, STEPS - 1, STEPS, STEPS + 1, len(whole) - 1, 5, 5])
     transitions_equal(mapped[picks], whole[picks])
@@ -105,23 +105,23 @@ def test_one_batch_at_a_time_is_in_memory(bars: PreparedDataset) -> None:
 
 
 @pytest.fixture(scope="module")
-def cloned(bars: PreparedDataset) -> tuple[BehaviourCloning, StackedFrames]:
-    facts = facts_of(bars)
-    filter, replay = seen_by_the_policy(bars, facts, history=0)
+def cloned(bars: PreparedDataset) -> tuple[BehaviorCloning, StackedFrames]:
+    facts = build_data_spec(bars)
+    encoder, replay = seen_by_the_policy(bars, facts, history=0)
     assert isinstance(replay, ReadReplay)
     torch.manual_seed(0)
     config = BCConfig(updates=300, batch_size=64, hidden=[32], image_depth=4, learning_rate=3e-3)
-    learner = BehaviourCloning(config, Task(filter.state_dim, facts.action_dim), images=filter.images)
+    learner = BehaviorCloning(config, LearnerSpec(encoder.state_dim, facts.action_dim), images=encoder.images)
     training = PolicyTraining(learner, replay, None, 150, 0, "bc")
     make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, [], progress=False).fit(training)
-    return learner, filter
+    return learner, encoder
 
 
 def bundle_of(bars: PreparedDataset, cloned: Any, folder: Path, **changes: Any) -> Path:
-    learner, filter = cloned
-    own = {"filter": FRAMES, "filter_config": asdict(filter.config), **changes}
-    facts = bundle_facts("bc", learner.config, bars, facts_of(bars), 0, [], **own)
-    save_bundle(folder, learner, filter, facts, {"rows": []}, "# card\n")
+    learner, encoder = cloned
+    own = {"encoder": FRAMES, "encoder_config": asdict(encoder.config), **changes}
+    facts = bundle_spec("bc", learner.config, bars, build_data_spec(bars), 0, [], **own)
+    save_bundle(folder, learner, encoder, facts, {"rows": []}, "# card\n")
     return folder
 
 
@@ -129,7 +129,7 @@ def test_cloning_sees_how_things_move(bars: PreparedDataset, cloned: Any, tmp_pa
     """On held-out episodes, by the agent from a bundle: an error far below the spread of the actions, and blind to
     motion where episodes are started afresh at every step."""
     agent = load_agent(bundle_of(bars, cloned, tmp_path / "bundle"))
-    assert agent.remembers
+    assert agent.stateful
     chosen = bars.episodes("held_out")
     rows = bars.offsets[chosen][:, None] + np.arange(STEPS)
     done, error, frozen = 2 * bars.action[rows], [], []  # in the environment's units
@@ -154,8 +154,15 @@ def test_bundle_acts_as_the_learner_did(bars: PreparedDataset, cloned: Any, tmp_
         np.testing.assert_allclose(acted, 2 * learner.act(mapped[torch.tensor([3])].state, None), rtol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{"filter": "standard"}, {"filter_config": {"frames": 3}},
-                                     {"filter_config": {"frames": 10**9}}, {"filter_config": {"rate": 1}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoder": "standard"},
+        {"encoder_config": {"frames": 3}},
+        {"encoder_config": {"frames": 10**9}},
+        {"encoder_config": {"rate": 1}},
+    ],
+)
 def test_bundle_with_another_filter_is_refused(
     bars: PreparedDataset, cloned: Any, changes: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -13,23 +13,23 @@ from safetensors.torch import load_file
 from test_frame_stack import bars  # noqa: F401
 from toys import hidden_velocity, training_of
 
-from pipeline.assessment.model_error import filter_context
+from pipeline.assessment.model_error import encode_context
 from pipeline.data import transitions
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.data.transitions import filtered
-from pipeline.encoders.history import HistoryConfig, HistoryEncoder, vector_filter
+from pipeline.data.transitions import encode_transitions
+from pipeline.encoders.history import HistoryConfig, HistoryEncoder, vector_encoder
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.imagination import Imagination
 from pipeline.ingest.writer import write_dataset
 from pipeline.ope.evaluated_policy import alike
-from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.planning import PLANNERS
-from pipeline.policies.task import Task
-from pipeline.protocols import WindowFilter, WorldModel
+from pipeline.policies.task import LearnerSpec
+from pipeline.protocols import WindowEncoder, WorldModel
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import HISTORY, bundle_facts, filter_facts, save_bundle
-from pipeline.stages.clone_behaviour import seen_by_the_policy
+from pipeline.serving.bundle import HISTORY, bundle_spec, encoder_spec, save_bundle
+from pipeline.stages.behavior_cloning import seen_by_the_policy
 from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.training.world_model import FitConfig
 from pipeline.types import Segments, Transitions
@@ -79,11 +79,11 @@ def raw(state: torch.Tensor, encoder: HistoryEncoder) -> torch.Tensor:
 
 @pytest.mark.parametrize("history", [1, 2, 5, 9])
 def test_every_slot_holds_the_row_it_should_and_none_of_another_episode(counted: PreparedDataset, history: int):
-    facts = transitions.facts_of(counted)
+    facts = transitions.build_data_spec(counted)
     assert facts.statistics.changing == [0]
     encoder = HistoryEncoder(HistoryConfig(history), facts.obs_shapes, facts.statistics, 1)
     for split in ("train", "held_out", "all"):
-        steps, rows = filtered(counted, split, encoder), counted.steps(split)
+        steps, rows = encode_transitions(counted, split, encoder), counted.steps(split)
         for found, at in ((steps.state, rows), (steps.next_state, rows + 1)):
             truth = torch.tensor([expected_state(counted, row, history) for row in at], dtype=torch.float32)
             torch.testing.assert_close(raw(found, encoder), truth, rtol=1e-5, atol=1e-4)
@@ -92,14 +92,14 @@ def test_every_slot_holds_the_row_it_should_and_none_of_another_episode(counted:
 @pytest.mark.parametrize("name", GAUSSIAN)
 def test_step_by_step_equals_all_at_once(counted: PreparedDataset, name: str):
     chosen = WORLD_MODELS[name]
-    model = chosen(chosen.Config(width=8, depth=1, history=4), transitions.facts_of(counted))
+    model = chosen(chosen.Config(width=8, depth=1, history=4), transitions.build_data_spec(counted))
     assert isinstance(model, WorldModel)
-    assert isinstance(model.actor_filter(), WindowFilter)
+    assert isinstance(model.actor_encoder(), WindowEncoder)
     at_once, slowly = {}, {}
-    for rows, states in transitions.along(counted, "all", model):
+    for rows, states in transitions.iter_states(counted, "all", model):
         at_once |= dict(zip(rows.tolist(), states, strict=True))
     order = np.argsort(-np.diff(counted.offsets), kind="stable")
-    for rows, states in transitions._along_episodes(
+    for rows, states in transitions._iter_episodes(
         counted, counted.offsets[order], counted.offsets[order + 1], model, "cpu"
     ):
         slowly |= dict(zip(rows.tolist(), states, strict=True))
@@ -108,21 +108,21 @@ def test_step_by_step_equals_all_at_once(counted: PreparedDataset, name: str):
 
 
 def test_real_steps_before_an_open_loop_fill_the_history(counted: PreparedDataset):
-    facts = transitions.facts_of(counted)
+    facts = transitions.build_data_spec(counted)
     encoder = HistoryEncoder(HistoryConfig(3), facts.obs_shapes, facts.statistics, 1)
     first = counted.offsets[2]  # of the longest episode
     rows = torch.arange(first, first + 6)[None]
     obs = {"state": torch.from_numpy(counted.obs["state"])[torch.arange(first, first + 7)[None]]}
     nothing = torch.zeros(1, 6)
     action = torch.from_numpy(counted.action[rows.numpy()])
-    state = filter_context(encoder, Segments(action, nothing, nothing, nothing + 1, obs), 5)
+    state = encode_context(encoder, Segments(action, nothing, nothing, nothing + 1, obs), 5)
     truth = torch.tensor([expected_state(counted, int(first) + 5, 3)])
     torch.testing.assert_close(raw(state, encoder), truth, rtol=1e-5, atol=1e-4)
 
 
 def test_an_imagined_step_shifts_the_history(counted: PreparedDataset):
-    model = GaussianEnsemble(EnsembleConfig(**SMALL, history=2), transitions.facts_of(counted))
-    state, action = filtered(counted, "train", model).state, torch.tensor([[0.25]])
+    model = GaussianEnsemble(EnsembleConfig(**SMALL, history=2), transitions.build_data_spec(counted))
+    state, action = encode_transitions(counted, "train", model).state, torch.tensor([[0.25]])
     action = action.expand(len(state), 1)
     prediction = model.predict(state, action)
     assert prediction.mean.shape[-1] == 1 + 1  # the feature that changes, and the reward
@@ -143,9 +143,9 @@ def test_an_imagined_step_shifts_the_history(counted: PreparedDataset):
 def fit(dataset: PreparedDataset, history: int, epochs: int) -> GaussianEnsemble:
     torch.manual_seed(0)
     model = GaussianEnsemble(
-        EnsembleConfig(**SMALL, history=history, learning_rate=3e-3), transitions.facts_of(dataset)
+        EnsembleConfig(**SMALL, history=history, learning_rate=3e-3), transitions.build_data_spec(dataset)
     )
-    data = (filtered(dataset, split, model) for split in ("train", "held_out"))
+    data = (encode_transitions(dataset, split, model) for split in ("train", "held_out"))
     training = training_of(model, *data, FitConfig(batch_size=128, max_epochs=epochs, patience=epochs))
     pl.seed_everything(0)
     make_trainer(TrainerConfig(accelerator="cpu", threads=1), epochs, [], progress=False).fit(training)
@@ -155,7 +155,7 @@ def fit(dataset: PreparedDataset, history: int, epochs: int) -> GaussianEnsemble
 @torch.no_grad()
 def error(model: GaussianEnsemble, dataset: PreparedDataset, past: int) -> float:
     """Root mean square, in raw units, of the first feature one step on, on held-out rows with ``past`` steps behind."""
-    data, rows = filtered(dataset, "held_out", model), dataset.steps("held_out")
+    data, rows = encode_transitions(dataset, "held_out", model), dataset.steps("held_out")
     started = dataset.offsets[np.searchsorted(dataset.offsets, rows, side="right") - 1]
     data = data[torch.from_numpy(rows - started >= past)]
     step = model.draw(data.state, data.action, model.predict(data.state, data.action), None)
@@ -190,28 +190,30 @@ def test_history_recovers_what_one_observation_leaves_open(
     assert solved(*errors), errors
 
 
-def cloned(dataset: PreparedDataset, history: int) -> tuple[BehaviourCloning, Any, Transitions]:
+def cloned(dataset: PreparedDataset, history: int) -> tuple[BehaviorCloning, Any, Transitions]:
     torch.manual_seed(0)
-    facts = transitions.facts_of(dataset)
-    filter, replay = seen_by_the_policy(dataset, facts, history)
-    learner = BehaviourCloning(BCConfig(hidden=[8], history=history), Task(filter.state_dim, 1))
-    return learner, filter, replay.steps if hasattr(replay, "steps") else filtered(dataset, "train", filter)
+    facts = transitions.build_data_spec(dataset)
+    encoder, replay = seen_by_the_policy(dataset, facts, history)
+    learner = BehaviorCloning(BCConfig(hidden=[8], history=history), LearnerSpec(encoder.state_dim, 1))
+    return learner, encoder, replay.steps if hasattr(replay, "steps") else encode_transitions(dataset, "train", encoder)
 
 
 def test_a_bundle_carries_its_history(counted: PreparedDataset, tmp_path: Path):
-    learner, filter, _ = cloned(counted, 2)
-    facts = bundle_facts("bc", learner.config, counted, transitions.facts_of(counted), 0, [], **filter_facts(filter))
-    assert (facts.filter, facts.filter_config) == (HISTORY, {"history": 2})
-    save_bundle(tmp_path, learner, filter, facts, {"rows": []}, "# card\n")
+    learner, encoder, _ = cloned(counted, 2)
+    facts = bundle_spec(
+        "bc", learner.config, counted, transitions.build_data_spec(counted), 0, [], **encoder_spec(encoder)
+    )
+    assert (facts.encoder, facts.encoder_config) == (HISTORY, {"history": 2})
+    save_bundle(tmp_path, learner, encoder, facts, {"rows": []}, "# card\n")
     agent = load_agent(tmp_path)
-    assert agent.remembers
+    assert agent.stateful
     rows = counted.offsets[2] + np.arange(6)
     obs, done = counted.obs["state"][rows], []
     agent.reset(1)
-    state, action = filter.initial(1), torch.zeros(1, 1)
+    state, action = encoder.initial(1), torch.zeros(1, 1)
     for t in range(len(rows)):
         done.append(agent.act(obs[t : t + 1]))
-        state = filter.observe(
+        state = encoder.observe(
             state, action, {"state": torch.from_numpy(obs[t : t + 1])}, torch.tensor([float(t == 0)])
         )
         action = learner.act(state, None).detach()
@@ -219,34 +221,34 @@ def test_a_bundle_carries_its_history(counted: PreparedDataset, tmp_path: Path):
     after = agent.act_after({"state": obs[None]}, np.stack(done[:-1], axis=1))
     np.testing.assert_allclose(after, done[-1], rtol=1e-4)
     described = json.loads((tmp_path / "bundle.json").read_text())
-    described["filter_config"] = {"history": 0}
+    described["encoder_config"] = {"history": 0}
     (tmp_path / "bundle.json").write_text(json.dumps(described))
     with pytest.raises(ValueError, match="history 0 must lie between 1 and 100"):
         load_agent(tmp_path)
 
 
 def test_a_planner_remembers_as_its_model_does(counted: PreparedDataset, tmp_path: Path):
-    model = GaussianEnsemble(EnsembleConfig(**SMALL, history=2), transitions.facts_of(counted))
+    model = GaussianEnsemble(EnsembleConfig(**SMALL, history=2), transitions.build_data_spec(counted))
     chosen = PLANNERS["cem"]
     config = chosen.Config(horizon=2, population=8, elites=2, iterations=1)
-    solver = chosen(config, Task(model.state_dim, 1), imagination=Imagination(model, Penalty("ensemble_std")))
-    own = filter_facts(model) | {"penalty": {"name": "ensemble_std", "weight": 1.0}}
-    facts = bundle_facts("cem", config, counted, model.facts, 0, [], **own)
+    solver = chosen(config, LearnerSpec(model.state_dim, 1), imagination=Imagination(model, Penalty("ensemble_std")))
+    own = encoder_spec(model) | {"penalty": {"name": "ensemble_std", "weight": 1.0}}
+    facts = bundle_spec("cem", config, counted, model.data_spec, 0, [], **own)
     save_bundle(tmp_path, solver, model, facts, {}, "# card\n")
     agent = load_agent(tmp_path)
-    assert agent.remembers
-    assert agent.filter.state_dim == model.state_dim == 3 + 2 * 2
+    assert agent.stateful
+    assert agent.encoder.state_dim == model.state_dim == 3 + 2 * 2
     assert agent.act(counted.obs["state"][:1]).shape == (1, 1)
 
 
 def test_without_history_all_is_as_it_was(counted: PreparedDataset, tmp_path: Path):
-    facts = transitions.facts_of(counted)
+    facts = transitions.build_data_spec(counted)
     models = []
     for settings in ({}, {"history": 0}):
         torch.manual_seed(0)
         models.append(GaussianEnsemble(EnsembleConfig(**SMALL, **settings), facts))
-    assert type(models[0].actor_filter()) is StandardEncoder
-    assert not models[0].remembers
+    assert type(models[0].actor_encoder()) is StandardEncoder
+    assert not models[0].stateful
     save_world_model(tmp_path, models[0], {})
     described = json.loads((tmp_path / "model.json").read_text())
     assert described["config"].pop("history") == 0
@@ -254,8 +256,8 @@ def test_without_history_all_is_as_it_was(counted: PreparedDataset, tmp_path: Pa
     loaded = load_world_model(tmp_path)
     weights = load_file(tmp_path / "weights.safetensors")
     assert all(torch.equal(weights[k], v) for k, v in models[1].state_dict().items())
-    data = filtered(counted, "train", loaded)
-    plain = filtered(counted, "train", StandardEncoder(facts.obs_shapes, facts.statistics))
+    data = encode_transitions(counted, "train", loaded)
+    plain = encode_transitions(counted, "train", StandardEncoder(facts.obs_shapes, facts.statistics))
     assert torch.equal(data.state, plain.state)
     drawn = []
     for model in (models[1], loaded):
@@ -267,8 +269,8 @@ def test_without_history_all_is_as_it_was(counted: PreparedDataset, tmp_path: Pa
 
 
 def test_filters_of_different_length_are_not_alike(counted: PreparedDataset):
-    facts = transitions.facts_of(counted)
-    one, two, same = (vector_filter(k, facts.obs_shapes, facts.statistics, 1) for k in (1, 2, 1))
+    facts = transitions.build_data_spec(counted)
+    one, two, same = (vector_encoder(k, facts.obs_shapes, facts.statistics, 1) for k in (1, 2, 1))
     assert alike(one, same)
     assert not alike(one, two)
 
@@ -278,4 +280,4 @@ def test_mistakes_are_named(bars: PreparedDataset):  # noqa: F811
         with pytest.raises(ValueError, match="history -1 must lie between 0 and 100"):
             config(history=-1)
     with pytest.raises(ValueError, match=r"images are stacked, and `bc.history`"):
-        seen_by_the_policy(bars, transitions.facts_of(bars), history=1)
+        seen_by_the_policy(bars, transitions.build_data_spec(bars), history=1)

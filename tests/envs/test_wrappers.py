@@ -103,7 +103,7 @@ def test_masked_keeps_the_chosen_entries() -> None:
     assert env.observation_space == Box(np.array([-8, -1], np.float32), np.array([8, 1], np.float32))
 
 
-def test_images_of_a_masked_task_tell_the_whole_state_to_behaviours_alone() -> None:
+def test_images_of_a_masked_task_tell_the_whole_state_to_behaviors_alone() -> None:
     inner = {"env_id": MASKED, "env_kwargs": {"env_id": "Dial-v0", "keep": [1]}}
     obs, info = make(PIXELS, {**inner, "state": True}).reset(seed=0)
     assert (obs["state"].shape, info["state"].shape) == ((1,), (3,))

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import EvaluationConfig
-from pipeline.evaluation.scores import normalise
+from pipeline.evaluation.scores import normalize
 from pipeline.evaluation.statistics import bootstrap_ci, iqm, resample, summary
 
 
 def test_scores_are_per_episode_and_hand_checked() -> None:
-    assert normalise([[30.60, 849.51]], 30.60, 849.51) == pytest.approx(np.array([[0.0, 100.0]]))
-    assert normalise([494.5], 30.60, 849.51) == pytest.approx([56.648], abs=1e-3)  # NeoRL-2 publishes 56.6
+    assert normalize([[30.60, 849.51]], 30.60, 849.51) == pytest.approx(np.array([[0.0, 100.0]]))
+    assert normalize([494.5], 30.60, 849.51) == pytest.approx([56.648], abs=1e-3)  # NeoRL-2 publishes 56.6
 
 
 def test_scores_need_both_references_in_order() -> None:
-    assert normalise([1.0], None, 5.0) is None
-    assert normalise([1.0], 0.0, None) is None
+    assert normalize([1.0], None, 5.0) is None
+    assert normalize([1.0], 0.0, None) is None
     with pytest.raises(ValueError, match="ref_max_score"):
-        normalise([1.0], 5.0, 5.0)
+        normalize([1.0], 5.0, 5.0)
 
 
 def test_iqm_is_the_mean_of_the_middle_half() -> None:

@@ -21,7 +21,7 @@ from pipeline.imagination import Imagination
 from pipeline.ingest.writer import write_dataset
 from pipeline.policies.planning.cem import CEM, CEMConfig
 from pipeline.policies.sac import SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import Penalty
 
@@ -78,7 +78,7 @@ def test_recorded_episodes_read_like_logs(spec: DatasetSpec):
 class Counter:
     """Knows that the count goes up by one, or believes that it goes up by ``step``."""
 
-    state_dim, action_dim, reward_scale, remembers = 2, 1, 3.0, False
+    state_dim, action_dim, reward_scale, stateful = 2, 1, 3.0, False
 
     def __init__(self, step: float) -> None:
         self.step, self.elites = step, torch.tensor([0, 1])
@@ -160,7 +160,7 @@ def test_critics_add_the_bellman_penalty_and_change_nothing_else(spec: DatasetSp
 
 def test_a_planners_critics_are_those_that_value_last_states():
     model = toys.world_model("gaussian_ensemble", linear_world(100))
-    task = Task(model.state_dim, model.action_dim)
+    task = LearnerSpec(model.state_dim, model.action_dim)
     for value in (None, SACConfig(hidden=[4])):
         planner = CEM(CEMConfig(terminal_value=value), task, Imagination(model))
         assert planner.critic_for_states() is planner.student

@@ -11,7 +11,7 @@ from test_shared_logs import block_of, ingest
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.ingest.checks import CHECKS, Finding, findings
+from pipeline.ingest.checks import CHECKS, Finding
 from pipeline.ingest.checks.finding import rounded
 from pipeline.ingest.checks.regress import held_out_r2
 from pipeline.ingest.checks.sample import Sample
@@ -24,7 +24,7 @@ EPISODES = 40
 
 @pytest.fixture(scope="session")
 def pendulum(tmp_path_factory: pytest.TempPathFactory) -> list[Episode]:
-    """Scripted behaviour, in the order of the behaviours."""
+    """Scripted behavior, in the order of the behaviors."""
     folder = tmp_path_factory.mktemp("pendulum") / "d"
     log = Collect(CollectConfig("data/logs", "data/logs", episodes=EPISODES)).read()
     episodes = list(log.episodes)
@@ -119,7 +119,7 @@ BREAKS: dict[Break, dict[str, object]] = {
 
 
 def test_sound_logs_raise_no_alarm(pendulum: list[Episode], tmp_path: Path) -> None:
-    found = findings(stored(pendulum, tmp_path))
+    found = run_checks(stored(pendulum, tmp_path))
     assert alarms(found) == {}
     assert {"action_shift", "reward_shift", "memory", "unit_change", "coverage", "actions"} <= {f.name for f in found}
 
@@ -129,7 +129,7 @@ def test_a_broken_copy_is_found_and_named_and_nothing_else(
     break_one: Break, pendulum: list[Episode], tmp_path: Path
 ) -> None:
     broken = [break_one(e, episode) for e, episode in enumerate(pendulum)]
-    found = alarms(findings(stored(broken, tmp_path)))
+    found = alarms(run_checks(stored(broken, tmp_path)))
     assert set(found) == set(BREAKS[break_one])
     for name, expected in BREAKS[break_one].items():
         assert expected in found[name].evidence.values()
@@ -177,13 +177,13 @@ def test_missing_values_are_refused_at_their_place(pendulum: list[Episode], tmp_
 
 def test_equal_logs_give_equal_bytes_without_anything_that_is_no_json(pendulum: list[Episode], tmp_path: Path) -> None:
     dataset = stored(pendulum[::4], tmp_path)
-    first, second = (json.dumps([asdict(f) for f in findings(dataset)], allow_nan=False) for _ in range(2))
+    first, second = (json.dumps([asdict(f) for f in run_checks(dataset)], allow_nan=False) for _ in range(2))
     assert first == second
 
 
 def test_two_short_episodes_are_enough(pendulum: list[Episode], tmp_path: Path) -> None:
     short = [Episode({"state": e.obs["state"][:2]}, e.action[:1], e.reward[:1], False) for e in pendulum[:2]]
-    assert set(alarms(findings(stored(short, tmp_path)))) == {"single_step_episodes", "equal_rewards"}
+    assert set(alarms(run_checks(stored(short, tmp_path)))) == {"single_step_episodes", "equal_rewards"}
 
 
 def test_numbers_are_rounded_to_what_any_machine_computes() -> None:
@@ -218,4 +218,4 @@ def test_the_regression_bends_and_does_not_read_the_tested_rows() -> None:
     ],
 )
 def test_logs_of_other_authors(preset: str, expected: set[str], shared_data: Path, tmp_path: Path) -> None:
-    assert set(alarms(findings(ingest(block_of(preset, shared_data), tmp_path / "d")))) == expected
+    assert set(alarms(run_checks(ingest(block_of(preset, shared_data), tmp_path / "d")))) == expected

@@ -19,7 +19,7 @@ from minari.data_collector import EpisodeBuffer
 
 from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.data.transitions import facts_of
+from pipeline.data.transitions import build_data_spec
 from pipeline.envs.registration import make
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.sources.minari import minari_root
@@ -84,7 +84,7 @@ def test_images_alone_leave_flat_observations_empty(tmp_path: Path) -> None:
     steps = len(dataset.steps("train"))
     assert batch["obs"].shape == batch["next_obs"].shape == (steps, 0)
     assert batch["reward"].tolist() == dataset.reward[dataset.steps("train")].tolist()
-    facts = facts_of(dataset)
+    facts = build_data_spec(dataset)
     assert facts.obs_shapes == {"pixels": [32, 32, 3]}
     assert (facts.statistics.obs_mean, facts.statistics.active, facts.transitions) == ([], [], steps)
     assert facts.statistics.reward_std == pytest.approx(float(batch["reward"].std(correction=0)))
@@ -173,7 +173,7 @@ def test_a_log_larger_than_memory_streams_through(tmp_path: Path) -> None:
 
 
 def test_collected_images_are_those_that_were_seen(tmp_path: Path) -> None:
-    options = {"env_id": PIXELS, "env_kwargs": DIAL, "behaviours": [{"name": "random"}], "episodes": 3}
+    options = {"env_id": PIXELS, "env_kwargs": DIAL, "behaviors": [{"name": "random"}], "episodes": 3}
     dataset = collect(tmp_path / "d", **options)
     spec = dataset.spec
     assert spec.obs_shapes == {"pixels": [32, 32, 3], "state": [3]}
@@ -197,7 +197,7 @@ def test_collected_images_are_those_that_were_seen(tmp_path: Path) -> None:
 def test_collecting_images_is_reproducible_to_the_byte(tmp_path: Path) -> None:
     kwargs = {**DIAL, "state": False, "distractor": "noise_border"}
     for name in ("a", "b"):
-        collect(tmp_path / name, env_id=PIXELS, env_kwargs=kwargs, behaviours=[{"name": "random"}], episodes=2)
+        collect(tmp_path / name, env_id=PIXELS, env_kwargs=kwargs, behaviors=[{"name": "random"}], episodes=2)
     files = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
     assert Path("obs.pixels.npy") in files
     assert Path("obs.state.npy") not in files
@@ -205,7 +205,7 @@ def test_collecting_images_is_reproducible_to_the_byte(tmp_path: Path) -> None:
 
 
 def test_collecting_holds_one_episode_in_memory(tmp_path: Path) -> None:
-    options = {"env_id": PIXELS, "env_kwargs": {"env_id": "Dial-v0", "size": 128}, "behaviours": [{"name": "random"}]}
+    options = {"env_id": PIXELS, "env_kwargs": {"env_id": "Dial-v0", "size": 128}, "behaviors": [{"name": "random"}]}
     collect(tmp_path / "warm", episodes=2, **options)
     tracemalloc.start()
     dataset = collect(tmp_path / "d", episodes=60, **options)
@@ -215,7 +215,7 @@ def test_collecting_holds_one_episode_in_memory(tmp_path: Path) -> None:
     assert peak < 12 << 20
 
 
-def test_scripted_behaviour_acts_on_what_is_hidden(tmp_path: Path) -> None:
+def test_scripted_behavior_acts_on_what_is_hidden(tmp_path: Path) -> None:
     plain = collect(tmp_path / "plain", episodes=3)
     masked = collect(
         tmp_path / "masked", env_id=MASKED, env_kwargs={"env_id": "Pendulum-v1", "keep": [0, 1]}, episodes=3
@@ -227,7 +227,7 @@ def test_scripted_behaviour_acts_on_what_is_hidden(tmp_path: Path) -> None:
     assert (tmp_path / "masked/minari/pendulum-masked/mixed-v0").is_dir()
 
 
-def test_scripted_behaviour_acts_on_what_is_drawn(tmp_path: Path) -> None:
+def test_scripted_behavior_acts_on_what_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("pygame")
     plain = collect(tmp_path / "plain", episodes=2)
     drawn = collect(tmp_path / "drawn", env_id=PIXELS, env_kwargs={"env_id": "Pendulum-v1", "size": 32}, episodes=2)
@@ -236,7 +236,7 @@ def test_scripted_behaviour_acts_on_what_is_drawn(tmp_path: Path) -> None:
     assert len({frame.tobytes() for frame in drawn.obs["pixels"][:201]}) > 150
 
 
-def test_behaviours_are_for_the_task_within(tmp_path: Path) -> None:
+def test_behaviors_are_for_the_task_within(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`swing_up` is for Pendulum; Dial-v0 has random"):
         collect(tmp_path / "d", env_id=PIXELS, env_kwargs=DIAL)
 
@@ -297,7 +297,7 @@ def test_minari_spaces_that_are_no_images_are_refused(
 
 
 def test_a_collected_minari_dataset_names_its_environment(tmp_path: Path) -> None:
-    collect(tmp_path / "d", env_id=PIXELS, env_kwargs=DIAL, behaviours=[{"name": "random"}], episodes=2)
+    collect(tmp_path / "d", env_id=PIXELS, env_kwargs=DIAL, behaviors=[{"name": "random"}], episodes=2)
     root = str(tmp_path / "d" / "minari")
     dataset = ingest(tmp_path / "e", source="minari", path=root, held_out_path=root, dataset_id="dial-pixels/mixed-v0")
     spec = dataset.spec

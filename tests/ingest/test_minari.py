@@ -17,7 +17,7 @@ from minari.storage.remotes.cloud_storage import CloudStorage
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.sources.collect import BehaviourConfig, CollectConfig, collect_minari
+from pipeline.ingest.sources.collect import BehaviorConfig, CollectConfig, collect_minari
 from pipeline.ingest.sources.minari import minari_root
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
@@ -82,8 +82,8 @@ def test_default_mixture_is_between_random_and_good(tmp_path: Path) -> None:
 
 
 def test_shares_never_change_the_number_of_episodes(tmp_path: Path) -> None:
-    thirds = [BehaviourConfig("random", 1 / 3), BehaviourConfig("swing_up", 1 / 3), BehaviourConfig("random", 1 / 3)]
-    config = CollectConfig("data/logs", "data/logs", episodes=4, behaviours=thirds)
+    thirds = [BehaviorConfig("random", 1 / 3), BehaviorConfig("swing_up", 1 / 3), BehaviorConfig("random", 1 / 3)]
+    config = CollectConfig("data/logs", "data/logs", episodes=4, behaviors=thirds)
     collect_minari(config, tmp_path)
     facts = json.loads((tmp_path / "pendulum/mixed-v0/data/metadata.json").read_text())
     assert facts["total_episodes"] == 4
@@ -214,7 +214,7 @@ def test_damaged_dataset_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"behaviours": [{"name": "swingup"}]}, "behaviour `swingup` is unknown (did you mean `swing_up`?)"),
+        ({"behaviors": [{"name": "swingup"}]}, "behavior `swingup` is unknown (did you mean `swing_up`?)"),
         ({"env_id": "MountainCarContinuous-v0"}, "`swing_up` is for Pendulum; MountainCarContinuous-v0 has random"),
         ({"env_id": "CartPole-v1"}, "`swing_up` is for Pendulum; CartPole-v1 has random, balance, lean"),
         ({"env_id": "Pendulum-v9"}, "`dataset.env_id: Pendulum-v9` cannot be made"),
@@ -229,7 +229,7 @@ def test_bad_collect_options(options: dict[str, Any], expected: str, tmp_path: P
 
 
 def test_other_environments_can_be_collected_at_random(tmp_path: Path) -> None:
-    options = {"env_id": "MountainCarContinuous-v0", "behaviours": [{"name": "random"}], "episodes": 2}
+    options = {"env_id": "MountainCarContinuous-v0", "behaviors": [{"name": "random"}], "episodes": 2}
     spec = collect(tmp_path / "d", **options).spec
     limit = gymnasium.spec("MountainCarContinuous-v0").max_episode_steps
     assert (spec.transitions, spec.max_episode_steps, spec.action_low) == (2 * (limit or 0), limit, [-1.0])

@@ -8,7 +8,7 @@ import pytest
 from data_examples import counting_columns, counting_episode, counting_log, npz_block
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.ingest.checks import findings
+from pipeline.ingest.checks import run_checks
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.subsample import chosen_share
 from pipeline.ingest.writer import write_dataset
@@ -69,7 +69,7 @@ def test_copies_go_together_and_count_once(tmp_path: Path) -> None:
     train = numbers(dataset, "train")
     assert len(train) == 8  # two of the four different ones
     assert sorted(train) == sorted(4 * list(set(train)))
-    (copies,) = [f for f in findings(dataset) if f.name == "duplicate_episodes"]
+    (copies,) = [f for f in run_checks(dataset) if f.name == "duplicate_episodes"]
     assert copies.evidence["copies"] == 9
 
 

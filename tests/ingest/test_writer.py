@@ -13,7 +13,7 @@ from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.data.spec import SCHEMA_VERSION
 from pipeline.envs.action_space import BoxActions
-from pipeline.ingest.checks import findings
+from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
 from pipeline.ingest.writer import write_dataset
 
@@ -118,7 +118,7 @@ def test_bounds_at_quantiles_keep_what_lies_beyond(tmp_path: Path) -> None:
     stored = dataset.action[dataset.steps("train")]
     assert stored.min() < -1
     assert stored.max() > 10
-    np.testing.assert_allclose(BoxActions([low], [high]).raw(stored), action, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(BoxActions([low], [high]).denormalize(stored), action, rtol=1e-5, atol=1e-3)
     assert not dataset.action[dataset.offsets[1:] - 1].any()
 
 
@@ -158,7 +158,7 @@ def test_copies_stay_on_one_side_of_the_split_and_are_reported(tmp_path: Path) -
     episodes = [counting_episode(e % 3, 3) for e in range(12)]
     dataset = write_dataset(tmp_path / "d", counting_log(episodes=episodes), "copies", 0.3, seed=0)
     assert dataset.held_out.reshape(4, 3).std(axis=0).max() == 0
-    (copies,) = [f for f in findings(dataset) if f.name == "duplicate_episodes"]
+    (copies,) = [f for f in run_checks(dataset) if f.name == "duplicate_episodes"]
     assert copies.evidence == {"copies": 9, "share": 0.75}
 
 
@@ -167,7 +167,7 @@ def test_oddities_are_warnings(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", counting_log(episodes=episodes), "odd", 0.3, seed=0)
     assert dataset.spec.constant_features == {"state": [1]}
     assert dataset.spec.obs_std["state"][1] == 0
-    found = {f.name: f.evidence for f in findings(dataset) if f.warns}
+    found = {f.name: f.evidence for f in run_checks(dataset) if f.warns}
     assert found["single_step_episodes"]["episodes"] == 1
     assert found["constant_features"] == {"count": 1, "features": "state[1]"}
     assert found["equal_rewards"] == {"reward": 1.0}
@@ -212,7 +212,7 @@ def test_missing_newer_and_damaged_folders_are_refused(tmp_path: Path, dataset: 
 
 
 def test_card_counts(dataset: PreparedDataset) -> None:
-    facts = json.loads(json.dumps(card(dataset, findings(dataset)), allow_nan=False))
+    facts = json.loads(json.dumps(card(dataset, run_checks(dataset)), allow_nan=False))
     assert facts["transitions"] == facts["train_transitions"] + facts["held_out_transitions"] == sum(LENGTHS)
     assert facts["returns"]["max"] == max(dataset.episode_returns("all"))
     assert facts["lengths"]["min"] == 1

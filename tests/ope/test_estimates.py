@@ -15,14 +15,14 @@ from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import Statistics
 from pipeline.networks.actor import TanhGaussianActor
 from pipeline.ope import OfflineConfig, fqe, importance
-from pipeline.ope.density import fit_behaviour
+from pipeline.ope.density import fit_behavior
 from pipeline.ope.estimates import discounted, discounts, per_step, replicate_interval
-from pipeline.ope.evaluated_policy import Judged, alike
+from pipeline.ope.evaluated_policy import EvaluatedPolicy, alike
 from pipeline.ope.model_value import imagined_rewards
 from pipeline.ope.ranking import rank_correlation, regret_at
-from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.types import Prediction, Step, Transitions
 
 DISCOUNT = 0.9
@@ -181,12 +181,12 @@ def test_effective_episodes_by_hand():
     assert importance.effective_episodes(huge, np.ones((2, 1)), np.ones(1)) == 1.0
 
 
-def test_behaviour_density_is_that_of_the_logs():
+def test_behavior_density_is_that_of_the_logs():
     raw = 0.4 + 0.5 * torch.randn(2000, 1, generator=draws())
     nothing = torch.zeros(2000)
     state = torch.zeros(2000, 2)
     data = Transitions(state, torch.tanh(raw), nothing, state, nothing, nothing, nothing, nothing)
-    actor = fit_behaviour(data, 600, draws())
+    actor = fit_behavior(data, 600, draws())
     mean, log_std = actor(torch.zeros(1, 2))
     assert mean.item() == pytest.approx(0.4, abs=0.06)
     assert log_std.exp().item() == pytest.approx(0.5, abs=0.06)
@@ -194,8 +194,8 @@ def test_behaviour_density_is_that_of_the_logs():
 
 
 def test_policies_without_a_density_say_why():
-    assert isinstance(SAC(SACConfig(hidden=[4]), Task(2, 1)).action_density(), TanhGaussianActor)
-    assert "deterministic" in str(BehaviourCloning(BCConfig(hidden=[4]), Task(2, 1)).action_density())
+    assert isinstance(SAC(SACConfig(hidden=[4]), LearnerSpec(2, 1)).action_density(), TanhGaussianActor)
+    assert "deterministic" in str(BehaviorCloning(BCConfig(hidden=[4]), LearnerSpec(2, 1)).action_density())
 
 
 # --- the world model's value ---
@@ -213,10 +213,10 @@ class CountingModel:
         self.encoder = StandardEncoder({"state": [1]}, STATISTICS)
         self.initial, self.observe, self.decode = self.encoder.initial, self.encoder.observe, self.encoder.decode
 
-    def actor_filter(self) -> StandardEncoder:
+    def actor_encoder(self) -> StandardEncoder:
         return self.encoder
 
-    def members(self, generator: Any, count: int | None = None) -> "CountingModel":
+    def sample_members(self, generator: Any, count: int | None = None) -> "CountingModel":
         return self
 
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
@@ -241,11 +241,11 @@ class One:
 
 
 def agent(statistics: Statistics = STATISTICS) -> Any:
-    return SimpleNamespace(policy=One(), filter=StandardEncoder({"state": [1]}, statistics))
+    return SimpleNamespace(policy=One(), encoder=StandardEncoder({"state": [1]}, statistics))
 
 
 def test_model_based_value_counts_each_members_rewards():
-    judged = Judged(agent(), CountingModel())
+    judged = EvaluatedPolicy(agent(), CountingModel())
     assert judged.shares_state
     obs = {"state": torch.tensor([[0.0], [5.0]])}
     plain, pessimistic = imagined_rewards(judged, obs, 4, lambda *told: torch.ones(len(told[-1])), 0.5, draws())
@@ -258,7 +258,7 @@ def test_model_based_value_counts_each_members_rewards():
 def test_a_policy_with_other_scales_sees_what_the_model_decodes():
     other = Statistics(**{**vars(STATISTICS), "obs_mean": [1.0], "obs_std": [4.0]})
     met = agent(other)
-    judged = Judged(met, CountingModel())
+    judged = EvaluatedPolicy(met, CountingModel())
     assert not judged.shares_state
     imagined_rewards(
         judged, {"state": torch.tensor([[0.0]])}, 3, lambda *told: torch.zeros(len(told[-1])), 0.0, draws()

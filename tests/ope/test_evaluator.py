@@ -14,16 +14,16 @@ from toys import hidden_velocity
 
 from pipeline.cli.select import Candidate, candidates_of_bundles, candidates_of_experiment, select_policy
 from pipeline.data.dataset import PreparedDataset
-from pipeline.data.transitions import facts_of, filtered
+from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.ingest.writer import write_dataset
 from pipeline.ope import OfflineConfig
-from pipeline.ope.evaluated_policy import Judged
-from pipeline.ope.evaluator import Judge
+from pipeline.ope.evaluated_policy import EvaluatedPolicy
+from pipeline.ope.evaluator import PolicyEvaluator
 from pipeline.ope.summary import flat, offline_result
-from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
-from pipeline.serving.bundle import bundle_facts, save_bundle
+from pipeline.policies.task import LearnerSpec
+from pipeline.serving.bundle import bundle_spec, save_bundle
 from pipeline.stages import evaluate, evaluate_offline
 from pipeline.stages.stage import stage
 from pipeline.world_models.checkpoint import save_world_model
@@ -44,16 +44,16 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 def model(logs: PreparedDataset) -> Any:
     torch.manual_seed(0)
     config = EnsembleConfig(members=3, elites=2, width=8, depth=1)
-    return GaussianEnsemble(config, facts_of(logs)).eval().requires_grad_(False)
+    return GaussianEnsemble(config, build_data_spec(logs)).eval().requires_grad_(False)
 
 
-def policy_for(filter: Any) -> SAC:
+def policy_for(encoder: Any) -> SAC:
     torch.manual_seed(1)
-    return SAC(SACConfig(hidden=[8]), Task(filter.state_dim, 1))
+    return SAC(SACConfig(hidden=[8]), LearnerSpec(encoder.state_dim, 1))
 
 
 def test_logged_value_is_that_of_the_held_out_episodes(logs: PreparedDataset, model: Any):
-    found = Judge(logs, model, CONFIG, 0).logged()
+    found = PolicyEvaluator(logs, model, CONFIG, 0).logged()
     returns, weighted, weights = [], 0.0, 0.0
     held_out = logs.episodes("held_out")
     longest = int(logs.episode_lengths("held_out").max())
@@ -73,17 +73,17 @@ def test_logged_value_is_that_of_the_held_out_episodes(logs: PreparedDataset, mo
 
 def test_actions_along_the_logs_are_those_of_filtered_states(logs: PreparedDataset, model: Any):
     torch.manual_seed(0)
-    recurrent = RSSM(RSSMConfig(deter=6, stoch=2, width=8, members=2), facts_of(logs)).eval()
+    recurrent = RSSM(RSSMConfig(deter=6, stoch=2, width=8, members=2), build_data_spec(logs)).eval()
     policy, rows = policy_for(recurrent), logs.steps("train")[::3]
-    judged = Judged(SimpleNamespace(policy=policy, filter=recurrent), model)
+    judged = EvaluatedPolicy(SimpleNamespace(policy=policy, encoder=recurrent), model)
     assert not judged.shares_state
-    expected = judged.act(filtered(logs, "train", recurrent).next_state)[::3]
-    torch.testing.assert_close(judged.along(logs, "train", rows + 1), expected)
+    expected = judged.act(encode_transitions(logs, "train", recurrent).next_state)[::3]
+    torch.testing.assert_close(judged.actions_along(logs, "train", rows + 1), expected)
 
 
 def test_all_estimates_of_a_policy(logs: PreparedDataset, model: Any):
-    judge, encoder = Judge(logs, model, CONFIG, 0), model.actor_filter()
-    agent: Any = SimpleNamespace(policy=policy_for(encoder), filter=encoder)
+    judge, encoder = PolicyEvaluator(logs, model, CONFIG, 0), model.actor_encoder()
+    agent: Any = SimpleNamespace(policy=policy_for(encoder), encoder=encoder)
     found = judge(agent)
     assert judge(agent) == found  # nothing is left to chance
     for name in ("fqe", "model", "model_pessimistic", "importance"):
@@ -98,9 +98,9 @@ def test_all_estimates_of_a_policy(logs: PreparedDataset, model: Any):
 
 
 def test_too_few_effective_episodes_are_refused(logs: PreparedDataset, model: Any):
-    judge = Judge(logs, model, OfflineConfig(**{**vars(CONFIG), "least_ess": 1000.0}), 0)
-    encoder = model.actor_filter()
-    found = judge.importance(Judged(SimpleNamespace(policy=policy_for(encoder), filter=encoder), model))  # type: ignore[arg-type]
+    judge = PolicyEvaluator(logs, model, OfflineConfig(**{**vars(CONFIG), "least_ess": 1000.0}), 0)
+    encoder = model.actor_encoder()
+    found = judge.importance(EvaluatedPolicy(SimpleNamespace(policy=policy_for(encoder), encoder=encoder), model))  # type: ignore[arg-type]
     assert found["value"] is None
     assert found["ess"] > 0
     assert "effective episodes of" in found["reason"]
@@ -109,15 +109,18 @@ def test_too_few_effective_episodes_are_refused(logs: PreparedDataset, model: An
 
 def test_a_policy_that_plans_is_judged_on_fewer_states(logs: PreparedDataset, model: Any):
     class Planner:
-        asked = 0
+        asked, plans = 0, True
+
+        def action_density(self) -> str:
+            return "it plans"
 
         def act(self, state: torch.Tensor, generator: Any) -> torch.Tensor:
             self.asked += len(state)
             return -state[:, :1].clamp(-1, 1)
 
     planner: Any = Planner()
-    found = Judge(logs, model, OfflineConfig(**{**vars(CONFIG), "horizon": 5}), 0)(
-        SimpleNamespace(policy=planner, filter=model.actor_filter())  # type: ignore[arg-type]
+    found = PolicyEvaluator(logs, model, OfflineConfig(**{**vars(CONFIG), "horizon": 5}), 0)(
+        SimpleNamespace(policy=planner, encoder=model.actor_encoder())  # type: ignore[arg-type]
     )
     assert found["fqe"]["transitions"] == 17
     assert found["model"]["starts"] == 3
@@ -138,14 +141,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     logs = write_dataset(tmp_path / "data/dataset", hidden_velocity(20), "line", 0.3, 0)
     torch.manual_seed(0)
-    model = GaussianEnsemble(EnsembleConfig(members=3, elites=2, width=8, depth=1), facts_of(logs))
+    model = GaussianEnsemble(EnsembleConfig(members=3, elites=2, width=8, depth=1), build_data_spec(logs))
     save_world_model(tmp_path / "data/world_model/seed-0", model, {})
-    encoder = model.actor_filter()
+    encoder = model.actor_encoder()
     for kind, name, learner in (
         ("policy", "sac", policy_for(encoder)),
-        ("bc", "bc", BehaviourCloning(BCConfig(hidden=[8]), Task(encoder.state_dim, 1))),
+        ("bc", "bc", BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(encoder.state_dim, 1))),
     ):
-        facts = bundle_facts(name, learner.config, logs, model.facts, 0, [])
+        facts = bundle_spec(name, learner.config, logs, model.data_spec, 0, [])
         save_bundle(tmp_path / f"data/{kind}/seed-0", learner, encoder, facts, {"rows": []}, "# card\n")
     return tmp_path
 

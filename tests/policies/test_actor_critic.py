@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from toys import facts_of, linear_world, small_ensemble, transitions_of
+from toys import build_data_spec, linear_world, small_ensemble, transitions_of
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import TanhGaussianActor
 from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
-from pipeline.policies.losses import lambda_return, reach_probability
-from pipeline.policies.task import Task
-from pipeline.serving.bundle import BundleFacts, save_bundle
+from pipeline.policies.losses import lambda_return, survival_probability
+from pipeline.policies.task import LearnerSpec
+from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.serving.load_bundle import load_bundle
 from pipeline.types import Prediction, Rollout, Step, Transitions
 from pipeline.uncertainty import Penalty
@@ -34,7 +34,7 @@ class Line:
         self.reward, self.keep, self.push, self.noise, self.go_on = reward, keep, push, noise, go_on
         self.reward_scale = reward_scale
 
-    def members(self, generator):
+    def sample_members(self, generator):
         return self
 
     def predict(self, state, action):
@@ -62,7 +62,7 @@ def learner(penalty_weight: float = 0.0, reward_scale: float = 1.0, **settings: 
     torch.manual_seed(0)
     defaults = {"hidden": [32], "actor_decay": False, "actor_learning_rate": 3e-3, "critic_learning_rate": 3e-3}
     config = ActorCriticConfig(**{**defaults, **settings})
-    return ActorCritic(config, Task(1, 1, reward_std=reward_scale, penalty_weight=penalty_weight))
+    return ActorCritic(config, LearnerSpec(1, 1, reward_std=reward_scale, penalty_weight=penalty_weight))
 
 
 def trained(chosen: ActorCritic, model: Line, updates: int) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ def test_lambda_return_of_one_step_bootstraps_whatever_the_trace():
 
 
 def test_reach_probability_and_decay_by_hand():
-    reached = reach_probability(torch.tensor([[0.5, 0.8, 0.1]]))
+    reached = survival_probability(torch.tensor([[0.5, 0.8, 0.1]]))
     torch.testing.assert_close(reached, torch.tensor([[1.0, 0.5, 0.4]]))
     assert [cosine_decay(2.0, done, 4) for done in (0, 2, 4, 9)] == pytest.approx([2.0, 1.0, 0.0, 0.0])
 
@@ -223,7 +223,7 @@ def test_actor_finds_the_best_action_without_a_gradient_through_the_model():
     assert chosen.act(torch.tensor([[0.5]]), None).item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_penalty_weight_moves_the_policy_away_from_what_is_penalised():
+def test_penalty_weight_moves_the_policy_away_from_what_is_penalized():
     # reward - 1 x penalty = -(a - 0.5)^2 - 0.5 (a + 1) is best at a = 0.25
     chosen = learner(penalty_weight=1.0, horizon=2, **(QUICK | {"discount": 0.1, "updates": 200}))
     model = Line(lambda s, a: -(a - 0.5).square(), keep=0.0, push=1.0)
@@ -251,7 +251,7 @@ def test_an_update_is_repeatable_and_leaves_the_model_alone():
         before = {k: v.clone() for k, v in model.state_dict().items()}
         torch.manual_seed(0)
         chosen = ActorCritic(
-            ActorCriticConfig(hidden=[8], batch_size=16, gradient=gradient), Task(3, 2, penalty_weight=0.5)
+            ActorCriticConfig(hidden=[8], batch_size=16, gradient=gradient), LearnerSpec(3, 2, penalty_weight=0.5)
         )
         data = transitions_of(raw, model.encoder)
         for seed in range(3):
@@ -266,11 +266,11 @@ def test_an_update_is_repeatable_and_leaves_the_model_alone():
 
 def test_bundle_acts_as_the_learner(tmp_path: Path):
     raw = linear_world(200)
-    facts, model = facts_of(raw), small_ensemble(raw)
-    chosen = ActorCritic(ActorCriticConfig(hidden=[8], batch_size=16, horizon=2), Task(3, 2))
+    facts, model = build_data_spec(raw), small_ensemble(raw)
+    chosen = ActorCritic(ActorCriticConfig(hidden=[8], batch_size=16, horizon=2), LearnerSpec(3, 2))
     data = transitions_of(raw, model.encoder)
     chosen.update(data[:16], Imagination(model, Penalty("ensemble_std")), draws())
-    described = BundleFacts(
+    described = BundleSpec(
         policy="actor_critic", config=dataclasses.asdict(chosen.config), obs_shapes=facts.obs_shapes,
         statistics=dataclasses.asdict(facts.statistics), action_low=[-1.0] * 2, action_high=[1.0] * 2, env_id=None,
         env_kwargs={}, dataset={"name": "toy"}, seed=0, privileged_knowledge=[],

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import CategoricalActor
 from pipeline.networks.critic import Critics
-from pipeline.ope.density import fit_behaviour
+from pipeline.ope.density import fit_behavior
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
-from pipeline.policies.bc import BCConfig, BehaviourCloning
+from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.stages.learn_policy import check_actions
 from pipeline.types import Prediction, Step, Transitions
 
@@ -29,7 +29,7 @@ def draws(seed: int = 0) -> torch.Generator:
 def sac(**settings: object) -> SAC:
     torch.manual_seed(0)
     config = SACConfig(hidden=[16], actor_learning_rate=1e-2, critic_learning_rate=1e-2, actor_decay=False, **settings)
-    return SAC(config, Task(3, 3, -1.0, 2.0, reward_std=0.5, action_kind="discrete"))
+    return SAC(config, LearnerSpec(3, 3, -1.0, 2.0, reward_std=0.5, action_kind="discrete"))
 
 
 def bandit(rows: int, seed: int = 1) -> Transitions:
@@ -40,7 +40,7 @@ def bandit(rows: int, seed: int = 1) -> Transitions:
     return Transitions(state, action, reward, torch.zeros(rows, 3), zero + 1, zero, zero + 1, zero)
 
 
-def learn(learner: SAC | BehaviourCloning, data: Transitions, updates: int) -> None:
+def learn(learner: SAC | BehaviorCloning, data: Transitions, updates: int) -> None:
     generator = draws()
     for _ in range(updates):
         learner.update(data[torch.randint(len(data), (128,), generator=generator)], None, generator)
@@ -102,7 +102,7 @@ def test_samples_are_one_hot_and_as_frequent_as_their_probabilities():
                                                           actor.net[-1].bias)[0])  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [{}, {"conservatism": 0.5}, {"behaviour_weight": 0.1}, {"entropy_backup": True}])
+@pytest.mark.parametrize("settings", [{}, {"conservatism": 0.5}, {"bc_weight": 0.1}, {"entropy_backup": True}])
 def test_sac_solves_a_contextual_bandit(settings: dict[str, object]):
     learner = sac(alpha_learning_rate=1e-2, **settings)
     learn(learner, bandit(3000), 250)
@@ -113,10 +113,10 @@ def test_sac_solves_a_contextual_bandit(settings: dict[str, object]):
         assert learner.actor.entropy(torch.eye(3), None).mean().item() == pytest.approx(0.3 * math.log(3), abs=0.15)
 
 
-def test_a_heavy_behaviour_term_copies_the_logs():
+def test_a_heavy_behavior_term_copies_the_logs():
     data = bandit(3000)
     copied = replace(data, action=torch.eye(3)[data.state.argmax(1)])  # each context's own arm, which is never the best
-    learner = sac(behaviour_weight=30.0)
+    learner = sac(bc_weight=30.0)
     learn(learner, copied, 200)
     assert torch.equal(learner.act(torch.eye(3), None), torch.eye(3))
 
@@ -133,7 +133,7 @@ def uneven(rows: int) -> Transitions:
 def test_cloning_learns_the_logged_probabilities():
     torch.manual_seed(0)
     data = uneven(4000)
-    learner = BehaviourCloning(BCConfig(hidden=[16], learning_rate=1e-2), Task(3, 3, action_kind="discrete"))
+    learner = BehaviorCloning(BCConfig(hidden=[16], learning_rate=1e-2), LearnerSpec(3, 3, action_kind="discrete"))
     learn(learner, data, 300)
     found = learner.actor(torch.eye(3)[:2]).exp()
     for context in (0, 1):
@@ -144,10 +144,10 @@ def test_cloning_learns_the_logged_probabilities():
 
 def test_densities_of_discrete_policies_are_probabilities():
     data = uneven(4000)
-    actor = fit_behaviour(data, 500, draws(), "discrete")
+    actor = fit_behavior(data, 500, draws(), "discrete")
     logged = actor.log_prob(torch.eye(3)[:1], actor.unsquash(torch.eye(3))).exp()
     torch.testing.assert_close(logged, torch.tensor([0.6, 0.3, 0.1]), atol=0.06, rtol=0)
-    for policy in (sac(), BehaviourCloning(BCConfig(hidden=[4]), Task(3, 3, action_kind="discrete"))):
+    for policy in (sac(), BehaviorCloning(BCConfig(hidden=[4]), LearnerSpec(3, 3, action_kind="discrete"))):
         assert policy.action_density() is policy.actor
 
 
@@ -157,7 +157,7 @@ class Walk:
     state_dim, action_dim, reward_scale = 1, 3, 1.0
     moves = torch.tensor([[-1.0], [0.0], [1.0]])
 
-    def members(self, generator):
+    def sample_members(self, generator):
         return self
 
     def predict(self, state, action):
@@ -177,7 +177,7 @@ def test_actor_critic_walks_home(gradient: str):
         hidden=[32], horizon=3, gradient=gradient, actor_learning_rate=1e-2, critic_learning_rate=1e-2, discount=0.8,
         entropy_weight=1e-3, actor_decay=False,
     )  # fmt: skip
-    learner = ActorCritic(config, Task(1, 3, action_kind="discrete"))
+    learner = ActorCritic(config, LearnerSpec(1, 3, action_kind="discrete"))
     start, zero = 2 * torch.randn(256, 1, generator=draws(5)), torch.zeros(256)
     batch = Transitions(start, torch.zeros(256, 3), zero, start, zero, zero, zero + 1, zero)
     imagination, generator = Imagination(Walk()), draws()

@@ -11,11 +11,11 @@ from test_contracts import world_model
 
 from pipeline.imagination import Imagination
 from pipeline.policies.planning import PLANNERS, Planner
-from pipeline.policies.planning.noise import coloured
+from pipeline.policies.planning.noise import colored
 from pipeline.policies.planning.objective import plan_value
 from pipeline.policies.planning.planner import Plan
 from pipeline.policies.sac import SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.types import Prediction, Rollout, Step
 from pipeline.uncertainty import Penalty
 
@@ -34,7 +34,7 @@ def draws(seed: int = 0) -> torch.Generator:
 class Linear:
     """x' = A x + B a without noise; reward -(x' Q x' + a R a)."""
 
-    state_dim, action_dim, reward_scale, remembers = 2, 1, 1.0, False
+    state_dim, action_dim, reward_scale, stateful = 2, 1, 1.0, False
 
     def predict(self, state, action):
         mean = state @ A.T + action @ B.T
@@ -45,7 +45,7 @@ class Linear:
         reward = -((after @ Q) * after).sum(1) - ((action @ R) * action).sum(1)
         return Step(after, reward, torch.ones_like(reward), torch.zeros_like(reward), after)
 
-    def members(self, generator):
+    def sample_members(self, generator):
         return self
 
     def draw_members(self, batch, generator):
@@ -55,7 +55,7 @@ class Linear:
 class Field:
     """One coordinate moved by 0.1 a, one reward for each unit of it; unsure, by 1, wherever it lies beyond 0.5."""
 
-    state_dim, action_dim, reward_scale, remembers = 1, 1, 2.0, False
+    state_dim, action_dim, reward_scale, stateful = 1, 1, 2.0, False
 
     def predict(self, state, action):
         mean = state + 0.1 * action
@@ -66,7 +66,7 @@ class Field:
         reward = after[:, 0]
         return Step(after, reward, torch.ones_like(reward), torch.zeros_like(reward), after)
 
-    def members(self, generator):
+    def sample_members(self, generator):
         return self
 
     def draw_members(self, batch, generator):
@@ -87,7 +87,9 @@ def planner(name: str, model: Any, penalty: Any = no_penalty, weight: float = 0.
     config = chosen.Config(**{k: v for k, v in options.items() if k in known})
     imagination = Imagination(model, penalty)
     return chosen(
-        config, Task(model.state_dim, model.action_dim, -9.0, 1.0, reward_std=2.0, penalty_weight=weight), imagination
+        config,
+        LearnerSpec(model.state_dim, model.action_dim, -9.0, 1.0, reward_std=2.0, penalty_weight=weight),
+        imagination,
     )
 
 
@@ -204,12 +206,12 @@ def test_worth_of_a_plan_by_hand():
     assert plan_value(halting, 0.0, 1.0, -7.0).item() == 1 - 7 - 7
 
 
-def test_coloured_noise_has_variance_one_and_the_spectrum_it_is_named_for():
-    for steps, colour in itertools.product((1, 7, 20), (0.0, 1.0, 2.0)):
-        noise = coloured((20_000, steps, 2), colour, draws())
+def test_colored_noise_has_variance_one_and_the_spectrum_it_is_named_for():
+    for steps, color in itertools.product((1, 7, 20), (0.0, 1.0, 2.0)):
+        noise = colored((20_000, steps, 2), color, draws())
         assert noise.shape == (20_000, steps, 2)
         assert noise.var(dim=(0, 2)).sub(1).abs().max() < 0.05
-    power = {c: torch.fft.rfft(coloured((20_000, 20, 1), c, draws())[..., 0]).abs().square().mean(0) for c in (0, 2)}
+    power = {c: torch.fft.rfft(colored((20_000, 20, 1), c, draws())[..., 0]).abs().square().mean(0) for c in (0, 2)}
     assert power[0][2:9].std() < 0.05 * power[0][2:9].mean()
     assert (power[2][2] / power[2][8]).item() == pytest.approx(4.0**2, rel=0.05)
 

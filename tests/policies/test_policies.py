@@ -13,11 +13,11 @@ from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.networks.actor import TanhGaussianActor
 from pipeline.networks.critic import Critics
 from pipeline.policies import POLICIES
-from pipeline.policies.bc import BCConfig, BehaviourCloning
-from pipeline.policies.losses import absorbing_value, logged_mean, penalised, td_target
+from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.losses import absorbing_value, logged_mean, pessimistic_reward, td_target
 from pipeline.policies.protocols import PolicyLearner
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay, Recent
 from pipeline.types import Transitions
 from pipeline.uncertainty import Penalty
@@ -52,12 +52,12 @@ def sac(**settings: object) -> SAC:
     config = SACConfig(
         hidden=[32, 32], actor_learning_rate=3e-3, critic_learning_rate=3e-3, alpha=1e-3, actor_decay=False, **settings
     )
-    return SAC(config, Task(2, 1, penalty_weight=weight))
+    return SAC(config, LearnerSpec(2, 1, penalty_weight=weight))
 
 
 def test_every_learner_keeps_the_interface():
     for chosen in POLICIES.values():
-        assert missing(chosen(chosen.Config(), Task(3, 2)), PolicyLearner) == []
+        assert missing(chosen(chosen.Config(), LearnerSpec(3, 2)), PolicyLearner) == []
 
 
 def test_td_target_by_hand():
@@ -69,12 +69,14 @@ def test_death_does_not_pay():
     # a step of reward 0 and penalty 1: going on for ever under that penalty is worth as much as ending there
     penalty = torch.tensor([1.0])
     for weight in (0.0, 1.0, 5.0):
-        ending = penalised(torch.zeros(1), penalty, weight, 10.0) + 0.9 * absorbing_value(penalty, weight, 10.0, 0.9)
+        ending = pessimistic_reward(torch.zeros(1), penalty, weight, 10.0) + 0.9 * absorbing_value(
+            penalty, weight, 10.0, 0.9
+        )
         assert ending.item() == pytest.approx(-weight / (1 - 0.9))
 
 
-def test_penalised_by_hand():
-    assert penalised(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 50.0]), 0.5, 10.0).tolist() == [0.0, -4.0]
+def test_penalized_by_hand():
+    assert pessimistic_reward(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 50.0]), 0.5, 10.0).tolist() == [0.0, -4.0]
 
 
 def test_log_density_of_the_squashed_gaussian():
@@ -92,7 +94,7 @@ def test_sac_finds_the_best_action():
     assert learned(sac(), bandit(2000), 600) == pytest.approx(0.5, abs=0.12)
 
 
-def test_penalty_weight_moves_the_policy_away_from_what_is_penalised():
+def test_penalty_weight_moves_the_policy_away_from_what_is_penalized():
     # reward - 0.5 * (a + 1) is best at a = 0.25, and nothing else of the data changes
     learner = sac(penalty_weight=0.5, discount=0.01)
     assert learned(learner, bandit(2000, penalty_slope=1.0), 600) == pytest.approx(0.25, abs=0.12)
@@ -113,11 +115,11 @@ def test_value_bootstraps_through_time_limits_and_not_through_terminals():
 
 
 def test_targets_are_clamped_to_what_rewards_allow():
-    learner = SAC(SACConfig(discount=0.9), Task(2, 1, -1.0, 2.0, reward_std=0.5, penalty_weight=1.0))
+    learner = SAC(SACConfig(discount=0.9), LearnerSpec(2, 1, -1.0, 2.0, reward_std=0.5, penalty_weight=1.0))
     assert learner.value_range == pytest.approx((-(1.0 + 10 * 0.5) * 10, 20.0))
 
 
-def test_behaviour_error_counts_logged_rows_alone():
+def test_behavior_error_counts_logged_rows_alone():
     chosen, done = (
         torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.5, 0.5]]),
         torch.tensor([[1.0, 0.0], [0.0, 0.0], [9.0, 9.0]]),
@@ -125,24 +127,24 @@ def test_behaviour_error_counts_logged_rows_alone():
     scale = torch.tensor([1.0, 0.5])
     actor = TanhGaussianActor(1, 2, [4])
     actor.mode = lambda state: chosen
-    misses = actor.misses(torch.zeros(3, 1), done, scale).mean(-1)
-    assert logged_mean(misses, torch.tensor([1.0, 1.0, 0.0])).item() == pytest.approx((0.5 + 2.5) / 2)
-    assert logged_mean(misses, torch.zeros(3)).item() == 0
+    imitation = actor.imitation_loss(torch.zeros(3, 1), done, scale).mean(-1)
+    assert logged_mean(imitation, torch.tensor([1.0, 1.0, 0.0])).item() == pytest.approx((0.5 + 2.5) / 2)
+    assert logged_mean(imitation, torch.zeros(3)).item() == 0
 
 
-def test_behaviour_weight_holds_the_policy_at_logged_actions():
+def test_behavior_weight_holds_the_policy_at_logged_actions():
     # rewards are best at 0.5; the logged actions lie around -0.4, whatever the unit and the offset of the reward
     data, state = bandit(2000), torch.randn(2000, 2, generator=draws(2))
     narrow = Transitions(**{**vars(data), "action": -0.4 + 0.3 * data.action, "state": state})
     for scale, offset in ((1.0, 0.0), (1000.0, -500.0)):
         reward = scale * (state[:, 0] - (narrow.action[:, 0] - 0.5).square()) + offset
         logs = Transitions(**{**vars(narrow), "reward": reward})
-        settings = {"centred_values": True, "clamp_targets": False, "discount": 0.5}
+        settings = {"centered_values": True, "clamp_targets": False, "discount": 0.5}
         torch.manual_seed(0)
         config = SACConfig(hidden=[32, 32], actor_learning_rate=3e-3, critic_learning_rate=3e-3, alpha=1e-3, **settings)
         held, free = (
             learned(
-                SAC(replace(config, behaviour_weight=w), Task(2, 1, reward_mean=offset, reward_std=scale)), logs, 400
+                SAC(replace(config, bc_weight=w), LearnerSpec(2, 1, reward_mean=offset, reward_std=scale)), logs, 400
             )
             for w in (100.0, 0.0)
         )
@@ -151,25 +153,25 @@ def test_behaviour_weight_holds_the_policy_at_logged_actions():
 
 
 def test_entropy_is_counted_in_the_spread_of_logged_actions_where_the_actor_is_kept_near_them():
-    narrow = Task(2, 2, action_std=(0.1, 0.5))
+    narrow = LearnerSpec(2, 2, action_std=(0.1, 0.5))
     assert SAC(SACConfig(), narrow).target_entropy == -2
-    held = SAC(SACConfig(behaviour_weight=1.0), narrow).target_entropy
+    held = SAC(SACConfig(bc_weight=1.0), narrow).target_entropy
     assert held == pytest.approx(-2 + math.log(0.1) + math.log(0.5))
-    assert SAC(SACConfig(behaviour_weight=1.0, target_entropy=-1.0), narrow).target_entropy == -1
+    assert SAC(SACConfig(bc_weight=1.0, target_entropy=-1.0), narrow).target_entropy == -1
 
 
-def test_centred_critics_start_at_the_value_of_the_mean_reward():
+def test_centered_critics_start_at_the_value_of_the_mean_reward():
     critics = Critics(2, 3, 1, [8], layer_norm=False, unit=(100.0, 5.0))
     plain = Critics(2, 3, 1, [8], layer_norm=False)
     plain.load_state_dict(critics.state_dict())
     state, action = torch.randn(4, 3), torch.randn(4, 1)
     torch.testing.assert_close(critics(state, action), 5.0 * plain(state, action) + 100.0)
-    learner = SAC(SACConfig(centred_values=True, discount=0.9), Task(3, 1, reward_mean=2.0, reward_std=3.0))
+    learner = SAC(SACConfig(centered_values=True, discount=0.9), LearnerSpec(3, 1, reward_mean=2.0, reward_std=3.0))
     assert (learner.critics.offset, learner.critics.scale) == pytest.approx((20.0, 3.0 / math.sqrt(0.1)))
 
 
 def test_actor_learning_rate_decays_to_zero():
-    learner = SAC(SACConfig(updates=10, hidden=[8]), Task(2, 1))
+    learner = SAC(SACConfig(updates=10, hidden=[8]), LearnerSpec(2, 1))
     data = bandit(32)
     for _ in range(10):
         learner.update(data, None, draws())
@@ -189,16 +191,16 @@ def test_bc_regresses_the_logged_action():
     torch.manual_seed(0)
     data = bandit(500)
     shifted = Transitions(**{**vars(data), "action": 0.3 + 0.05 * data.action})
-    learner = BehaviourCloning(BCConfig(hidden=[16]), Task(2, 1))
+    learner = BehaviorCloning(BCConfig(hidden=[16]), LearnerSpec(2, 1))
     assert learned(learner, shifted, 300) == pytest.approx(float(shifted.action.mean()), abs=0.02)
 
 
 def test_mixed_batches_hold_the_real_share_and_forget_old_refreshes():
     raw = linear_world(500)
     model = small_ensemble(raw)
-    config = RolloutSpec(length=2, starts=50, retain=2, real_share=0.25)
+    config = RolloutSpec(length=2, starts=50, retain=2, real_ratio=0.25)
     replay = MixedReplay(transitions_of(raw, model.encoder), Imagination(model, Penalty("ensemble_std")), config)
-    learner = BehaviourCloning(BCConfig(hidden=[8]), Task(3, 2))
+    learner = BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(3, 2))
     for seed in range(4):
         metrics = replay.refresh(learner, draws(seed))
     assert metrics["imagined_transitions"] <= 100
@@ -236,9 +238,9 @@ def test_mixed_batches_are_those_of_the_concatenating_replay():
     model = small_ensemble(raw)
     logged = transitions_of(raw, model.encoder)
     # more starts than are imagined at once, and rollouts of unequal length
-    config = RolloutSpec(length=3, starts=600, retain=2, real_share=0.25, halt_above=0.855)
+    config = RolloutSpec(length=3, starts=600, retain=2, real_ratio=0.25, halt_above=0.855)
     replay = MixedReplay(logged, Imagination(model, Penalty("ensemble_std")), config)
-    learner = BehaviourCloning(BCConfig(hidden=[8]), Task(3, 2))
+    learner = BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(3, 2))
     sizes = set()
     for seed in range(4):
         replay.refresh(learner, draws(seed))
@@ -259,7 +261,7 @@ def test_recent_parts_survive_saving():
     logged, imagination = transitions_of(raw, model.encoder), Imagination(model, Penalty("ensemble_std"))
     config = RolloutSpec(length=3, starts=60, retain=2)
     first, second = (MixedReplay(logged, imagination, config) for _ in range(2))
-    learner = BehaviourCloning(BCConfig(hidden=[8]), Task(3, 2))
+    learner = BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(3, 2))
     for seed in range(3):
         first.refresh(learner, draws(seed))
     torch.save(first.state(), saved := io.BytesIO())

@@ -8,7 +8,7 @@ from torch import Generator
 
 from pipeline.policies.losses import conservative_gap
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.types import Transitions
 
 
@@ -19,7 +19,7 @@ def draws(seed: int = 0) -> Generator:
 def sac(reward_range: tuple[float, float] = (-1.0, 2.0), **settings: object) -> SAC:
     torch.manual_seed(0)
     config = SACConfig(hidden=[32], discount=0.5, layer_norm=False, critic_learning_rate=3e-3, **settings)
-    return SAC(config, Task(1, 1, *reward_range, reward_std=0.5, penalty_weight=2.0))
+    return SAC(config, LearnerSpec(1, 1, *reward_range, reward_std=0.5, penalty_weight=2.0))
 
 
 def half_imagined(rows: int) -> Transitions:

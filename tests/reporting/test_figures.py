@@ -107,7 +107,7 @@ def test_policy_panels_are_those_that_were_logged(results: Results) -> None:
     figure = policy_figures.policy_figure(results)
     assert figure is not None
     assert len(figure.axes) == 8
-    assert {"logged behaviour", "behaviour cloning"} <= {*lines(figure, 0)}
+    assert {"logged behavior", "behavior cloning"} <= {*lines(figure, 0)}
     empty = {seed: {"rows": [{"update": 100}]} for seed in results.seeds}
     assert policy_figures.policy_figure(replace(results, policy=empty)) is None
     assert policy_figures.cloning_figure(replace(results, bc=empty)) is None

@@ -33,11 +33,11 @@ def test_every_reason_is_told_from_the_numbers(results: Results) -> None:
         f"May imagine 17 steps; its error of one held-out step is {100 * share:.1f} % of that of expecting no change."
     )
     assert says["Its intervals"] == "Its 90 % intervals hold 82 % of held-out steps, 70 % where the policy goes."
-    judged = says["Judged from logs alone"]
-    assert judged.startswith("Estimates that put the policy above behaviour cloning: fitted Q")
-    for logged, end in ((-1e9, "Above logged behaviour: fitted Q evaluation"), (1e9, "None puts it above logged")):
+    judged = says["EvaluatedPolicy from logs alone"]
+    assert judged.startswith("Estimates that put the policy above behavior cloning: fitted Q")
+    for logged, end in ((-1e9, "Above logged behavior: fitted Q evaluation"), (1e9, "None puts it above logged")):
         judged = told(replace(results, offline={**results.offline, "logged": {"value": logged}}))
-        assert end in judged["Judged from logs alone"]
+        assert end in judged["EvaluatedPolicy from logs alone"]
 
 
 def test_a_promise_is_held_against_what_came(results: Results) -> None:

@@ -168,9 +168,9 @@ def test_animation_plays_every_frame(finished: Path, tmp_path: Path, channels: i
     film.seek(20)
     frame = np.asarray(film.convert("RGB")).astype(int)
     side = 128  # 64 pixels, twice as large
-    centres = [frame[36 + side // 2, 4 + (side + 4) * column + side // 2] for column in range(3)]
-    for centre, expected in zip(centres, (80, 90, 132), strict=True):
-        assert abs(centre - expected).max() <= 3  # of 256 colours
+    centers = [frame[36 + side // 2, 4 + (side + 4) * column + side // 2] for column in range(3)]
+    for center, expected in zip(centers, (80, 90, 132), strict=True):
+        assert abs(center - expected).max() <= 3  # of 256 colors
     write_page(results, {}, "key", {"latent_film": path, "latent_frames": path}, tmp_path / "index.html")
     page = (tmp_path / "index.html").read_text()
     assert page.count(f'src="data:image/gif;base64,{base64.b64encode(path.read_bytes()).decode()}"') == 2

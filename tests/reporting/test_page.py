@@ -97,7 +97,7 @@ def test_sections_stand_in_order(finished: Path, tmp_path: Path) -> None:
         "Penalty against true error",
         "Policy learning",
         "Exploitation gap",
-        "Judged from logs alone",
+        "EvaluatedPolicy from logs alone",
         "Privileged knowledge and limits",
         "Provenance",
     ]
@@ -217,8 +217,8 @@ def test_verdict_follows_the_intervals() -> None:
 
 def test_headline_names_both_rivals(finished: Path) -> None:
     sentence = headline(load(finished, [0, 1]))
-    assert "beats logged behaviour" in sentence
-    assert "beats behaviour cloning" in sentence
+    assert "beats logged behavior" in sentence
+    assert "beats behavior cloning" in sentence
 
 
 def test_limits_only_say_what_is_true(finished: Path, envless: Results) -> None:
@@ -259,13 +259,13 @@ def test_offline_estimates_say_what_they_are_worth(finished: Path, envless: Resu
     assert rows[3] == ["importance weighting", *["none: 1.2 effective episodes of 6, fewer than 5", "–"] * 2]
     real = [number(told.offline["agents"][agent]["true"]["value"]) for agent in ("policy", "bc")]
     assert rows[-1] == ["real episodes", real[0], "–", real[1], "–"]
-    assert logged_value(told).startswith("Logged behaviour: −400.0 [−480.0, −320.0] over 6 held-out episodes, −4.00")
+    assert logged_value(told).startswith("Logged behavior: −400.0 [−480.0, −320.0] over 6 held-out episodes, −4.00")
     verdict = offline_verdict(told)
-    assert "above behaviour cloning: fitted Q evaluation, world model, world model less penalty." in verdict
+    assert "above behavior cloning: fitted Q evaluation, world model, world model less penalty." in verdict
     assert "Real episodes returned" in verdict
-    assert "policy −1.50 and 2.0 %; behaviour cloning −1.50 and 2.0 %" in fit_doubts(told).replace("\u00a0", " ")
+    assert "policy −1.50 and 2.0 %; behavior cloning −1.50 and 2.0 %" in fit_doubts(told).replace("\u00a0", " ")
     assert "real episodes" not in [row[0] for row in offline_table(envless).rows]
     none = {"agents": {a: {n: {"value": None} for n in ESTIMATORS} | {"true": None} for a in ("policy", "bc")}}
     assert "No estimate could be given" in offline_verdict(replace(told, offline=none))
     worse = {**told.offline, "agents": {"policy": told.offline["agents"]["bc"], "bc": told.offline["agents"]["policy"]}}
-    assert "not above behaviour cloning: fitted Q" in offline_verdict(replace(told, offline=worse))
+    assert "not above behavior cloning: fitted Q" in offline_verdict(replace(told, offline=worse))

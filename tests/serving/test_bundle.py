@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
-from toys import facts_of, linear_world
+from toys import build_data_spec, linear_world
 
 from pipeline.encoders.standard import StandardEncoder
-from pipeline.policies.bc import BCConfig, BehaviourCloning
-from pipeline.policies.task import Task
+from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.task import LearnerSpec
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import BundleFacts, save_bundle
+from pipeline.serving.bundle import BundleSpec, save_bundle
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    facts = facts_of(linear_world(200))
+    facts = build_data_spec(linear_world(200))
     torch.manual_seed(0)
-    learner = BehaviourCloning(BCConfig(hidden=[8]), Task(3, 2))
-    described = BundleFacts(
+    learner = BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(3, 2))
+    described = BundleSpec(
         policy="bc", config={"hidden": [8]}, obs_shapes=facts.obs_shapes, statistics=vars(facts.statistics),
         action_low=[-2.0, 0.0], action_high=[2.0, 10.0], env_id=None, env_kwargs={}, dataset={"name": "toy"}, seed=0,
         privileged_knowledge=[],
@@ -43,7 +43,7 @@ def test_acts_in_raw_units(bundle):
     agent.reset(5)
     actions = agent.act(raw["obs"].numpy())
     torch.manual_seed(0)
-    learner, facts = BehaviourCloning(BCConfig(hidden=[8]), Task(3, 2)), facts_of(linear_world(200))
+    learner, facts = BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(3, 2)), build_data_spec(linear_world(200))
     with torch.no_grad():
         squashed = learner.act(StandardEncoder(facts.obs_shapes, facts.statistics).encode(raw["obs"]), None).numpy()
     np.testing.assert_allclose(actions, np.array([-2.0, 0.0]) + (squashed + 1) / 2 * np.array([4.0, 10.0]), rtol=1e-5)
@@ -95,9 +95,10 @@ def test_weights_that_are_not_finite_are_refused(bundle):
     ("changes", "message"),
     [
         ({"schema_version": 99}, "newer"),
+        ({"schema_version": 1}, "`encoder` was `filter`"),
         ({"schema_version": None}, "no schema_version"),
         ({"policy": "os.system"}, "do not fit"),
-        ({"filter": "../../evil"}, "do not fit"),
+        ({"encoder": "../../evil"}, "do not fit"),
         ({"config": {"hidden": [16]}}, "do not fit"),
         ({"action_low": [1.0, 1.0], "action_high": [0.0, 2.0]}, "bounds"),
         ({"surprise": 1}, "surprise"),

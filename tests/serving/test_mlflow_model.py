@@ -16,13 +16,13 @@ import yaml
 
 from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
-from pipeline.cli.plot import _labelled, _newest, plot_metric
+from pipeline.cli.plot import _labeled, _newest, plot_metric
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import Statistics
-from pipeline.policies.bc import BCConfig, BehaviourCloning
-from pipeline.policies.task import Task
+from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.task import LearnerSpec
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import BundleFacts, save_bundle
+from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.serving.mlflow_logging import log_policy
 from pipeline.stages import preflight
 from pipeline.stages.stage import stage
@@ -36,7 +36,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = BCConfig(updates=1, hidden=[4])
     obs = torch.randn(20, 3)
     statistics = Statistics.of(obs, obs + 0.1 * torch.randn(20, 3), torch.randn(20), torch.zeros(20))
-    facts = BundleFacts(
+    facts = BundleSpec(
         policy="bc",
         config=dataclasses.asdict(config),
         obs_shapes={"state": [3]},
@@ -51,7 +51,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     folder = tmp_path_factory.mktemp("policy") / "seed-0"
     encoder = StandardEncoder(facts.obs_shapes, statistics)
-    save_bundle(folder, BehaviourCloning(config, Task(3, 1)), encoder, facts, {"rows": []}, "card")
+    save_bundle(folder, BehaviorCloning(config, LearnerSpec(3, 1)), encoder, facts, {"rows": []}, "card")
     return folder
 
 
@@ -128,7 +128,7 @@ def test_curves_of_two_datasets_are_told_apart() -> None:
         return SimpleNamespace(data=data, info=SimpleNamespace(run_name="learn_policy"), inputs=inputs)
 
     runs = [run("plant", "0123456789"), run("plant", "abcdef0123"), run("plant", "abcdef0123")]
-    assert list(_labelled(_newest(runs))) == ["dataset plant 012345, seed 0", "dataset plant abcdef, seed 0"]
+    assert list(_labeled(_newest(runs))) == ["dataset plant 012345, seed 0", "dataset plant abcdef, seed 0"]
 
 
 def test_curves_are_sorted_by_the_size_of_numbers_and_words_by_letters() -> None:
@@ -139,8 +139,8 @@ def test_curves_are_sorted_by_the_size_of_numbers_and_words_by_letters() -> None
         return SimpleNamespace(data=data, info=SimpleNamespace(run_name="learn_policy"), inputs=inputs)
 
     runs = [run("b", 1, 0), run("a", 20, 10), run("a", 20, 9), run("a", 5.0, 0), run("a", "1e-1", 0), run("a", None, 0)]
-    assert [(r.data.params["penalty.weight"], r.data.tags["pipeline.seed"]) for r in _labelled(runs).values()] == [
+    assert [(r.data.params["penalty.weight"], r.data.tags["pipeline.seed"]) for r in _labeled(runs).values()] == [
         *(("1e-1", "0"), ("5.0", "0"), ("20", "9"), ("20", "10"), ("None", "0")),  # of penalty a
         ("1", "0"),
     ]
-    assert next(iter(_labelled(runs))) == "penalty.name a, penalty.weight 1e-1, seed 0"
+    assert next(iter(_labeled(runs))) == "penalty.name a, penalty.weight 1e-1, seed 0"

@@ -3,11 +3,11 @@
 from typing import Any
 
 from pipeline.reporting.text.score_lines import score_lines
-from pipeline.serving.bundle import BundleFacts
+from pipeline.serving.bundle import BundleSpec
 from pipeline.serving.model_card import SCORES_ELSEWHERE, model_card
 
 
-def facts(**changed: Any) -> BundleFacts:
+def facts(**changed: Any) -> BundleSpec:
     given: dict[str, Any] = {
         "policy": "sac",
         "config": {},
@@ -19,14 +19,14 @@ def facts(**changed: Any) -> BundleFacts:
         "env_kwargs": {},
         "dataset": {
             **{"name": "kiln", "source": "table", "transitions": 40000, "episodes": 200},
-            **{"digest": "abc", "licence": None, "obs_names": {"state": ["level", "mode=auto", "mode=off"]}},
+            **{"digest": "abc", "license": None, "obs_names": {"state": ["level", "mode=auto", "mode=off"]}},
         },
         "seed": 3,
         "privileged_knowledge": [],
         "action_kind": "continuous",
         "action_start": 0,
     }
-    return BundleFacts(**given | changed)
+    return BundleSpec(**given | changed)
 
 
 def scored(mean: float | None) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_a_card_reads_as_text() -> None:
     card = model_card(facts())
     assert "# sac policy for kiln" in card
     assert "| data | kiln (table): 40,000 transitions in 200 episodes |" in card
-    assert "| licence of the data | not stated |" in card
+    assert "| license of the data | not stated |" in card
     assert "| observations | state: 3 (level, mode=auto, mode=off); camera: 64 x 64 x 3 |" in card
     assert "| actions | 1, from [-2.0] to [2.0] |" in card
     assert f"## Scores\n\n{SCORES_ELSEWHERE}\n\n## Use" in card
@@ -62,11 +62,11 @@ def test_scores_are_a_table() -> None:
         "| agent | mean return [95 %] | episodes |",
         "|---|---|---|",
         "| policy | -136.7 [-155.0, -119.7] | 100 |",
-        "| behaviour cloning | -136.7 [-155.0, -119.7] | 100 |",
+        "| behavior cloning | -136.7 [-155.0, -119.7] | 100 |",
     ]
     assert lines[-1] == "Imagined return over 100 steps: -140.6; real, over the same steps: -136.5."
     references = score_lines({**RESULT, "scores": {"policy": scored(98.76)}}).splitlines()
-    assert references[2] == "| agent | mean return [95 %] | normalised score | episodes |"
+    assert references[2] == "| agent | mean return [95 %] | normalized score | episodes |"
     assert references[4] == "| policy | -136.7 [-155.0, -119.7] | 98.8 | 100 |"
 
 

@@ -14,7 +14,7 @@ import torch
 from contract import missing
 from test_contracts import HIGH, LOW, RAW, world_model
 from test_planning import Linear, draws, planner
-from toys import facts_of
+from toys import build_data_spec
 
 from pipeline.evaluation.imagined import imagined_returns
 from pipeline.imagination import Imagination
@@ -24,7 +24,7 @@ from pipeline.policies.planning.objective import plan_value
 from pipeline.policies.protocols import PlanningPolicy
 from pipeline.policies.sac import SACConfig
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import BundleFacts, save_bundle
+from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.types import Transitions
 from pipeline.uncertainty import Penalty
 from pipeline.world_models import WORLD_MODELS
@@ -33,14 +33,14 @@ SMALL: dict[str, Any] = {"horizon": 4, "population": 12, "iterations": 2, "elite
 
 
 def bundle_of(name: str, model_name: str, folder: Path, **options: Any) -> tuple[Planner, Path]:
-    model, facts = world_model(model_name), facts_of(RAW)
+    model, facts = world_model(model_name), build_data_spec(RAW)
     torch.manual_seed(1)
     solver = planner(name, model, Penalty("ensemble_std"), 0.5, **SMALL, **options)
-    described = BundleFacts(
+    described = BundleSpec(
         policy=name, config=dataclasses.asdict(solver.config), obs_shapes=facts.obs_shapes,
         statistics=dataclasses.asdict(facts.statistics), action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={},
         dataset={"name": "toy", "transitions": 300}, seed=0, privileged_knowledge=[],
-        penalty={"name": "ensemble_std", "weight": 0.5}, filter=model_name, filter_config=vars(model.config),
+        penalty={"name": "ensemble_std", "weight": 0.5}, encoder=model_name, encoder_config=vars(model.config),
     )  # fmt: skip
     save_bundle(folder, solver, model, described, {"rows": []}, "# card\n")
     return solver, folder
@@ -52,7 +52,7 @@ def test_any_planner_on_any_world_model_travels_in_a_bundle(name: str, model_nam
     assert missing(solver, PlanningPolicy) == []
     assert isinstance(solver.action_density(), str)
     agent = load_agent(folder)
-    assert agent.remembers == (model_name == "rssm")
+    assert agent.stateful == (model_name == "rssm")
     obs = RAW["obs"][:5].numpy()
     agent.reset(5)
     first = agent.act(obs)
@@ -102,7 +102,7 @@ def test_imagined_returns_are_those_of_planning_at_every_step():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"filter": "standard"},  # no world model to plan with
+        {"encoder": "standard"},  # no world model to plan with
         {"penalty": {}},
         {"penalty": {"name": "os.system", "weight": 1.0}},
         {"penalty": {"name": "ensemble_std", "weight": -1.0}},
@@ -121,12 +121,12 @@ def test_bundles_that_cannot_plan_are_refused(changes: dict[str, Any], tmp_path:
 def test_elites_that_do_not_exist_are_refused(tmp_path: Path):
     model = world_model("gaussian_ensemble")
     model.elites[0] = 99
-    facts = facts_of(RAW)
-    described = BundleFacts(
+    facts = build_data_spec(RAW)
+    described = BundleSpec(
         policy="cem", config=SMALL, obs_shapes=facts.obs_shapes, statistics=dataclasses.asdict(facts.statistics),
         action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={}, dataset={"transitions": 300}, seed=0,
-        privileged_knowledge=[], penalty={"name": "ensemble_std", "weight": 0.5}, filter="gaussian_ensemble",
-        filter_config=vars(model.config),
+        privileged_knowledge=[], penalty={"name": "ensemble_std", "weight": 0.5}, encoder="gaussian_ensemble",
+        encoder_config=vars(model.config),
     )  # fmt: skip
     save_bundle(tmp_path, planner("cem", Linear()), model, described, {"rows": []}, "# card\n")
     with pytest.raises(ValueError, match="refused"):
@@ -142,7 +142,7 @@ def test_served_planner_acts_as_its_agent(model_name: str, tmp_path: Path):
     served.load_context(SimpleNamespace(artifacts={"bundle": str(folder)}))
     agent.reset(3)
     done = agent.act(obs)
-    if not agent.remembers:  # each call plans from nothing
+    if not agent.stateful:  # each call plans from nothing
         assert np.array_equal(served.predict(None, obs), done)
         return
     seen = np.stack([obs, RAW["next_obs"][:3].numpy()], axis=1)

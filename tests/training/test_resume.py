@@ -79,7 +79,7 @@ def test_a_finished_training_is_only_finished_again(unbroken: dict[str, Any], tm
 def test_resume_point_of_another_key_is_not_picked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "params.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    before, after = (ResumePoint(StageRun("clone_behaviour", 0, {}, key).work) for key in ("before", "after"))
+    before, after = (ResumePoint(StageRun("behavior_cloning", 0, {}, key).work) for key in ("before", "after"))
     train(build("bc"), [before])
     fresh = build("bc")
     assert not after.load_into(fresh)

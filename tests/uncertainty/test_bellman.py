@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import Bellman, Penalty
 
@@ -31,7 +31,7 @@ class Line:
         mean = (state + action)[None] + SHIFTS[:, None, None]
         return Prediction(mean, torch.full_like(mean, NOISE), state[:, :0])
 
-    def members(self, generator: Generator) -> "Line":
+    def sample_members(self, generator: Generator) -> "Line":
         return self
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
@@ -52,22 +52,22 @@ def steps(logged: list[float]) -> Transitions:
     return Transitions(state, action, zero, state, zero, zero, torch.tensor(logged), zero)
 
 
-def of_value(value, samples: int, batch: Transitions) -> Tensor:
+def penalty_under_value(value, samples: int, batch: Transitions) -> Tensor:
     model = Line()
     prediction = model.predict(batch.state, batch.action)
-    return Bellman(samples).of_value(model, batch.state, batch.action, prediction, value, draws())
+    return Bellman(samples).penalty_under_value(model, batch.state, batch.action, prediction, value, draws())
 
 
 def test_spread_of_a_linear_value_is_that_of_the_elites_means():
     # Values 10 x of elites at x, x + 1 and x + 2: their standard deviation is 10 sqrt(2 / 3), whatever x is. The mean
     # of 20,000 draws is off by some 10 x 0.5 / sqrt(20,000) = 0.035.
-    found = of_value(lambda state: 10 * state[:, 0], 20_000, steps([0.0, 0.0]))
+    found = penalty_under_value(lambda state: 10 * state[:, 0], 20_000, steps([0.0, 0.0]))
     torch.testing.assert_close(found, torch.full((2,), 10 * (2 / 3) ** 0.5), atol=0.15, rtol=0)
 
 
 def test_value_is_averaged_over_draws_and_not_taken_at_the_mean():
     # Of x squared, draws around 0.25, 1.25 and 2.25 have means 0.0625, 1.5625 and 5.0625, each plus the noise's 0.25.
-    found = of_value(lambda state: state[:, 0].square(), 20_000, steps([0.0]))
+    found = penalty_under_value(lambda state: state[:, 0].square(), 20_000, steps([0.0]))
     expected = torch.tensor([0.0625, 1.5625, 5.0625]).std(correction=0)
     torch.testing.assert_close(found, expected[None], atol=0.05, rtol=0)
 
@@ -75,7 +75,7 @@ def test_value_is_averaged_over_draws_and_not_taken_at_the_mean():
 def test_agreeing_elites_have_no_penalty_and_a_finite_gradient():
     state = torch.ones(3, 1, requires_grad=True)
     batch = replace(steps([0.0] * 3), state=state)
-    found = of_value(lambda after: 7.0 + 0 * after[:, 0], 4, batch)
+    found = penalty_under_value(lambda after: 7.0 + 0 * after[:, 0], 4, batch)
     assert found.tolist() == [0.0, 0.0, 0.0]
     found.sum().backward()
     assert torch.isfinite(state.grad).all()
@@ -83,7 +83,7 @@ def test_agreeing_elites_have_no_penalty_and_a_finite_gradient():
 
 def test_logged_steps_have_none_and_imagined_ones_are_replaced():
     batch = replace(steps([1.0, 0.0, 1.0, 0.0]), penalty=torch.tensor([0.0, 9.0, 0.0, 9.0]))
-    revalued = Imagination(Line(), Bellman(1000)).revalued(batch, lambda state: 10 * state[:, 0], draws())
+    revalued = Imagination(Line(), Bellman(1000)).recompute_penalties(batch, lambda state: 10 * state[:, 0], draws())
     assert revalued.penalty[[0, 2]].tolist() == [0.0, 0.0]
     assert revalued.penalty[[1, 3]].tolist() == pytest.approx([10 * (2 / 3) ** 0.5] * 2, abs=0.6)
     assert batch.penalty.tolist() == [0.0, 9.0, 0.0, 9.0]  # what is stored stays as it was
@@ -91,7 +91,7 @@ def test_logged_steps_have_none_and_imagined_ones_are_replaced():
 
 def sac(weight: float) -> SAC:
     torch.manual_seed(0)
-    return SAC(SACConfig(hidden=[8], discount=0.5), Task(1, 1, reward_std=2.0, penalty_weight=weight))
+    return SAC(SACConfig(hidden=[8], discount=0.5), LearnerSpec(1, 1, reward_std=2.0, penalty_weight=weight))
 
 
 def test_sac_asks_its_target_critics_at_its_own_actions():
@@ -105,7 +105,7 @@ def test_sac_asks_its_target_critics_at_its_own_actions():
     imagined = batch[torch.tensor([1])]
     prediction = Line().predict(imagined.state, imagined.action)
     with torch.no_grad():
-        expected = Bellman(3).of_value(Line(), imagined.state, imagined.action, prediction, value, after)
+        expected = Bellman(3).penalty_under_value(Line(), imagined.state, imagined.action, prediction, value, after)
     torch.testing.assert_close(learned["imagined_penalty"], expected[0])
 
 
@@ -123,7 +123,7 @@ def test_critics_learn_from_penalties_known_at_the_update():
 def test_actor_critic_asks_its_slow_critic():
     torch.manual_seed(0)
     config = ActorCriticConfig(hidden=[8], horizon=2, value_head="unit_gaussian")
-    learner = ActorCritic(config, Task(1, 1, reward_std=2.0, penalty_weight=1.0))
+    learner = ActorCritic(config, LearnerSpec(1, 1, reward_std=2.0, penalty_weight=1.0))
     learner.slow_critic = torch.nn.Linear(1, 1).requires_grad_(False)
     learner.slow_critic.weight.fill_(3.0)
     rollout, _ = learner._imagine(torch.zeros(2, 1), Imagination(Line(), Bellman(5000)), draws())

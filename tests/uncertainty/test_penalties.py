@@ -157,20 +157,20 @@ def logged_at(pairs: list[list[float]]) -> Transitions:
 
 
 def test_distance_by_hand():
-    # states spread by 4, actions by 1: the corners of a square after standardising, each side 2 long
+    # states spread by 4, actions by 1: the corners of a square after normalizing, each side 2 long
     logged = logged_at([[-4.0, -1.0], [-4.0, 1.0], [4.0, -1.0], [4.0, 1.0]])
-    near = Distance(neighbours=1)
+    near = Distance(neighbors=1)
     near.fit(logged, torch.Generator())
     asked = torch.tensor([[4.0, 1.0], [0.0, 0.0], [16.0, 1.0]])
     # root mean squares: at a corner, 1 off in both dimensions, 3 off in the first
     torch.testing.assert_close(near.distance(asked), torch.tensor([0.0, 1.0, 3 / 2**0.5]))
-    two = Distance(neighbours=2)
+    two = Distance(neighbors=2)
     two.fit(logged, torch.Generator())
     torch.testing.assert_close(two.distance(asked[:1]), torch.tensor([2 / 2 / 2**0.5]))  # itself, and one side away
 
 
 def test_distance_has_a_gradient_away_from_the_logs_and_none_at_a_logged_pair():
-    near = Distance(neighbours=1)
+    near = Distance(neighbors=1)
     near.fit(logged_at([[-1.0, -1.0], [1.0, 1.0]]), torch.Generator())
     asked = torch.tensor([[1.0, 1.0], [3.0, 1.0]], requires_grad=True)
     near.distance(asked).sum().backward()
@@ -180,12 +180,12 @@ def test_distance_has_a_gradient_away_from_the_logs_and_none_at_a_logged_pair():
 def test_distance_keeps_a_share_of_long_logs_and_refuses_too_short_ones(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pipeline.uncertainty.distance.ROWS", 10)
     logged = logged_at([[float(i), 0.0] for i in range(30)])
-    near = Distance(neighbours=2)
+    near = Distance(neighbors=2)
     near.fit(logged, torch.Generator().manual_seed(0))
     assert len(near.points) == 10
     assert len(near.points.unique(dim=0)) == 10
-    with pytest.raises(ValueError, match=r"penalty\.neighbours"):
-        Distance(neighbours=31).fit(logged, torch.Generator())
+    with pytest.raises(ValueError, match=r"penalty\.neighbors"):
+        Distance(neighbors=31).fit(logged, torch.Generator())
 
 
 def test_unknown_penalties_are_refused():

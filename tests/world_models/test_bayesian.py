@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from toys import NOISE, facts_of, linear_world, training_of, transitions_of
+from toys import NOISE, build_data_spec, linear_world, training_of, transitions_of
 
-from pipeline.encoders.statistics import Facts, Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.imagination import Imagination
 from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.training.world_model import FitConfig
@@ -21,7 +21,7 @@ def draws(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def small(name: str, facts: Facts, **config: object) -> BayesianModel:
+def small(name: str, facts: DataSpec, **config: object) -> BayesianModel:
     torch.manual_seed(0)
     chosen = WORLD_MODELS[name]
     return chosen(chosen.Config(**{"width": 32, "depth": 2, "samples": 5, **config}), facts)
@@ -31,7 +31,7 @@ def small(name: str, facts: Facts, **config: object) -> BayesianModel:
 def model(request: pytest.FixtureRequest) -> BayesianModel:
     # A small network with the usual rate often drops nothing, so its samples would be the same.
     return small(
-        request.param, facts_of(linear_world(300)), **({"dropout": 0.2} if request.param == "mc_dropout" else {})
+        request.param, build_data_spec(linear_world(300)), **({"dropout": 0.2} if request.param == "mc_dropout" else {})
     )
 
 
@@ -40,22 +40,22 @@ def test_samples_stay_until_others_are_asked_for(model: BayesianModel):
     data = transitions_of(raw, model.encoder)
     first = model.predict(data.state, data.action)
     assert torch.equal(model.predict(data.state, data.action).mean, first.mean)
-    others = [model.members(draws(seed), 4) for seed in (1, 1, 2)]
+    others = [model.sample_members(draws(seed), 4) for seed in (1, 1, 2)]
     means = [other.predict(data.state, data.action).mean for other in others]
     assert torch.equal(means[0], means[1])  # the generator is the only randomness
     assert not torch.equal(means[0], means[2])
     assert means[0].shape[0] == len(others[0].elites) == 4
-    assert model.members(draws()).predict(data.state, data.action).mean.shape[0] == 5
+    assert model.sample_members(draws()).predict(data.state, data.action).mean.shape[0] == 5
     assert torch.equal(model.predict(data.state, data.action).mean, first.mean)  # who asked keeps its own
     distances = torch.cdist(means[0].flatten(1), means[0].flatten(1)) + torch.eye(4)
     assert distances.min() > 0  # every sample is another
 
 
 def test_other_samples_share_what_is_learned(model: BayesianModel):
-    other = model.members(draws())
+    other = model.sample_members(draws())
     assert {k: id(p) for k, p in other.named_parameters()} == {k: id(p) for k, p in model.named_parameters()}
     assert set(other.state_dict()) == set(model.state_dict())
-    assert other.facts is model.facts
+    assert other.data_spec is model.data_spec
 
 
 def test_a_rollout_keeps_its_samples_and_another_draws_others(model: BayesianModel):
@@ -86,7 +86,7 @@ def test_gradient_flows_through_samples_to_the_action(model: BayesianModel):
 
 def test_loss_is_twice_the_negative_evidence_bound_of_one_number():
     raw = linear_world(64)
-    model = small("variational", facts_of(raw), termination="off", bound_weight=0.0, divergence_weight=0.5)
+    model = small("variational", build_data_spec(raw), termination="off", bound_weight=0.0, divergence_weight=0.5)
     data = transitions_of(raw, model.encoder)[torch.arange(64)[None]]
     loss, metrics = model.loss(data, draws())
     divergence = sum(layer.divergence() for layer in model.net.layers)
@@ -108,7 +108,7 @@ def test_held_out_judges_the_mixture_of_samples(model: BayesianModel):
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_the_mean_and_the_noise_through_the_usual_shell(name: str):
     raw, unseen = linear_world(6000), linear_world(3000, seed=1)
-    model = small(name, facts_of(raw))
+    model = small(name, build_data_spec(raw))
     data = (transitions_of(raw, model.encoder), transitions_of(unseen, model.encoder))
     training = training_of(model, *data, FitConfig(max_epochs=25, patience=25))
     make_trainer(TrainerConfig(accelerator="cpu", threads=1), 25, [], progress=False).fit(training)
@@ -135,7 +135,7 @@ def test_samples_disagree_in_a_gap_of_the_logs(name: str):
     x, still, nothing = torch.cat([left, right]), torch.zeros(rows, 1), torch.zeros(rows)
     reward = (torch.sin(2 * x) + 0.05 * torch.randn(rows, 1, generator=draws(1))).squeeze(1)
     statistics = Statistics.of(x, x + 0.01 * torch.randn(rows, 1, generator=draws(2)), reward, nothing)
-    model = small(name, Facts(statistics, {"x": [1]}, 1, rows), prior_scale=2.0, learning_rate=5e-3, samples=50)
+    model = small(name, DataSpec(statistics, {"x": [1]}, 1, rows), prior_scale=2.0, learning_rate=5e-3, samples=50)
     state = model.encoder.encode(x)
     data = Transitions(state, still, reward, state, nothing, nothing, nothing + 1, nothing)
     optimizer, generator = model.optimizer(), draws(3)

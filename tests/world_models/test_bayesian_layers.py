@@ -1,4 +1,4 @@
-"""Random weights against closed forms: divergence, local reparameterisation, Bayesian linear regression."""
+"""Random weights against closed forms: divergence, local reparameterization, Bayesian linear regression."""
 
 import pytest
 import torch

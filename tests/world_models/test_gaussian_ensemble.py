@@ -5,7 +5,7 @@ import pytest
 import torch
 from toys import NOISE, linear_world, small_ensemble, training_of, transitions_of
 
-from pipeline.encoders.statistics import Facts, Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.protocols import WorldModel
 from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.training.world_model import FitConfig, WorldModelTraining
@@ -64,7 +64,7 @@ def test_a_setting_is_copied_and_not_predicted():
     nothing = torch.zeros(4000)
     statistics = Statistics.of(obs, following, nothing, nothing)
     assert (statistics.active, statistics.settings, statistics.changing) == ([0, 1, 2], [2], [0, 1])
-    model = GaussianEnsemble(EnsembleConfig(width=8, depth=1), Facts(statistics, {"state": [3]}, 1, 4000))
+    model = GaussianEnsemble(EnsembleConfig(width=8, depth=1), DataSpec(statistics, {"state": [3]}, 1, 4000))
     state, action = model.encoder.encode(obs), torch.zeros(4000, 1)
     step = model.draw(state, action, model.predict(state, action), generator, None)
     assert step.sample.shape == (4000, 2 + 1)
@@ -103,16 +103,16 @@ def test_the_geometric_criterion_is_not_outvoted_by_one_noisy_output():
     """The first learner knows one output a hundred times better; plain means would prefer the other."""
     raw = linear_world(200)
     model = small_ensemble(raw, criterion="geometric_mse")
-    judged = model.judged({"output_mse": torch.tensor([[1.0, 1e-4], [0.9, 1e-2]])})
+    judged = model.validation_metrics({"output_mse": torch.tensor([[1.0, 1e-4], [0.9, 1e-2]])})
     torch.testing.assert_close(judged["geometric_mse"], torch.tensor([1e-2, 0.009**0.5]))
-    assert model.parts()[0].criterion == "geometric_mse"
+    assert model.checkpoint_groups()[0].criterion == "geometric_mse"
     sums = model.held_out(transitions_of(raw, model.encoder))
     torch.testing.assert_close(sums["output_mse"].mean(-1), sums["mse"])
     with pytest.raises(ValueError, match="criterion `nll` must be mse or geometric_mse"):
         EnsembleConfig(criterion="nll")
 
 
-def test_draw_is_reparameterised_and_stays_in_the_logged_range(fitted):
+def test_draw_is_reparameterized_and_stays_in_the_logged_range(fitted):
     model, _ = fitted
     state = torch.full((4, 3), 50.0)
     action = torch.zeros(4, 2, requires_grad=True)

@@ -13,7 +13,7 @@ from pipeline.assessment.model_error import Scale
 from pipeline.assessment.open_loop import open_loop
 from pipeline.data.batches import WindowBatches
 from pipeline.data.dataset import PreparedDataset
-from pipeline.data.transitions import facts_of, filtered
+from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.data.windows import Windows
 from pipeline.ingest.writer import write_dataset
 from pipeline.training.trainer import TrainerConfig, make_trainer
@@ -32,7 +32,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 
 def model_of(dataset: PreparedDataset, **config: Any) -> RSSM:
     torch.manual_seed(0)
-    return RSSM(RSSMConfig(**{**SMALL, **config}), facts_of(dataset))
+    return RSSM(RSSMConfig(**{**SMALL, **config}), build_data_spec(dataset))
 
 
 def training_of(model: RSSM, dataset: PreparedDataset, epochs: int) -> WorldModelTraining:
@@ -60,21 +60,21 @@ def fitted(line: PreparedDataset) -> RSSM:
 def test_sees_the_velocity_that_no_single_observation_shows(fitted: RSSM, line: PreparedDataset):
     rows = line.windows("held_out", 12)
     window = Windows(line, "held_out", 12).read(torch.from_numpy(np.stack([rows, np.full_like(rows, 12)], 1)))
-    errors = open_loop(fitted, [window], Scale({"state": [1]}, fitted.facts.statistics), 6)
+    errors = open_loop(fitted, [window], Scale({"state": [1]}, fitted.data_spec.statistics), 6)
     assert errors["model_rmse"][2] < 0.5 * errors["persistence_rmse"][2]  # five steps on
     assert errors["reward_mae"][0] < 0.5 * errors["reward_baseline_mae"][0]
 
 
 def test_termination_is_learned(fitted: RSSM, line: PreparedDataset):
-    quality = termination_quality(fitted, filtered(line, "held_out", fitted))
+    quality = termination_quality(fitted, encode_transitions(line, "held_out", fitted))
     assert quality["positives"] > 10
     assert quality["precision"] > 0.7
     assert quality["recall"] > 0.7
 
 
 def test_an_end_is_told_by_what_is_decoded(fitted: RSSM, line: PreparedDataset):
-    logged = filtered(line, "held_out", fitted)
-    before, after = (fitted.observations.standardised(fitted.decode(s)) for s in (logged.state, logged.next_state))
+    logged = encode_transitions(line, "held_out", fitted)
+    before, after = (fitted.observations.normalized(fitted.decode(s)) for s in (logged.state, logged.next_state))
     logit = fitted.termination.net(torch.cat([before, logged.action, after], dim=1)).squeeze(1)
     said = fitted.termination.continue_prob(logged.state, logged.action, logged.next_state)
     torch.testing.assert_close(said, torch.sigmoid(-logit - fitted.termination.offset))
@@ -82,7 +82,7 @@ def test_an_end_is_told_by_what_is_decoded(fitted: RSSM, line: PreparedDataset):
 
 
 def test_the_known_rule_is_one_of_vectors(line: PreparedDataset):
-    facts = facts_of(line)
+    facts = build_data_spec(line)
     images = replace(facts, obs_shapes={"view": [32, 32, 3]}, task="Hopper-v5",
                      statistics=replace(facts.statistics, obs_mean=[], obs_std=[], active=[]))  # fmt: skip
     with pytest.raises(ValueError, match="a rule for vectors, and these logs hold images alone; use `learned`"):
@@ -90,14 +90,14 @@ def test_the_known_rule_is_one_of_vectors(line: PreparedDataset):
 
 
 def test_spread_is_that_of_the_latent_over_the_logs(fitted: RSSM, line: PreparedDataset):
-    seen = fitted.targets(filtered(line, "train", fitted)).std(0)
+    seen = fitted.targets(encode_transitions(line, "train", fitted)).std(0)
     varied = fitted.spread > 0.1 + 1e-6
     assert varied.any()
     torch.testing.assert_close(seen[varied], torch.ones_like(seen[varied]), atol=0.35, rtol=0)
 
 
 def test_heads_disagree_more_about_actions_never_taken(fitted: RSSM, line: PreparedDataset):
-    state = filtered(line, "held_out", fitted).state[:500]
+    state = encode_transitions(line, "held_out", fitted).state[:500]
     usual, unusual = (fitted.predict(state, torch.full((len(state), 1), a)).mean.var(0).mean() for a in (0.5, 5.0))
     assert unusual > 1.5 * usual
 
@@ -187,5 +187,5 @@ def test_filter_of_a_dataset_matches_windows(fitted: RSSM, line: PreparedDataset
     steps = int(end - first - 1)
     window = Windows(line, "train", steps).read(torch.tensor([[int(first), steps]]))
     at = np.flatnonzero(line.steps("train") == first)[0]
-    states = filtered(line, "train", fitted).state[at : at + steps]
+    states = encode_transitions(line, "train", fitted).state[at : at + steps]
     torch.testing.assert_close(states, fitted.filter_window(window, None).state[0, :-1], atol=1e-5, rtol=1e-4)

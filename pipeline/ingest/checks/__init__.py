@@ -21,7 +21,7 @@ CHECKS: dict[str, Check] = {
     "missing_terminals": ends.missing_terminals,
     "time_gaps": ends.time_gaps,
     "unit_change": drift.unit_change,
-    "behaviour_shift": drift.behaviour_shift,
+    "behavior_shift": drift.behavior_shift,
     "held_out_shift": drift.held_out_shift,
     "memory": memory,
     "reward_leak": features.reward_leak,
@@ -40,7 +40,7 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def findings(dataset: PreparedDataset) -> list[Finding]:
+def run_checks(dataset: PreparedDataset) -> list[Finding]:
     """All that the checks find, the gravest first. Equal datasets give equal findings."""
     sample = Sample(dataset)
     found = [finding for check in CHECKS.values() if (finding := check(sample)) is not None]

@@ -12,7 +12,7 @@ NARROW = 0.1  # standard deviation of an action in [-1, 1] below which networks 
 MOSTLY = 0.9  # share of actions at a bound from which hardly any other was tried
 BINS = 21
 CELLS = 20  # to a side of the grid on the two principal components
-NEIGHBOURED = 4000  # observations whose nearest neighbour is looked for
+NEIGHBOURED = 4000  # observations whose nearest neighbor is looked for
 
 
 def episodes(sample: Sample) -> Finding:

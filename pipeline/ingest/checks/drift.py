@@ -1,7 +1,7 @@
-"""What changes over the log: units, behaviour, and between the train and the held-out split.
+"""What changes over the log: units, behavior, and between the train and the held-out split.
 
-Behaviour changes the distribution of a log too, as it should in a replay buffer. Units change the physics: a one-step
-model of the whole log gets better when one part of a feature is scaled back. A change of behaviour gets worse by that.
+Behavior changes the distribution of a log too, as it should in a replay buffer. Units change the physics: a one-step
+model of the whole log gets better when one part of a feature is scaled back. A change of behavior gets worse by that.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ KNOWN = {
     "minutes and seconds": 60.0,
     "km/h and m/s": 3.6,
     "Fahrenheit and Celsius": 1.8,
-    "inches and centimetres": 2.54,
+    "inches and centimeters": 2.54,
     "pounds and kilograms": 2.20462,
     "g and m/s2": 9.80665,
     "mg/dl and mmol/l of glucose": 18.0182,
@@ -89,8 +89,8 @@ def unit_change(sample: Sample) -> Finding | None:
     return Finding("unit_change", "serious", {**told, **evidence}, meaning, remedy)
 
 
-def behaviour_shift(sample: Sample) -> Finding | None:
-    """Between the first and the second half of the log: no fault, since behaviour is allowed to change."""
+def behavior_shift(sample: Sample) -> Finding | None:
+    """Between the first and the second half of the log: no fault, since behavior is allowed to change."""
     if not sample.moving.any():
         return None
     half = len(sample.rows) // 2
@@ -98,9 +98,9 @@ def behaviour_shift(sample: Sample) -> Finding | None:
     worst = int(np.argmax(distances))
     told = {"feature": sample.names[worst], "distance": distances[worst], "by_feature": distances}
     if distances[worst] < SHIFTED:
-        return Finding("behaviour_shift", "info", told, "The two halves of the log look alike.")
+        return Finding("behavior_shift", "info", told, "The two halves of the log look alike.")
     meaning = "The two halves of the log differ, as in a replay buffer whose policy changed."
-    return Finding("behaviour_shift", "info", told, meaning)
+    return Finding("behavior_shift", "info", told, meaning)
 
 
 def held_out_shift(sample: Sample) -> Finding | None:

@@ -63,6 +63,6 @@ def _step(sample: Sample, rows: np.ndarray) -> tuple[FloatArray, FloatArray, Flo
 
 def _autocorrelation(residual: FloatArray) -> FloatArray:
     """Of residuals "L+1 n O" at consecutive steps, by lag and feature, "L O"."""
-    centred = residual - residual.mean(axis=(0, 1))
-    power = np.maximum((centred**2).mean(axis=(0, 1)), 1e-300)
-    return np.stack([(centred[:-lag] * centred[lag:]).mean(axis=(0, 1)) / power for lag in LAGS])
+    centered = residual - residual.mean(axis=(0, 1))
+    power = np.maximum((centered**2).mean(axis=(0, 1)), 1e-300)
+    return np.stack([(centered[:-lag] * centered[lag:]).mean(axis=(0, 1)) / power for lag in LAGS])

@@ -37,15 +37,15 @@ def fit(
         return _features((x[:, used] - mean[used]) / std[used], width)
 
     phi = features(inputs[~test])
-    centre, level = phi.mean(axis=0), targets[~test].mean(axis=0)
-    phi -= centre
+    center, level = phi.mean(axis=0), targets[~test].mean(axis=0)
+    phi -= center
     gram, link = phi.T @ phi, phi.T @ (targets[~test] - level)
     scale = np.trace(gram) / len(gram)
     rivals = np.stack([np.linalg.solve(gram + (ridge * scale + 1e-12) * np.eye(len(gram)), link) for ridge in RIDGES])
-    judged, truth = features(inputs[test]) - centre, targets[test] - level
+    judged, truth = features(inputs[test]) - center, targets[test] - level
     best = np.argmin([((truth - judged @ weights) ** 2).mean(axis=0) for weights in rivals], axis=0)
     weights = rivals[best, :, np.arange(len(best))].T
-    return lambda asked: level + (features(asked) - centre) @ weights
+    return lambda asked: level + (features(asked) - center) @ weights
 
 
 def _features(x: FloatArray, width: int) -> FloatArray:

@@ -74,7 +74,7 @@ def _close_pairs(sample: Sample) -> IntArray:
     rows = offsets[:, None] + np.round(np.linspace(0, 1, MARKS) * lengths[:, None]).astype(np.int64)
     marks = np.concatenate([sample.observed(rows.ravel())[:, sample.moving], sample.actions(rows.ravel())], axis=1)
     marks = marks / np.maximum(marks.std(axis=0), 1e-12)
-    # Lengths stand far apart, so that only episodes of the same length are neighbours.
+    # Lengths stand far apart, so that only episodes of the same length are neighbors.
     points = np.concatenate([marks.reshape(len(first), -1), lengths[:, None] * 1.0], axis=1)
     within = ALIKE * np.sqrt(marks.shape[1] * MARKS)
     pairs = cKDTree(points).query_pairs(min(within, 0.5), output_type="ndarray")

@@ -79,7 +79,7 @@ class Sample:
 
     def windows(self, length: int) -> tuple[IntArray, NDArray[np.bool_]]:
         """First rows "n" of windows of ``length`` steps inside an episode, and which of them are for testing: those of
-        every third episode, so that no tested step has a neighbour among the fitted ones."""
+        every third episode, so that no tested step has a neighbor among the fitted ones."""
         starts = evenly(self.dataset.windows("all", length), FIT_ROWS)
         return starts, self.episode_of(starts) % 3 == 2
 

@@ -45,7 +45,7 @@ class SourceConfig:
     action_quantile: float | None = None
     ref_min_score: float | None = None
     ref_max_score: float | None = None
-    licence: str | None = None
+    license: str | None = None
     held_out_fraction: float = 0.1
     split_seed: int = 0
     train_share: float = 1.0
@@ -101,11 +101,11 @@ class FileFacts:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     max_episode_steps: int | None = None
     references: tuple[float, float] | None = None
-    licence: str | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True)
-class EnvironmentFacts:
+class EnvironmentSpec:
     obs_dim: int | None = None
     action_kind: str | None = None
     bounds: Bounds | None = None
@@ -148,7 +148,7 @@ def combine(
         ref_min_score=references[0] if references else None,
         ref_max_score=references[1] if references else None,
         ref_source=ref_source,
-        licence=config.licence or facts.licence,
+        license=config.license or facts.license,
         dropped=dropped,
         warnings=[*warnings, *problem],
         remarks=remarks or Remarks(),
@@ -164,7 +164,7 @@ def existing(path: Path, param: str = "path") -> Path:
     return path
 
 
-def space_facts(space: "Space[Any]") -> tuple[str | None, Bounds | None]:
+def space_spec(space: "Space[Any]") -> tuple[str | None, Bounds | None]:
     """Kind and bounds of an action space, as far as it is one of ours."""
     from gymnasium.spaces import Box, Discrete
 
@@ -179,17 +179,17 @@ def finite_bounds(low: Any, high: Any) -> Bounds | None:
     return (low.tolist(), high.tolist()) if np.isfinite([low, high]).all() else None
 
 
-def _environment_facts(config: SourceConfig, facts: FileFacts) -> tuple[EnvironmentFacts, list[str]]:
+def _environment_facts(config: SourceConfig, facts: FileFacts) -> tuple[EnvironmentSpec, list[str]]:
     env_id = config.env_id or facts.env_id
     if env_id is None:
-        return EnvironmentFacts(), []
+        return EnvironmentSpec(), []
     try:
         env = _ask_environment(env_id, config.env_kwargs or facts.env_kwargs)
     except Exception as error:  # an environment may raise anything while it is made
         reason = " ".join(str(error).split())
         if config.env_id is not None:
             raise ValueError(f"params.yaml: `dataset.env_id: {env_id}` cannot be made: {reason}") from None
-        return EnvironmentFacts(), [
+        return EnvironmentSpec(), [
             f"{env_id} cannot be made here ({reason}): the policy is evaluated without it; once its package is "
             f"installed, set `dataset.env_id: {env_id}`"
         ]
@@ -201,7 +201,7 @@ def _environment_facts(config: SourceConfig, facts: FileFacts) -> tuple[Environm
     return env, []
 
 
-def _ask_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentFacts:
+def _ask_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentSpec:
     import gymnasium
 
     env = make(env_id, env_kwargs)
@@ -209,7 +209,7 @@ def _ask_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentFact
     env.close()
     flat = isinstance(obs_space, gymnasium.spaces.Box) and len(obs_space.shape) == 1
     obs_dim = obs_space.shape[0] if flat and obs_space.shape is not None else None
-    return EnvironmentFacts(obs_dim, *space_facts(action_space), env.spec.max_episode_steps if env.spec else None)
+    return EnvironmentSpec(obs_dim, *space_spec(action_space), env.spec.max_episode_steps if env.spec else None)
 
 
 def _bounds(config: SourceConfig, declared: list[Bounds | None]) -> tuple[list[float] | None, list[float] | None]:

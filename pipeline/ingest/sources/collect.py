@@ -1,4 +1,4 @@
-"""Logs made on the spot: seeded scripted behaviour in a Gymnasium environment, stored as a real Minari dataset."""
+"""Logs made on the spot: seeded scripted behavior in a Gymnasium environment, stored as a real Minari dataset."""
 
 import tempfile
 import warnings
@@ -12,8 +12,8 @@ import numpy as np
 from pipeline.data.episode import LoggedData
 from pipeline.envs.action_space import Actions, BoxActions, DiscreteActions
 from pipeline.envs.registration import chain, make
-from pipeline.ingest.sources.base import SourceConfig, combine, space_facts
-from pipeline.ingest.sources.behaviours import BEHAVIOURS, TASKS
+from pipeline.ingest.sources.base import SourceConfig, combine, space_spec
+from pipeline.ingest.sources.behaviors import BEHAVIORS, TASKS
 from pipeline.ingest.sources.minari import minari_episodes, minari_facts, minari_root, open_minari, stored_size
 from pipeline.params import did_you_mean
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BehaviourConfig:
-    """One behaviour of the mixture: its ``share`` of the episodes, and the standard deviation of Gaussian ``noise``, in
+class BehaviorConfig:
+    """One behavior of the mixture: its ``share`` of the episodes, and the standard deviation of Gaussian ``noise``, in
     the action's unit, added before actions are clipped to the bounds. Where actions are discrete, ``noise`` is the
     share of them that are drawn at random instead."""
 
@@ -32,23 +32,23 @@ class BehaviourConfig:
     noise: float = 0.0
 
 
-def poor_and_fair() -> list[BehaviourConfig]:
+def poor_and_fair() -> list[BehaviorConfig]:
     return [
-        BehaviourConfig("swing_up", 0.35, 2.5),
-        BehaviourConfig("weak_swing_up", 0.35, 0.5),
-        BehaviourConfig("random", 0.3, 0.0),
+        BehaviorConfig("swing_up", 0.35, 2.5),
+        BehaviorConfig("weak_swing_up", 0.35, 0.5),
+        BehaviorConfig("random", 0.3, 0.0),
     ]
 
 
 @dataclass(frozen=True)
 class CollectConfig(SourceConfig):
-    """``path`` and ``held_out_path`` are not read. ``licence`` defaults to that of this project."""
+    """``path`` and ``held_out_path`` are not read. ``license`` defaults to that of this project."""
 
     env_id: str | None = "Pendulum-v1"
-    licence: str | None = "MIT"
+    license: str | None = "MIT"
     episodes: int = 200
     seed: int = 0
-    behaviours: list[BehaviourConfig] = field(default_factory=poor_and_fair)
+    behaviors: list[BehaviorConfig] = field(default_factory=poor_and_fair)
 
     @property
     def title(self) -> str:
@@ -56,7 +56,7 @@ class CollectConfig(SourceConfig):
 
     @property
     def environments(self) -> list[str]:
-        """The environment and those it wraps; the last is the task that the behaviours are for."""
+        """The environment and those it wraps; the last is the task that the behaviors are for."""
         return chain(self.env_id, self.env_kwargs)
 
     def __post_init__(self) -> None:
@@ -65,15 +65,15 @@ class CollectConfig(SourceConfig):
             raise ValueError(f"episodes {self.episodes}: collect two or more, for a train and a held-out split")
         if self.env_id is None:
             raise ValueError("env_id: collect needs an environment, such as Pendulum-v1")
-        for behaviour in self.behaviours:
-            if behaviour.name not in BEHAVIOURS:
-                raise ValueError(f"behaviour `{behaviour.name}` is unknown{did_you_mean(behaviour.name, BEHAVIOURS)}")
+        for behavior in self.behaviors:
+            if behavior.name not in BEHAVIORS:
+                raise ValueError(f"behavior `{behavior.name}` is unknown{did_you_mean(behavior.name, BEHAVIORS)}")
             task = self.environments[-1]
-            if not task.startswith(meant := TASKS.get(behaviour.name, "")):
-                fitting = [name for name in BEHAVIOURS if task.startswith(TASKS.get(name, ""))]
-                raise ValueError(f"behaviour `{behaviour.name}` is for {meant}; {task} has {', '.join(fitting)}")
-        if not any(b.share > 0 for b in self.behaviours) or any(b.share < 0 or b.noise < 0 for b in self.behaviours):
-            raise ValueError("behaviours: shares and noise must not be negative, and some share must be positive")
+            if not task.startswith(meant := TASKS.get(behavior.name, "")):
+                fitting = [name for name in BEHAVIORS if task.startswith(TASKS.get(name, ""))]
+                raise ValueError(f"behavior `{behavior.name}` is for {meant}; {task} has {', '.join(fitting)}")
+        if not any(b.share > 0 for b in self.behaviors) or any(b.share < 0 or b.noise < 0 for b in self.behaviors):
+            raise ValueError("behaviors: shares and noise must not be negative, and some share must be positive")
 
 
 class Collect:
@@ -92,7 +92,7 @@ class Collect:
 
 
 def collect_minari(config: CollectConfig, root: Path) -> str:
-    """Run the behaviours and store a Minari dataset under ``root``; its id. Equal configs give equal bytes. Raises
+    """Run the behaviors and store a Minari dataset under ``root``; its id. Equal configs give equal bytes. Raises
     ValueError when the environment cannot be made or its actions are neither Box nor Discrete. Images are stored
     without loss, and one episode at a time is held in memory."""
     import minari
@@ -103,10 +103,10 @@ def collect_minari(config: CollectConfig, root: Path) -> str:
     except Exception as error:  # an environment may raise anything while it is made
         reason = " ".join(str(error).split())
         raise ValueError(f"params.yaml: `dataset.env_id: {config.env_id}` cannot be made: {reason}") from None
-    if space_facts(env.action_space)[0] is None:
+    if space_spec(env.action_space)[0] is None:
         raise ValueError(f"{config.env_id}: actions are {env.action_space}: only Box and Discrete are supported yet")
-    names = np.repeat(np.arange(len(config.behaviours)), _counts(config))
-    buffers = (_episode(env, config.behaviours[b], config.seed, e) for e, b in enumerate(names))
+    names = np.repeat(np.arange(len(config.behaviors)), _counts(config))
+    buffers = (_episode(env, config.behaviors[b], config.seed, e) for e, b in enumerate(names))
     short = [name.split("/")[-1].rsplit("-v", 1)[0].lower() for name in reversed(config.environments)]
     dataset_id = f"{'-'.join(short)}/mixed-v0"
     with minari_root(root), warnings.catch_warnings():
@@ -124,19 +124,19 @@ def collect_minari(config: CollectConfig, root: Path) -> str:
 
 
 def _counts(config: CollectConfig) -> list[int]:
-    """Episodes of each behaviour; rounding never changes the total."""
-    shares = np.array([behaviour.share for behaviour in config.behaviours], np.float64)
+    """Episodes of each behavior; rounding never changes the total."""
+    shares = np.array([behavior.share for behavior in config.behaviors], np.float64)
     edges = np.round(np.cumsum(shares) / shares.sum() * config.episodes).astype(int)
     return np.diff(edges, prepend=0).tolist()
 
 
-def _episode(env: Any, behaviour: BehaviourConfig, seed: int, episode: int) -> "EpisodeBuffer":
+def _episode(env: Any, behavior: BehaviorConfig, seed: int, episode: int) -> "EpisodeBuffer":
     from minari.data_collector import EpisodeBuffer
 
     rng = np.random.default_rng([seed, episode])
     env_seed = int(rng.integers(2**31))
     obs, info = env.reset(seed=env_seed)
-    observations, steps = [obs], list(_steps(env, behaviour, info.get("state", obs), rng))
+    observations, steps = [obs], list(_steps(env, behavior, info.get("state", obs), rng))
     actions, following, rewards, terminations, truncations = zip(*steps, strict=True)
     observations.extend(following)
     return EpisodeBuffer(
@@ -151,12 +151,12 @@ def _episode(env: Any, behaviour: BehaviourConfig, seed: int, episode: int) -> "
 
 
 def _steps(
-    env: Any, behaviour: BehaviourConfig, state: np.ndarray, rng: np.random.Generator
+    env: Any, behavior: BehaviorConfig, state: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[Any, ...]]:
-    space, act, done = env.action_space, BEHAVIOURS[behaviour.name], False
+    space, act, done = env.action_space, BEHAVIORS[behavior.name], False
     actions = BoxActions(space.low, space.high) if hasattr(space, "low") else DiscreteActions(space.n, space.start)
     while not done:
-        action = np.asarray(_noisy(act(state, actions, rng), behaviour.noise, actions, rng), space.dtype)
+        action = np.asarray(_noisy(act(state, actions, rng), behavior.noise, actions, rng), space.dtype)
         obs, reward, terminated, truncated, info = env.step(action)
         state, done = info.get("state", obs), terminated or truncated
         yield action, obs, float(reward), terminated, truncated
@@ -176,5 +176,5 @@ def _stacked(observations: list[Any]) -> Any:
 
 
 def _description(config: CollectConfig) -> str:
-    mixture = ", ".join(f"{b.name} {b.share:g} (noise {b.noise:g})" for b in config.behaviours)
-    return f"Scripted behaviour in {config.env_id}, seed {config.seed}: {mixture}."
+    mixture = ", ".join(f"{b.name} {b.share:g} (noise {b.noise:g})" for b in config.behaviors)
+    return f"Scripted behavior in {config.env_id}, seed {config.seed}: {mixture}."

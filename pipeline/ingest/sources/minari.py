@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.ingest.sources.base import FileFacts, SourceConfig, combine, space_facts
+from pipeline.ingest.sources.base import FileFacts, SourceConfig, combine, space_spec
 from pipeline.ingest.sources.minari_remote import fetch_minari, is_complete, minari_root, split_id
 from pipeline.ingest.validate import check_image
 
@@ -66,7 +66,7 @@ def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
 def minari_facts(dataset: "MinariDataset", dataset_id: str) -> FileFacts:
     """What the metadata says. Raises ValueError for spaces other than vectors and images."""
     space, metadata = dataset.action_space, dataset.storage.metadata
-    kind, bounds = space_facts(space)
+    kind, bounds = space_spec(space)
     if kind is None:
         raise ValueError(f"{dataset_id}: actions are {space}: only Box and Discrete are supported yet")
     leaves = _leaf_spaces(dataset.observation_space, dataset_id)
@@ -80,7 +80,7 @@ def minari_facts(dataset: "MinariDataset", dataset_id: str) -> FileFacts:
         env_kwargs=dict(spec.kwargs) if spec else {},
         max_episode_steps=spec.max_episode_steps if spec else None,
         references=None if None in references else (float(references[0]), float(references[1])),
-        licence=metadata.get("license"),
+        license=metadata.get("license"),
     )
 
 

@@ -1,5 +1,5 @@
-"""Planners: they learn no policy, but look for the best plan in imagination at every step. ``PLANNERS`` joins the
-policies in what ``policy.name`` in params.yaml chooses from (:mod:`pipeline.learners`)."""
+"""Planners search in imagination at every step and need no training. ``PLANNERS`` is part of what ``policy.name`` in
+params.yaml chooses from (:data:`pipeline.policies.LEARNERS`)."""
 
 from pipeline.policies.planning.cem import CEM
 from pipeline.policies.planning.icem import ICEM

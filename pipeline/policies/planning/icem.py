@@ -10,7 +10,7 @@ from pipeline.policies.planning.planner import Plan, Planner, Score, best_of
 
 @dataclass(frozen=True)
 class ICEMConfig(CEMConfig):
-    colour: float = 2.0
+    color: float = 2.0
     decay: float = 1.25  # the population shrinks by it from iteration to iteration, down to twice the elites
     keep: float = 0.3  # share of the elites that are tried again, in the next iteration and at the next step
 
@@ -21,7 +21,7 @@ class ICEMConfig(CEMConfig):
 
 
 class ICEM(Planner):
-    """CEM with coloured noise, elites that are kept and shifted, and a population that shrinks; does the best plan."""
+    """CEM with colored noise, elites that are kept and shifted, and a population that shrinks; does the best plan."""
 
     Config = ICEMConfig
 

@@ -21,7 +21,7 @@ class MPPIConfig(PlannerConfig):
 class MPPI(Planner):
     """Moves the mean to the drawn plans, each weighted by the exponential of its worth.
 
-    Only the best plans count (as in TD-MPC, Hansen et al. 2022, arXiv:2203.04955), and their worth is standardised, so
+    Only the best plans count (as in TD-MPC, Hansen et al. 2022, arXiv:2203.04955), and their worth is normalized, so
     that the temperature has no unit. The noise is annealed (DIAL-MPC, Xue et al. 2024, arXiv:2409.15610).
     """
 

@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from pipeline.imagination import Imagination
-from pipeline.policies.losses import reach_probability
+from pipeline.policies.losses import survival_probability
 from pipeline.types import Rollout
 
 CPU_ROWS = 512  # rows imagined at once on a CPU: the members' activations then stay in its cache
@@ -28,7 +28,7 @@ def plan_value(
     powers = discount ** torch.arange(steps, device=rollout.reward.device)
     halted = rollout.halted.bool()
     ends = torch.where(halted | rollout.terminal.bool(), 1.0, 1 - rollout.continue_prob)
-    reached = reach_probability(1 - ends)
+    reached = survival_probability(1 - ends)
     left = F.pad(powers.cumsum(0)[:-1], (1, 0)).flip(0)  # discounted number of steps after each
     if last_value is not None:
         left = torch.full_like(left, 1 / (1 - discount))

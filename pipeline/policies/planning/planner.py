@@ -10,11 +10,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
-from pipeline.policies.planning.noise import coloured
+from pipeline.policies.planning.noise import colored
 from pipeline.policies.planning.objective import Objective
 from pipeline.policies.protocols import Critic
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import Task
+from pipeline.policies.task import LearnerSpec
 from pipeline.seeding import generator
 from pipeline.types import Rollout, TensorFields
 
@@ -31,7 +31,7 @@ class PlannerConfig:
     iterations: int = 4
     elites: int = 10  # the best plans, from which the next are drawn
     noise: float = 0.5  # standard deviation of what is drawn first; actions lie in [-1, 1]
-    colour: float = 0.0  # of that noise over the steps of a plan: 0 white, 1 pink, 2 red
+    color: float = 0.0  # of that noise over the steps of a plan: 0 white, 1 pink, 2 red
     warm_start: bool = True  # from the last step's plan, shifted
     discount: float = 0.99
     penalty_cap: float | None = None  # penalty that halts a plan, in standard deviations of the logged reward
@@ -74,7 +74,7 @@ class Planner(nn.Module, ABC):
     Config: Any
     plans = True
 
-    def __init__(self, config: Any, task: Task, imagination: Imagination) -> None:
+    def __init__(self, config: Any, task: LearnerSpec, imagination: Imagination) -> None:
         super().__init__()
         self.config, self.action_dim, value = config, task.action_dim, None
         self.student: SAC | None = None
@@ -127,7 +127,7 @@ class Planner(nn.Module, ABC):
 
         All episodes share the noise: what is planned for one does not depend on those beside it.
         """
-        noise = coloured((count, *mean.shape[1:]), self.config.colour, generator)
+        noise = colored((count, *mean.shape[1:]), self.config.color, generator)
         noise[0] = 0
         spread = std[:, None] if isinstance(std, Tensor) else std
         return (mean[:, None] + spread * noise).clamp(-1, 1)

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.envs.action_space import DISCRETE
-from pipeline.reporting.figures.style import COLOURS, panels
+from pipeline.reporting.figures.style import COLORS, panels
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.score_lines import AGENTS
@@ -54,8 +54,8 @@ def scores_figure(results: Results) -> Figure | None:
     figure, (axes,) = panels(f"Mean return, 95 % intervals: {results.title}", 1, height=0.6 + 0.45 * len(shown))
     for row, (name, summary) in enumerate(shown):
         mean, (low, high) = summary["return_mean"], summary["return_ci95"]
-        axes.plot([low, high], [row, row], color=COLOURS[name], linewidth=3, solid_capstyle="butt")
-        axes.plot(mean, row, "o", color=COLOURS[name], markersize=7)
+        axes.plot([low, high], [row, row], color=COLORS[name], linewidth=3, solid_capstyle="butt")
+        axes.plot(mean, row, "o", color=COLORS[name], markersize=7)
         axes.annotate(number(mean), (mean, row), (0, 7), textcoords="offset points", ha="center", fontsize=9)
     axes.set_yticks(range(len(shown)), [AGENTS[name] for name, _ in shown])
     axes.set_ylim(len(shown) - 0.5, -0.7)
@@ -69,17 +69,17 @@ def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None
     axes.set(xlabel=label, ylabel=counted)
     mean = float(values.mean())
     if values.min() == values.max():
-        axes.bar([f"always {mean:,.6g}"], [len(values)], width=0.2, color=COLOURS["logged"], alpha=0.75)
+        axes.bar([f"always {mean:,.6g}"], [len(values)], width=0.2, color=COLORS["logged"], alpha=0.75)
         axes.set_xlim(-1, 1)
         return
-    axes.hist(values, bins=40, color=COLOURS["logged"], alpha=0.75)
-    axes.axvline(mean, color=COLOURS["baseline"], linewidth=1.5, label=f"mean {number(mean)}")
+    axes.hist(values, bins=40, color=COLORS["logged"], alpha=0.75)
+    axes.axvline(mean, color=COLORS["baseline"], linewidth=1.5, label=f"mean {number(mean)}")
     axes.legend(loc="best")
 
 
 def _discrete_actions(axes: Axes, action: np.ndarray) -> None:
     share = action.mean(axis=0)
-    axes.bar(np.arange(len(share)), share, color=COLOURS["logged"], alpha=0.75)
+    axes.bar(np.arange(len(share)), share, color=COLORS["logged"], alpha=0.75)
     axes.set(xlabel="discrete action, from the first on", ylabel="share of steps", xticks=range(len(share)))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipeline.reporting.figures.style import COLOURS
+from pipeline.reporting.figures.style import COLORS
 from pipeline.reporting.results import Arrays, Results
 
 SIDE = 96  # pixels a side, at least: smaller images are enlarged by a whole factor
@@ -17,7 +17,7 @@ Film = NDArray[np.uint8]  # "F H W C"
 
 
 def strips(found: Arrays, keys: list[str]) -> list[dict[str, Film]]:
-    """A strip for every image and example window: truth, prediction, and their difference, in which grey is no error
+    """A strip for every image and example window: truth, prediction, and their difference, in which gray is no error
     and the full range is halved (after Hafner et al. 2019, arXiv:1811.04551)."""
     shown = []
     for key in keys:
@@ -51,7 +51,7 @@ def _frame(shown: list[dict[str, Film]], t: int, context: int) -> Image.Image:
     page = Image.new("RGB", (GAP + step * len(tiles[0]), 2 * LINE + GAP + step * len(tiles)), "white")
     draw = ImageDraw.Draw(page)
     told = f"seen: step {t}" if t <= context else f"imagined: step +{t - context}"
-    draw.text((GAP, 2), told, fill=COLOURS["logged" if t <= context else "model"])
+    draw.text((GAP, 2), told, fill=COLORS["logged" if t <= context else "model"])
     for column, name in enumerate(shown[0]):
         draw.text((GAP + step * column, LINE), name, fill="black")
     for row, line in enumerate(tiles):

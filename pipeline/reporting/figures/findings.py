@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.figures.style import COLOURS, panels
+from pipeline.reporting.figures.style import COLORS, panels
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.text.formatting import percent
 
@@ -29,10 +29,10 @@ def findings_figure(results: Results) -> Figure | None:
 
 def _action_shift(axes: Axes, evidence: Json) -> None:
     shifts = evidence["shifts"]
-    known, colours = evidence["known_from_both_by_shift"], _marked(shifts, evidence["best_shift"])
-    axes.bar(shifts, known, width=0.6, color=colours, label="action known from both observations alone")
+    known, colors = evidence["known_from_both_by_shift"], _marked(shifts, evidence["best_shift"])
+    axes.bar(shifts, known, width=0.6, color=colors, label="action known from both observations alone")
     explained = evidence["change_explained_by_shift"]
-    axes.plot(shifts, explained, "o-", color=COLOURS["baseline"], label="explained share of the change")
+    axes.plot(shifts, explained, "o-", color=COLORS["baseline"], label="explained share of the change")
     axes.set(xlabel="row of the action, 0: as logged", ylabel="share of variance", title="Action by row")
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.set_ylim(min(0.0, *known), 1.45)
@@ -50,7 +50,7 @@ def _memory(axes: Axes, evidence: Json) -> None:
     open_shares = [1 - evidence["explained_now"], 1 - evidence["explained_with_history"]]
     label = f"unexplained: {open_shares[0]:.2g}, with history {open_shares[1]:.2g}"
     linked = evidence["residual_autocorrelation_by_lag"]
-    axes.bar(evidence["lags"], linked, width=0.6, color=COLOURS["logged"], label=label)
+    axes.bar(evidence["lags"], linked, width=0.6, color=COLORS["logged"], label=label)
     axes.axhline(0, color="#333333", linewidth=0.8)
     axes.set(xlabel="lag [steps]", ylabel="autocorrelation", ylim=(-1, 1))
     axes.set_title(f"One-step residuals: {evidence['feature']}")
@@ -83,7 +83,7 @@ def _coverage(axes: Axes, evidence: Json) -> None:
 
 
 def _marked(values: list, best: object) -> list[str]:  # type: ignore[type-arg]
-    return [COLOURS["policy"] if value == best else COLOURS["random"] for value in values]
+    return [COLORS["policy"] if value == best else COLORS["random"] for value in values]
 
 
 PANELS: dict[str, Callable[[Axes, Json], None]] = {

@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.reporting.figures.film import strips
-from pipeline.reporting.figures.style import COLOURS, CYCLE, log_scale, panels, seed_curves
+from pipeline.reporting.figures.style import COLORS, CYCLE, log_scale, panels, seed_curves
 from pipeline.reporting.results import Results
 
 STEPS_SHOWN = (1, 2, 5, 10, 15, 20, 30, 50)  # of imagination, as frames
 FEATURES_SHOWN = 6
-ENTROPIES = {"posterior_entropy": "model", "prior_entropy": "imagined"}  # and their colours; a point has none
+ENTROPIES = {"posterior_entropy": "model", "prior_entropy": "imagined"}  # and their colors; a point has none
 LEAST_SHOWN = 1e-4  # activity: units below stand at the axis
 
 
@@ -30,7 +30,7 @@ def frames_figure(results: Results) -> Figure | None:
         (name, film), frame = rows[i // len(frames)], frames[i % len(frames)]
         axes.imshow(film[frame].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(visible=True, color=COLOURS["logged" if frame <= context else "model"])
+        axes.spines[:].set(visible=True, color=COLORS["logged" if frame <= context else "model"])
         if i < len(frames):
             axes.set_title(f"seen {frame}" if frame <= context else f"+{frame - context}", fontsize=8)
         if frame == 0:
@@ -53,8 +53,8 @@ def trajectories_figure(results: Results) -> Figure | None:
     for i, axes in enumerate(grid):
         feature, window = divmod(i, len(truth))
         axes.axvspan(0, int(found["context"]), color="#eeeeee", label="seen" if i == 0 else None)
-        axes.plot(truth[window, :, feature], color=COLOURS["logged"], label="truth" if i == 0 else None)
-        axes.plot(said[window, :, feature], color=COLOURS["model"], label="prediction" if i == 0 else None)
+        axes.plot(truth[window, :, feature], color=COLORS["logged"], label="truth" if i == 0 else None)
+        axes.plot(said[window, :, feature], color=COLORS["model"], label="prediction" if i == 0 else None)
         if window == 0:
             axes.set_ylabel(names[feature], fontsize=8)
         if feature == len(names) - 1:
@@ -67,15 +67,15 @@ def steps_figure(results: Results) -> Figure | None:
     """Error of the decoded posterior beside that of imagination, divergence and entropies by step."""
     if results.first_latents is None:
         return None
-    entropies = {key: colour for key, colour in ENTROPIES.items() if key in results.first_latents}
+    entropies = {key: color for key, color in ENTROPIES.items() if key in results.first_latents}
     figure, grid = panels(f"Filtering and imagining: {results.title}", 3 if entropies else 2, columns=3, height=2.8)
     _errors(grid[0], results)
     kl = _by_step(results, "kl")
-    seed_curves(grid[1], kl, COLOURS["model"], "KL(posterior ‖ prior)")
+    seed_curves(grid[1], kl, COLORS["model"], "KL(posterior ‖ prior)")
     if min(y.min() for _, y in kl) > 0:
         log_scale(grid[1], "y")  # what the first frame tells would hide all others
-    for key, colour in entropies.items():
-        seed_curves(grid[2], _by_step(results, key), COLOURS[colour], key.split("_")[0])
+    for key, color in entropies.items():
+        seed_curves(grid[2], _by_step(results, key), COLORS[color], key.split("_")[0])
     for axes, label in zip(grid[1:], ("divergence [nats]", "entropy [nats]"), strict=False):
         axes.set(xlabel="steps since the window began", ylabel=label)
         axes.legend(loc="upper right")
@@ -91,8 +91,8 @@ def _errors(axes: Axes, results: Results) -> None:
     imagined = [(horizons, e["model_rmse"]) for e in results.errors.values()]
     at = np.array(horizons)
     seen = [(horizons, f["reconstruction_rmse"][int(f["context"]) + at]) for f in results.latents.values()]
-    seed_curves(axes, imagined, COLOURS["imagined"], "imagined (prior)")
-    seed_curves(axes, seen, COLOURS["model"], "seen (posterior)")
+    seed_curves(axes, imagined, COLORS["imagined"], "imagined (prior)")
+    seed_curves(axes, seen, COLORS["model"], "seen (posterior)")
     log_scale(axes, "x")
     axes.set_xticks(horizons)
     axes.set(xlabel="horizon [steps]", ylabel=f"RMSE [{results.error_unit}]")
@@ -101,7 +101,7 @@ def _errors(axes: Axes, results: Results) -> None:
 
 
 def states_figure(results: Results) -> Figure | None:
-    """How much each latent tells, with the threshold of an active one, and filtered states coloured by reward."""
+    """How much each latent tells, with the threshold of an active one, and filtered states colored by reward."""
     found = results.first_latents
     if found is None:
         return None
@@ -121,7 +121,7 @@ def _activity(axes: Axes, results: Results) -> None:
         active = int((f["activity"] > f["active_above"]).sum())
         label = f"seed {seed}: {active} of {len(told)} active"
         axes.plot(np.arange(1, len(told) + 1), told, "o-", markersize=3, color=CYCLE[i % len(CYCLE)], label=label)
-    axes.axhline(float(f["active_above"]), color=COLOURS["baseline"], linestyle="--", label="active above")
+    axes.axhline(float(f["active_above"]), color=COLORS["baseline"], linestyle="--", label="active above")
     axes.set(yscale="log", xlabel="latents, most active first")
     axes.set_ylabel("entropy of class usage [nats]" if f["classes"] > 1 else "variance of mean / prior variance")
     axes.legend(loc="best")

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from pipeline.reporting.figures.style import COLOURS, CYCLE, LOSSES, log_scale, panels, seed_curves
+from pipeline.reporting.figures.style import COLORS, CYCLE, LOSSES, log_scale, panels, seed_curves
 from pipeline.reporting.results import Results
 from pipeline.reporting.trust import fixed, judged_on_logs, mean_of
 
@@ -25,14 +25,14 @@ def learning_figure(results: Results) -> Figure:
     figure, grid = panels(f"World model learning: {results.title}", 1 + len(terms), columns=3 if len(terms) > 1 else 2)
     for i, (seed, history) in enumerate(results.world_model.items()):
         judged = np.array([e[f"held_out_{criterion}"] for e in history["epochs"]])
-        x, colour = [e["epoch"] for e in history["epochs"]], CYCLE[i % len(CYCLE)]
-        grid[0].plot(x, judged.mean(1), color=colour, label=f"held out, seed {seed}")
-        grid[0].fill_between(x, judged.min(1), judged.max(1), color=colour, alpha=0.2, linewidth=0)
+        x, color = [e["epoch"] for e in history["epochs"]], CYCLE[i % len(CYCLE)]
+        grid[0].plot(x, judged.mean(1), color=color, label=f"held out, seed {seed}")
+        grid[0].fill_between(x, judged.min(1), judged.max(1), color=color, alpha=0.2, linewidth=0)
     for axes, term in zip(grid, [criterion, *terms], strict=True):
         if f"train_{term}" in first:
-            seed_curves(axes, _per_epoch(results, f"train_{term}"), COLOURS["logged"], "training", linestyle="--")
+            seed_curves(axes, _per_epoch(results, f"train_{term}"), COLORS["logged"], "training", linestyle="--")
         if term != criterion and f"held_out_{term}" in first:
-            seed_curves(axes, _per_epoch(results, f"held_out_{term}"), COLOURS["model"], "held out")
+            seed_curves(axes, _per_epoch(results, f"held_out_{term}"), COLORS["model"], "held out")
         axes.set(xlabel="epoch", ylabel=LOSSES.get(term, term.replace("_", " ")))
         axes.legend(loc="upper right")
     if judged.min() > 0:
@@ -51,7 +51,7 @@ def open_loop_figure(results: Results) -> Figure:
     _horizons(reward, results, ("reward_mae", "reward_baseline_mae", "reward_linear_mae"), "mean logged reward")
     trusted = min(e["trust"]["horizon"] for e in results.errors.values())
     if trusted:
-        state.axvline(trusted, color=COLOURS["logged"], linestyle=":", label=f"trusted horizon: {trusted}")
+        state.axvline(trusted, color=COLORS["logged"], linestyle=":", label=f"trusted horizon: {trusted}")
         state.legend(loc="upper left")
     state.set_ylabel(f"observation RMSE [{results.error_unit}]")
     reward.set_ylabel("reward MAE [per step]")
@@ -64,10 +64,10 @@ def _horizons(axes: Axes, results: Results, keys: tuple[str, str, str], baseline
     def curves(key: str) -> list[tuple[Any, Any]]:
         return [(e["horizons"], e[key]) for e in results.errors.values()]
 
-    seed_curves(axes, curves(baseline), COLOURS["baseline"], baseline_label, linestyle="--")
+    seed_curves(axes, curves(baseline), COLORS["baseline"], baseline_label, linestyle="--")
     if linear in next(iter(results.errors.values())):
-        seed_curves(axes, curves(linear), COLOURS["linear"], "linear regression", linestyle="--")
-    seed_curves(axes, curves(model), COLOURS["model"], "world model")
+        seed_curves(axes, curves(linear), COLORS["linear"], "linear regression", linestyle="--")
+    seed_curves(axes, curves(model), COLORS["model"], "world model")
     ticks = next(iter(results.errors.values()))["horizons"]
     log_scale(axes, "x")
     axes.set_xticks(ticks)
@@ -106,5 +106,5 @@ def _penalty_panel(axes: Axes, penalty: np.ndarray, error: np.ndarray) -> None:
     bins = np.array_split(np.argsort(penalty), QUANTILE_BINS)
     middle = [(np.median(penalty[b]), np.median(error[b])) for b in bins if len(b)]
     x, y = zip(*middle, strict=True)
-    axes.plot(x, y, "o-", color=COLOURS["baseline"], markersize=4, label="binned median")
+    axes.plot(x, y, "o-", color=COLORS["baseline"], markersize=4, label="binned median")
     axes.legend(loc="upper left")

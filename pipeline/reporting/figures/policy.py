@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.figures.style import COLOURS, panels, seed_curves
+from pipeline.reporting.figures.style import COLORS, panels, seed_curves
 from pipeline.reporting.results import Json, Results
 from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.score_lines import AGENTS
@@ -30,7 +30,7 @@ def policy_figure(results: Results) -> Figure | None:
         return None
     figure, grid = panels(f"Policy learning: {results.title}", len(names), height=2.2)
     for axes, name in zip(grid, names, strict=True):
-        seed_curves(axes, _curves(results.policy, name), COLOURS["policy"], "policy")
+        seed_curves(axes, _curves(results.policy, name), COLORS["policy"], "policy")
         axes.set(xlabel="gradient updates", title=POLICY_PANELS[name])
         axes.xaxis.set_major_locator(MaxNLocator(5))
         if name == "imagined_terminal_rate":
@@ -41,14 +41,14 @@ def policy_figure(results: Results) -> Figure | None:
 
 
 def cloning_figure(results: Results) -> Figure | None:
-    """Learning curves of behaviour cloning: whatever its history holds; None when nothing was recorded."""
+    """Learning curves of behavior cloning: whatever its history holds; None when nothing was recorded."""
     rows = [row for history in results.bc.values() for row in history["rows"]]
     names = sorted({key for row in rows for key in row} - {"update"})
     if not names:
         return None
-    figure, grid = panels(f"Behaviour cloning: {results.title}", len(names), height=2.5)
+    figure, grid = panels(f"Behavior cloning: {results.title}", len(names), height=2.5)
     for axes, name in zip(grid, names, strict=True):
-        seed_curves(axes, _curves(results.bc, name), COLOURS["bc"], AGENTS["bc"])
+        seed_curves(axes, _curves(results.bc, name), COLORS["bc"], AGENTS["bc"])
         axes.set(xlabel="gradient updates", title=name.replace("_", " "))
     return figure
 
@@ -65,8 +65,8 @@ def exploitation_figure(results: Results) -> Figure:
     for name, values in shown.items():
         weights = np.full(len(values), 1 / len(values))
         label = f"{name}, mean {number(values.mean())}"
-        axes.hist(values, edges, weights=weights, color=COLOURS[name], alpha=0.45, label=label)
-        axes.axvline(values.mean(), color=COLOURS[name], linewidth=1.8, linestyle="-" if name == "real" else "--")
+        axes.hist(values, edges, weights=weights, color=COLORS[name], alpha=0.45, label=label)
+        axes.axvline(values.mean(), color=COLORS[name], linewidth=1.8, linestyle="-" if name == "real" else "--")
     axes.set(xlabel=f"return over {horizon} steps [sum of rewards]", ylabel="share of episodes")
     axes.legend(loc="best")
     return figure
@@ -86,5 +86,5 @@ def _reference_lines(axes: Any, results: Results) -> None:
     for agent in ("logged", "bc"):
         summary = results.summary(agent)
         if summary:
-            axes.axhline(summary["return_mean"], color=COLOURS[agent], linestyle="--", label=AGENTS[agent])
+            axes.axhline(summary["return_mean"], color=COLORS[agent], linestyle="--", label=AGENTS[agent])
     axes.legend(loc="best")

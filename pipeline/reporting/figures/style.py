@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-# Okabe and Ito (2008): told apart by colour-blind readers.
-COLOURS = {
+# Okabe and Ito (2008): told apart by color-blind readers.
+COLORS = {
     "policy": "#0072B2",
     "bc": "#E69F00",
     "logged": "#555555",
@@ -27,7 +27,7 @@ COLOURS = {
 CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555"]
 # Terms of a world model's loss as axes name them.
 LOSSES = {
-    "mse": "square error [standardised]",
+    "mse": "square error [normalized]",
     "nll": "NLL [nats]",
     "reconstruction": "reconstruction [nats]",
     "reward": "reward [nats]",
@@ -80,20 +80,18 @@ def log_scale(axes: Axes, *names: str) -> None:
         axis.set_minor_locator(NullLocator())
 
 
-def seed_curves(
-    axes: Axes, curves: Sequence[tuple[ArrayLike, ArrayLike]], colour: str, label: str, **line: Any
-) -> None:
+def seed_curves(axes: Axes, curves: Sequence[tuple[ArrayLike, ArrayLike]], color: str, label: str, **line: Any) -> None:
     """Every seed thin, and their mean thick over the range that all of them cover."""
     arrays = [(np.asarray(x, float), np.asarray(y, float)) for x, y in curves]
     if len(arrays) > 1:
         for x, y in arrays:
-            axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.45, **line)
+            axes.plot(x, y, color=color, linewidth=0.7, alpha=0.45, **line)
     low, high = max(x[0] for x, _ in arrays), min(x[-1] for x, _ in arrays)
     grid = np.unique(np.concatenate([x for x, _ in arrays]))
     grid = grid[(grid >= low) & (grid <= high)]
     mean = np.mean([np.interp(grid, x, y) for x, y in arrays], axis=0)
     marker = {"marker": "o", "markersize": 3.5} if len(grid) <= 12 else {}
-    axes.plot(grid, mean, color=colour, linewidth=1.8, label=label, **{**marker, **line})
+    axes.plot(grid, mean, color=color, linewidth=1.8, label=label, **{**marker, **line})
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from pipeline.reporting.figures.style import COLOURS, log_scale
+from pipeline.reporting.figures.style import COLORS, log_scale
 
 Array = NDArray[np.floating]
-INSIDE, OUTSIDE = COLOURS["model"], COLOURS["baseline"]
+INSIDE, OUTSIDE = COLORS["model"], COLORS["baseline"]
 DOTS = 2000  # of each region in a scatter plot, the least that still shows its shape
 
 
@@ -21,7 +21,7 @@ DOTS = 2000  # of each region in a scatter plot, the least that still shows its 
 class Surface:
     """What was computed on the grid: "A I J" for actions, first and second entry."""
 
-    x: Array  # centres of the first entry, "I"
+    x: Array  # centers of the first entry, "I"
     y: Array  # of the second, "J"
     labels: tuple[str, str]
     error: Array
@@ -52,7 +52,7 @@ def true_error_figure(title: str, surface: Surface, shown: Sequence[str], spearm
 
 def _map(figure: Figure, axes: Axes, surface: Surface, values: Array, title: str) -> None:
     mean = np.maximum(values.mean(0), np.finfo(float).tiny)
-    low, high = np.quantile(mean, [0.01, 0.99])  # a few extremes must not take all the colours
+    low, high = np.quantile(mean, [0.01, 0.99])  # a few extremes must not take all the colors
     drawn = axes.pcolormesh(surface.x, surface.y, mean.T, norm=LogNorm(low, high), cmap="viridis", rasterized=True)
     axes.contour(surface.x, surface.y, surface.inside.T, levels=[0.5], colors="white", linewidths=0.8)
     axes.set(title=title, xlabel=surface.labels[0])
@@ -76,10 +76,10 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
     inside = np.broadcast_to(surface.inside, penalty.shape)
-    for rows, colour in ((~inside, OUTSIDE), (inside, INSIDE)):
+    for rows, color in ((~inside, OUTSIDE), (inside, INSIDE)):
         x, y = penalty[rows], surface.error[rows]
         every = max(1, len(x) // DOTS)
-        axes.plot(x[::every], y[::every], ".", color=colour, markersize=1.5, alpha=0.4)
+        axes.plot(x[::every], y[::every], ".", color=color, markersize=1.5, alpha=0.4)
     axes.set(yscale="log", xlabel="penalty [units of reward]")
     log_scale(axes, "x")
     axes.set_xticks(log_ticks(*axes.get_xlim()))
@@ -88,7 +88,7 @@ def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
 
 def _key(axes: Axes) -> None:
     axes.axis("off")
-    for colour, label in ((INSIDE, "in the logged region"), (OUTSIDE, "outside of it")):
-        axes.plot([], [], "o", color=colour, label=label)
-    axes.plot([], [], color=COLOURS["random"], label="white outline above:\nits border")
+    for color, label in ((INSIDE, "in the logged region"), (OUTSIDE, "outside of it")):
+        axes.plot([], [], "o", color=color, label=label)
+    axes.plot([], [], color=COLORS["random"], label="white outline above:\nits border")
     axes.legend(loc="center")

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.reporting.figures.style import COLOURS, CYCLE, log_scale, panels
+from pipeline.reporting.figures.style import COLORS, CYCLE, log_scale, panels
 from pipeline.reporting.results import Results
 from pipeline.reporting.trust import judged_on_logs
 
@@ -28,13 +28,13 @@ def reliability_figure(results: Results) -> Figure | None:
 
 
 def _diagram(axes: Axes, levels: np.ndarray, held: np.ndarray) -> None:
-    axes.plot([0, 1], [0, 1], "--", color=COLOURS["baseline"], label="as sure as it should be")
+    axes.plot([0, 1], [0, 1], "--", color=COLORS["baseline"], label="as sure as it should be")
     axes.fill_between(
-        levels, held.min(1), held.max(1), color=COLOURS["model"], alpha=0.2, lw=0, label="range of outputs"
+        levels, held.min(1), held.max(1), color=COLORS["model"], alpha=0.2, lw=0, label="range of outputs"
     )
-    axes.plot(levels, held.mean(1), color=COLOURS["model"], linewidth=1.8, label="mean of outputs")
-    axes.text(0.96, 0.05, "overconfident", ha="right", color=COLOURS["logged"])
-    axes.text(0.04, 0.92, "too cautious", color=COLOURS["logged"])
+    axes.plot(levels, held.mean(1), color=COLORS["model"], linewidth=1.8, label="mean of outputs")
+    axes.text(0.96, 0.05, "overconfident", ha="right", color=COLORS["logged"])
+    axes.text(0.04, 0.92, "too cautious", color=COLORS["logged"])
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1),
@@ -49,11 +49,11 @@ def rollout_figure(results: Results) -> Figure:
     figure, grid = panels(f"Penalty along imagined rollouts: {results.title}", 2)
     for axes, how in zip(grid, ("sum", "max"), strict=True):
         for i, (name, (horizons, mean)) in enumerate(_means(results, how).items()):
-            colour, dashes = CYCLE[i % len(CYCLE)], "-" if i < len(CYCLE) else "--"
-            axes.plot(horizons, mean, color=colour, linestyle=dashes, marker="o", markersize=3.5, label=name)
+            color, dashes = CYCLE[i % len(CYCLE)], "-" if i < len(CYCLE) else "--"
+            axes.plot(horizons, mean, color=color, linestyle=dashes, marker="o", markersize=3.5, label=name)
         log_scale(axes, "x")
         axes.set_xticks(horizons)
-        axes.axhline(0, color=COLOURS["logged"], linewidth=0.8)
+        axes.axhline(0, color=COLORS["logged"], linewidth=0.8)
         axes.set(
             xlabel="imagined steps", title={"sum": "sum of the penalty so far", "max": "largest penalty so far"}[how]
         )

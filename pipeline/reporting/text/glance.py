@@ -13,7 +13,7 @@ from pipeline.reporting.text.limits import FEW_SEEDS
 from pipeline.reporting.text.ope import preferences
 from pipeline.reporting.trust import intervals, mean_of
 
-FULL = 0.1  # a promise that misses by less than this share of its size is kept
+FULL = 0.1  # a promise that imitation by less than this share of its size is kept
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def glance(results: Results) -> list[Reason]:
         ("trust", "World model"): _model(results),
         ("trust", "Its intervals"): _intervals(results),
         ("gap", "Its promise"): _promise(results),
-        ("offline", "Judged from logs alone"): preferences(results),
+        ("offline", "EvaluatedPolicy from logs alone"): preferences(results),
     }
     return [Reason(section, topic, says) for (section, topic), says in found.items()]
 

@@ -30,7 +30,7 @@ def logged_value(results: Results) -> str:
     """What the same held-out episodes were worth as they were logged."""
     logged = results.offline["logged"]
     value, per_step = _told(logged)
-    return f"Logged behaviour: {value} over {logged['episodes']:,} held-out episodes, {per_step} per step."
+    return f"Logged behavior: {value} over {logged['episodes']:,} held-out episodes, {per_step} per step."
 
 
 def fit_doubts(results: Results) -> str:
@@ -44,23 +44,23 @@ def fit_doubts(results: Results) -> str:
 
 
 def offline_verdict(results: Results) -> str:
-    """Whether each estimate puts the policy above behaviour cloning, and whether it should have."""
+    """Whether each estimate puts the policy above behavior cloning, and whether it should have."""
     sentence, agents = preferences(results), results.offline["agents"]
     true = {name: agents[name]["true"] for name in ("policy", "bc")}
     if None in true.values():
         return f"{sentence} There is no environment to hold against it."
     real = {name: number(t["return"]) for name, t in true.items()}
-    return f"{sentence} Real episodes returned {real['policy']} for the policy and {real['bc']} for behaviour cloning."
+    return f"{sentence} Real episodes returned {real['policy']} for the policy and {real['bc']} for behavior cloning."
 
 
 def preferences(results: Results) -> str:
-    """Which estimates put the policy above behaviour cloning and above the logs."""
+    """Which estimates put the policy above behavior cloning and above the logs."""
     agents = results.offline["agents"]
     given = [name for name in ESTIMATORS if None not in (_value(agents, "policy", name), _value(agents, "bc", name))]
     for_policy = [ESTIMATORS[n] for n in given if _value(agents, "policy", n) > _value(agents, "bc", n)]
     against = [ESTIMATORS[n] for n in given if ESTIMATORS[n] not in for_policy]
     told = "; ".join(
-        f"{which} behaviour cloning: {', '.join(names)}"
+        f"{which} behavior cloning: {', '.join(names)}"
         for which, names in (("above", for_policy), ("not above", against))
         if names
     )
@@ -74,8 +74,8 @@ def _beside_the_logs(results: Results) -> str:
     logged, policy = results.offline["logged"]["value"], results.offline["agents"]["policy"]
     above = [label for name, label in ESTIMATORS.items() if (v := policy[name]["value"]) is not None and v > logged]
     if not above:
-        return "None puts it above logged behaviour."
-    return f"Above logged behaviour: {', '.join(above)}."
+        return "None puts it above logged behavior."
+    return f"Above logged behavior: {', '.join(above)}."
 
 
 def _value(agents: Json, agent: str, estimator: str) -> Any:

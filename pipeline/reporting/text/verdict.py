@@ -6,7 +6,7 @@ from pipeline.reporting.text.score_lines import AGENTS
 
 
 def headline(results: Results) -> str:
-    """Does the policy beat logged behaviour and cloning it, and by how much? Overlapping intervals are no verdict."""
+    """Does the policy beat logged behavior and cloning it, and by how much? Overlapping intervals are no verdict."""
     policy = results.summary("policy")
     if policy is None:
         return _without_environment(results)
@@ -16,7 +16,7 @@ def headline(results: Results) -> str:
 
 
 def compare(policy: Json, rival: Json, name: str) -> str:
-    """ "beats logged behaviour, −613.1 [−656.2, −557.5], by 423.6 (…)", or that overlapping intervals tell nothing."""
+    """ "beats logged behavior, −613.1 [−656.2, −557.5], by 423.6 (…)", or that overlapping intervals tell nothing."""
     difference = policy["return_mean"] - rival["return_mean"]
     if policy["return_ci95"][0] <= rival["return_ci95"][1] and rival["return_ci95"][0] <= policy["return_ci95"][1]:
         return f"cannot be told from {name}, {with_interval(rival)} (intervals overlap)"
@@ -27,9 +27,9 @@ def compare(policy: Json, rival: Json, name: str) -> str:
 def _without_environment(results: Results) -> str:
     imagination, logged = results.evaluation["imagination"], results.summary("logged")
     steps = f"{results.dataset.episode_lengths('all').mean():,.0f}"
-    behaviour = f" Logged episodes return {with_interval(logged)}, in {steps} steps on average." if logged else ""
+    behavior = f" Logged episodes return {with_interval(logged)}, in {steps} steps on average." if logged else ""
     return (
-        "The policy was not run in a real environment, so whether it beats logged behaviour is not known. The world"
+        "The policy was not run in a real environment, so whether it beats logged behavior is not known. The world"
         f" model promises it a return of {number(results.evaluation['imagined_return'])} over {imagination['horizon']}"
-        f" steps.{behaviour}"
+        f" steps.{behavior}"
     )

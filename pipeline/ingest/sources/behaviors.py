@@ -1,4 +1,4 @@
-"""Scripted behaviour policies: what collected logs are made of. Each maps (obs, action space, rng) to an action."""
+"""Scripted behavior policies: what collected logs are made of. Each maps (obs, action space, rng) to an action."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.envs.action_space import Actions, BoxActions
 
-Behaviour = Callable[[np.ndarray, Actions, np.random.Generator], Any]
+Behavior = Callable[[np.ndarray, Actions, np.random.Generator], Any]
 
 
 def random_action(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
@@ -45,7 +45,7 @@ def lean(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
     return int(obs[2] > 0)
 
 
-BEHAVIOURS: dict[str, Behaviour] = {
+BEHAVIORS: dict[str, Behavior] = {
     "random": random_action,
     "swing_up": swing_up,
     "weak_swing_up": weak_swing_up,
