@@ -112,7 +112,7 @@ def test_a_policy_that_plans_is_judged_on_fewer_states(logs: PreparedDataset, mo
         asked, plans = 0, True
 
         def action_density(self) -> str:
-            return "it plans"
+            return "the policy has no density"
 
         def act(self, state: torch.Tensor, generator: Any) -> torch.Tensor:
             self.asked += len(state)
@@ -125,7 +125,7 @@ def test_a_policy_that_plans_is_judged_on_fewer_states(logs: PreparedDataset, mo
     assert found["fqe"]["transitions"] == 17
     assert found["model"]["starts"] == 3
     assert planner.asked == 17 + len(logs.episodes("held_out")) + 5 * 3 * 2
-    assert found["importance"]["reason"] == "the policy has no actor network, so no density"
+    assert found["importance"]["reason"] == "the policy has no density"
 
 
 # --- the stages ---
