@@ -11,7 +11,7 @@ from test_shared_logs import block_of, ingest
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.ingest.checks import CHECKS, Finding
+from pipeline.ingest.checks import CHECKS, Finding, run_checks
 from pipeline.ingest.checks.finding import rounded
 from pipeline.ingest.checks.regress import held_out_r2
 from pipeline.ingest.checks.sample import Sample

@@ -196,7 +196,7 @@ def test_missing_newer_and_damaged_folders_are_refused(tmp_path: Path, dataset: 
         open_dataset(tmp_path / "nowhere")
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps({**spec, "schema_version": SCHEMA_VERSION + 1}))
-    with pytest.raises(ValueError, match="newer than 1; update this project"):
+    with pytest.raises(ValueError, match="newer than 2; update this project"):
         open_dataset(folder)
     (folder / "spec.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):

@@ -285,7 +285,7 @@ def test_bundle_acts_as_the_learner(tmp_path: Path):
     ("settings", "named"),
     [
         ({"horizon": 0}, "horizon"),
-        ({"trace": 1.5}, "trace"),
+        ({"td_lambda": 1.5}, "td_lambda"),
         ({"gradient": "bptt"}, "dynamics"),
         ({"value_head": "mse"}, "two_hot"),
     ],
