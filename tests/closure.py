@@ -1,17 +1,27 @@
-"""Which library files a stage runs: the import closure, and what dvc.yaml should list of it.
-
-`python tests/closure.py` writes the lists into dvc.yaml.
-"""
+"""Which library files the outputs of a stage depend on: the import closure, without the exceptions named here."""
 
 import ast
 import importlib
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 ROOT = Path(__file__).parents[1]
-# It reads params.yaml and raises; nothing a stage writes depends on it, and it imports everything.
-BOUNDARY = {"pipeline.stages.preflight"}
+
+# Modules, or rooms, that no output of a stage depends on. Imports are not followed into them.
+NO_OUTPUT = {
+    "pipeline.tracking": "MLflow runs, log files and stage keys: they record a stage and give it nothing",
+    "pipeline.stages.stage": "opens and ends the run of a stage, and turns errors into messages",
+    "pipeline.stages.preflight": "checks params.yaml and raises; it imports every room",
+    "pipeline.params": "reads params.yaml into configs; DVC tracks the values, and most edits here change a message",
+    "pipeline.serving.mlflow_logging": "copies the finished bundle to MLflow",
+    "pipeline.serving.input_example": "the example that goes with this copy",
+}
+# Modules, or rooms, that one stage imports on the way and never uses.
+UNUSED = {
+    "behavior_cloning": {
+        "pipeline.imagination": "training gets None in its place; the import serves annotations and imagined batches",
+        "pipeline.world_models": "the bundle names the world model that encodes; here an encoder of the logs does",
+    },
+}
 
 
 def module_file(module: str) -> Path | None:
@@ -41,36 +51,39 @@ def _type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def closure(module: str) -> list[str]:
-    """Every project file that ``module`` runs, relative to the root and sorted."""
-    waiting, seen = {module}, set()
+def excepted(stage: str) -> set[str]:
+    """The modules and rooms whose edits do not re-run ``stage``."""
+    return {*NO_OUTPUT, *UNUSED.get(stage, {})}
+
+
+def within(module: str, rooms: set[str]) -> bool:
+    """Whether ``module`` is one of ``rooms`` or lies in one."""
+    return any(f"{module}.".startswith(f"{room}.") for room in rooms)
+
+
+def closure(stage: str) -> list[str]:
+    """The project files that the outputs of ``stage`` depend on, relative to the root and sorted.
+
+    A package counts where a module imports names from it, such as a registry. It does not count as the parent of an
+    imported module: ``import pipeline.policies.bc`` executes ``pipeline/policies/__init__.py``, and thereby every
+    learner, but uses none of the others.
+    """
+    start = f"pipeline.stages.{stage}"
+    waiting, seen = {start}, set[str]()
     while waiting:
         current = waiting.pop()
         seen.add(current)
-        parents = {current.rsplit(".", i)[0] for i in range(1, current.count(".") + 1)}
-        file = module_file(current)
-        assert file is not None, current
-        waiting |= (imports(file) | parents) - seen - BOUNDARY
-    files = {str(module_file(m).relative_to(ROOT)) for m in seen}  # type: ignore[union-attr]
-    return sorted(files)
+        waiting |= {m for m in imports(source(current)) if not within(m, excepted(stage))} - seen
+    return sorted(source(m).relative_to(ROOT).as_posix() for m in seen)
+
+
+def source(module: str) -> Path:
+    file = module_file(module)
+    assert file is not None, module
+    return file
 
 
 def data_paths(stage: str, which: str) -> list[str]:
     """READS or WRITES of a stage, as dvc.yaml spells them."""
     module = importlib.import_module(f"pipeline.stages.{stage}")
     return [p.replace("{seed}", "${item.seed}") for p in getattr(module, which)]
-
-
-def write() -> None:
-    yaml = YAML()
-    yaml.width = 120
-    document = yaml.load((ROOT / "dvc.yaml").read_text())
-    for name, stage in document["stages"].items():
-        kept = [d for d in stage["deps"] if not str(d).endswith(".py")]
-        stage["deps"] = kept + closure(f"pipeline.stages.{name}")
-    with (ROOT / "dvc.yaml").open("w") as file:
-        yaml.dump(document, file)
-
-
-if __name__ == "__main__":
-    write()

@@ -7,13 +7,13 @@ from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.lazy_transitions import MappedTransitions
 from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
-from pipeline.encoders.history import vector_encoder
+from pipeline.encoders.history import HistoryEncoder, vector_encoder
+from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec
 from pipeline.params import build, section
 from pipeline.policies.bc import BehaviorCloning
 from pipeline.policies.task import LearnerSpec
 from pipeline.serving.bundle import bundle_spec, encoder_spec, save_bundle
-from pipeline.serving.load_bundle import BundleEncoder
 from pipeline.serving.model_card import model_card
 from pipeline.stages.learning import learn
 from pipeline.stages.stage import stage
@@ -25,6 +25,7 @@ READS = ["data/dataset"]
 WRITES = ["data/bc/seed-{seed}"]
 BLOCKS = ["bc", "trainer"]
 EPOCH = 1000  # updates between resume points
+LogEncoder = StandardEncoder | HistoryEncoder | StackedFrames  # an encoder that needs no world model
 
 
 def main(seed: int) -> None:
@@ -51,7 +52,7 @@ def main(seed: int) -> None:
         save_bundle(folder, learner, encoder, bundled, {"rows": training.history}, model_card(bundled))
 
 
-def seen_by_the_policy(dataset: PreparedDataset, facts: DataSpec, history: int) -> tuple[BundleEncoder, LoggedReplay]:
+def seen_by_the_policy(dataset: PreparedDataset, facts: DataSpec, history: int) -> tuple[LogEncoder, LoggedReplay]:
     """Its filter, and the transitions in that filter's states."""
     if not dataset.spec.image_keys:
         encoder = vector_encoder(history, facts.obs_shapes, facts.statistics, facts.action_dim)

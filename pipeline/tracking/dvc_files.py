@@ -40,13 +40,20 @@ def stage_definitions(path: Path) -> dict[str, StageDefinition]:
 
 
 def dependency_md5(path: Path) -> str:
-    """The md5 that DVC gives a file (of its bytes) or a folder (of its sorted list of files); "" when missing."""
+    """The md5 that DVC gives a file (of its bytes) or a folder (of its sorted list of files); "" when missing.
+
+    Compiled Python files do not count: ``.dvcignore`` hides them from DVC, because an import writes them.
+    """
     if path.is_dir():
-        files = [p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+        files = [p for p in path.rglob("*") if p.is_file() and not _is_compiled(p.relative_to(path))]
         listed = [{"md5": _file_md5(p), "relpath": p.relative_to(path).as_posix()} for p in files]
         text = json.dumps(sorted(listed, key=lambda row: row["relpath"]), sort_keys=True)
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
     return _file_md5(path) if path.exists() else ""
+
+
+def _is_compiled(path: Path) -> bool:
+    return "__pycache__" in path.parts or path.suffix == ".pyc"
 
 
 def _expand(

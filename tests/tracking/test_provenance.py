@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lib/b.py").write_text("b = 1\r\n")
     (folder / "lib/inner/a.py").write_text("a = 1\n")
     dvc(folder, "init", "--no-scm")
+    shutil.copy(Path(__file__).parents[2] / ".dvcignore", folder)
+    (folder / "lib/__pycache__").mkdir()
+    (folder / "lib/__pycache__/b.cpython-312.pyc").write_bytes(b"compiled")
+    (folder / "lib/inner/old.pyc").write_bytes(b"compiled")
     dvc(folder, "repro")
     return folder
 
@@ -127,6 +132,19 @@ def test_folders_are_hashed_as_dvc_does(repository: Path) -> None:
     lock = yaml.safe_load((repository / "dvc.lock").read_text())["stages"]["ingest"]
     assert {d["path"]: d["md5"] for d in lock["deps"]}["lib"] == dependency_md5(repository / "lib")
     assert lock["outs"][0]["md5"] == dependency_md5(repository / "data/dataset")
+
+
+def test_compiled_files_change_no_md5(tmp_path: Path) -> None:
+    """A stage that imports a module writes them beside its code while it runs."""
+    (tmp_path / "lib/inner").mkdir(parents=True)
+    (tmp_path / "lib/inner/a.py").write_text("a = 1\n")
+    before = dependency_md5(tmp_path / "lib")
+    for file in ("lib/__pycache__/b.pyc", "lib/inner/__pycache__/a.pyc", "lib/old.pyc"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"compiled")
+    assert dependency_md5(tmp_path / "lib") == before
+    (tmp_path / "lib/inner/a.py").write_text("a = 2\n")
+    assert dependency_md5(tmp_path / "lib") != before
 
 
 def test_without_dvc_the_key_is_of_name_and_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
