@@ -1,4 +1,4 @@
-"""Everything that acts. ``LEARNERS`` is what ``policy.name`` in params.yaml chooses from."""
+"""Learners and planners. ``policy.name`` in params.yaml chooses from ``LEARNERS``."""
 
 from pipeline.policies.actor_critic import ActorCritic
 from pipeline.policies.bc import BehaviorCloning

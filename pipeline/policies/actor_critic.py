@@ -1,6 +1,9 @@
-"""Actor-critic on imagined trajectories (Dreamer, Hafner et al. 2020, arXiv:1912.01603; 2021, arXiv:2010.02193; 2023,
-arXiv:2301.04104): the actor climbs the gradient of its lambda-return through the world model itself. Discrete actions
-pass it straight through (the second of these)."""
+"""Actor-critic on imagined trajectories (Dreamer, Hafner et al. 2020, arXiv:1912.01603; DreamerV2, 2021,
+arXiv:2010.02193; DreamerV3, 2023, arXiv:2301.04104).
+
+The actor maximizes its lambda-return by gradients through the world model. Discrete actions use straight-through
+gradients (DreamerV2).
+"""
 
 import copy
 import math
@@ -12,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
-from pipeline.networks.distributions import HEADS, zero_last_layer
+from pipeline.networks.distributions import HEADS, TwoHot, UnitGaussian, zero_last_layer
 from pipeline.networks.mlp import mlp
 from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.losses import absorbing_value, lambda_return, pessimistic_reward, survival_probability
@@ -52,18 +55,23 @@ class ActorCriticConfig:
 
 
 class ActorCritic(nn.Module):
-    """Actor, critic of states and its slow copy. Returns and values are in standard deviations of the logged reward."""
+    """Actor, critic of states, and a slow copy of the critic.
+
+    The critic predicts returns in standard deviations of the logged reward; :meth:`value` returns the log's own unit.
+    """
 
     Config = ActorCriticConfig
-    imagines = False  # its batches are logged: it imagines on its own, from their states
+    imagines = False  # batches are logged; the update imagines from their states
     plans = False
 
     def __init__(self, config: ActorCriticConfig, task: LearnerSpec) -> None:
         super().__init__()
-        self.config, self.reward_scale, self.penalty_weight = config, task.reward_std, task.penalty_weight
+        self.config = config
+        self.reward_scale = task.reward_std
+        self.penalty_weight = task.penalty_weight
         self.actor = actor_for(task.action_kind, task.state_dim, task.action_dim, config.hidden)
-        self.head = HEADS[config.value_head]()
-        # Smooth, because the actor follows the critic's slope.
+        self.head: TwoHot | UnitGaussian = HEADS[config.value_head]()
+        # A smooth activation, because the actor's gradient passes through the critic.
         self.critic = zero_last_layer(mlp([task.state_dim, *config.hidden, self.head.size], nn.SiLU))
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("return_quantiles", torch.zeros(2))
@@ -73,18 +81,24 @@ class ActorCritic(nn.Module):
         self.updates_done = 0
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimizers of the actor and of the critic."""
         return [self.actor_optimizer, self.critic_optimizer]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
-        assert imagination is not None, "learns in imagination alone"
+        """One update of actor and critic on rollouts from the states of ``batch``.
+
+        Returns scalar metrics; ``q_mean`` and ``imagined_*`` are in the log's unit of reward.
+        """
+        assert imagination is not None, "this learner needs an imagination"
         self._decay_actor()
         rollout, raw = self._imagine(batch.state, imagination, generator)
-        returns, state = self._returns(rollout), rollout.state[:, :-1].detach()
-        reached = rollout.alive * survival_probability(rollout.continue_prob.detach())
+        returns = self._returns(rollout)
+        state = rollout.state[:, :-1].detach()
+        survival = rollout.alive * survival_probability(rollout.continue_prob.detach())
         logits = self.critic(state)
         value = self.head.decode(logits.detach())
-        metrics = self._update_actor(state, raw.detach(), returns, value, reached, generator)
-        loss = (reached * self.head.loss(logits, returns)).mean()
+        metrics = self._update_actor(state, raw.detach(), returns, value, survival, generator)
+        loss = (survival * self.head.loss(logits, returns)).mean()
         self._descend(self.critic_optimizer, self.critic, loss)
         with torch.no_grad():
             slow: list[Tensor] = list(self.slow_critic.parameters())
@@ -100,18 +114,21 @@ class ActorCritic(nn.Module):
         }
 
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
+        """Actions "B A" for states "B Z": sampled, or the mode when ``generator`` is None."""
         return self.actor.mode(state) if generator is None else self.actor.sample(state, generator)[0]
 
     def critic_for_states(self) -> Critic:
+        """This learner; :meth:`value` is its critic."""
         return self
 
     def action_density(self) -> ActorNetwork:
+        """The actor."""
         return self.actor
 
     def _imagine(
         self, start: Annotated[Tensor, "B Z"], imagination: Imagination, generator: Generator
     ) -> tuple[Rollout, Annotated[Tensor, "B T A"]]:
-        """A rollout of the current policy, and its actions before the squashing."""
+        """A rollout of the current policy, and its actions before squashing."""
         raws: list[Tensor] = []
 
         def actor(state: Tensor, t: int, generator: Generator | None) -> Tensor:
@@ -125,51 +142,55 @@ class ActorCritic(nn.Module):
         return rollout, torch.stack(raws, dim=1)
 
     def value(self, state: Annotated[Tensor, "B Z"], generator: Generator) -> Annotated[Tensor, "B"]:
-        """What returns bootstrap from, in the log's unit of reward; nothing is drawn."""
+        """The slow critic's mean, in the log's unit of reward. It is deterministic: ``generator`` is not used."""
         return self._value(state) * self.reward_scale
 
     def _value(self, state: Annotated[Tensor, "... Z"]) -> Annotated[Tensor, "..."]:
-        """What returns bootstrap from: the slow critic's mean."""
-        return self.head.decode(self.slow_critic(state))  # type: ignore[no-any-return]
+        """The slow critic's mean, from which returns bootstrap, in standard deviations of the logged reward."""
+        return self.head.decode(self.slow_critic(state))
 
     def _returns(self, rollout: Rollout) -> Annotated[Tensor, "B T"]:
-        """Pessimistic lambda-returns.
+        """Pessimistic lambda-returns, in standard deviations of the logged reward.
 
-        Both ways a step can end are weighted by the model's belief in them, which keeps a gradient where a choice would
-        have none: going on is worth the value ahead, dying the penalty paid for ever (:func:`absorbing_value`), so that
-        death does not pay. Past a predicted terminal nothing counts but that value ahead.
+        Each step weights continuing and terminating by their predicted probabilities, so the return stays
+        differentiable in them. Terminating is worth the penalty paid for ever (:func:`absorbing_value`), so early
+        termination is not rewarded. At a predicted terminal the return bootstraps from the next value alone.
         """
-        c, go_on = self.config, rollout.continue_prob
+        c = self.config
         pessimism = (rollout.penalty, self.penalty_weight, c.penalty_clip * self.reward_scale)
-        after_end = (1 - go_on) * absorbing_value(*pessimism, c.discount)
-        reward = (pessimistic_reward(rollout.reward, *pessimism) + c.discount * after_end) / self.reward_scale
+        end_value = (1 - rollout.continue_prob) * absorbing_value(*pessimism, c.discount)
+        reward = (pessimistic_reward(rollout.reward, *pessimism) + c.discount * end_value) / self.reward_scale
         next_value = self._value(rollout.state[:, 1:])
-        return lambda_return(reward, c.discount * go_on, next_value, c.td_lambda * (1 - rollout.terminal))
+        discount = c.discount * rollout.continue_prob
+        return lambda_return(reward, discount, next_value, c.td_lambda * (1 - rollout.terminal))
 
     def _update_actor(
-        self, state: Tensor, raw: Tensor, returns: Tensor, value: Tensor, reached: Tensor, generator: Generator
+        self, state: Tensor, raw: Tensor, returns: Tensor, value: Tensor, survival: Tensor, generator: Generator
     ) -> dict[str, Tensor]:
-        spread = self._spread(returns.detach(), reached)
+        spread = self._return_spread(returns.detach(), survival)
         if self.config.gradient == "dynamics":
-            gain = returns / spread
+            objective = returns / spread
         else:
-            gain = self.actor.log_prob(state, raw) * (returns - value) / spread
+            objective = self.actor.log_prob(state, raw) * (returns - value) / spread
         entropy = self.actor.entropy(state, generator)
-        loss = -(reached * (gain + self.config.entropy_weight * entropy)).mean()
+        loss = -(survival * (objective + self.config.entropy_weight * entropy)).mean()
         self._descend(self.actor_optimizer, self.actor, loss)
         return {"actor_loss": loss.detach(), "entropy": entropy.detach().mean(), "return_spread": spread}
 
-    def _spread(self, returns: Tensor, reached: Tensor) -> Tensor:
-        """The returns' usual range, at least 1: larger returns are scaled down, small ones are not blown up."""
-        taken = returns.masked_fill(reached == 0, math.nan).flatten()
-        quantiles = torch.nanquantile(taken, taken.new_tensor([0.05, 0.95]))
+    def _return_spread(self, returns: Tensor, survival: Tensor) -> Tensor:
+        """Moving average of the range from the 5 % to the 95 % quantile of returns (DreamerV3).
+
+        It is at least 1: large returns are scaled down, small ones are not scaled up.
+        """
+        alive_returns = returns.masked_fill(survival == 0, math.nan).flatten()
+        quantiles = torch.nanquantile(alive_returns, alive_returns.new_tensor([0.05, 0.95]))
         self.return_quantiles.lerp_(quantiles, self.config.spread_rate)
         return (self.return_quantiles[1] - self.return_quantiles[0]).clamp(min=1.0)
 
     def _descend(self, optimizer: torch.optim.Optimizer, module: nn.Module, loss: Tensor) -> None:
         parameters = list(module.parameters())
         optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=parameters)  # those of the world model would be thrown away
+        loss.backward(inputs=parameters)  # skips gradients of the world model, which are not used
         nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
         optimizer.step()
 

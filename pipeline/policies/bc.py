@@ -1,4 +1,4 @@
-"""Behavior cloning: the baseline every learned policy must beat."""
+"""Behavior cloning: the baseline that every learned policy must beat."""
 
 from dataclasses import dataclass, field
 
@@ -30,15 +30,18 @@ class BCConfig:
 
 
 class BehaviorCloning(nn.Module):
-    """Least squares on the logged action (Pomerleau 1988): the mode of the policy regresses the log's mean action.
-    Discrete actions are told apart by cross-entropy instead, which teaches their probabilities."""
+    """Supervised learning of the logged actions (Pomerleau 1988).
+
+    Continuous actions are fitted by least squares, so the policy's mode approximates the mean logged action. Discrete
+    actions are fitted by cross-entropy, which learns their probabilities.
+    """
 
     Config = BCConfig
     imagines = False
     plans = False
 
     def __init__(self, config: BCConfig, task: LearnerSpec, images: dict[str, list[int]] | None = None) -> None:
-        """``images`` are those that the state ends with (:class:`ImageTorso`)."""
+        """``images`` maps the names of the images at the end of the state to their shapes (:class:`ImageTorso`)."""
         super().__init__()
         self.config = config
         self.torso = ImageTorso(task.state_dim, images or {}, config.image_depth)
@@ -47,9 +50,11 @@ class BehaviorCloning(nn.Module):
         self.updates_done = 0
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimizer over all parameters."""
         return [self.optimizer]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
+        """One gradient step on the imitation loss; ``imagination`` and ``generator`` are not used."""
         loss = self.actor.imitation_loss(self.torso(batch.state), batch.action).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -58,12 +63,14 @@ class BehaviorCloning(nn.Module):
         return {"bc_loss": loss.detach()}
 
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
+        """The mode of the policy, "B A", in states "B Z"; ``generator`` is not used."""
         return self.actor.mode(self.torso(state))
 
     def critic_for_states(self) -> None:
-        """Imitation learns no values."""
+        """None: behavior cloning learns no values."""
 
     def action_density(self) -> ActorNetwork | str:
+        """The actor for discrete actions and states without images; otherwise the reason for having no density."""
         if isinstance(self.actor, TanhGaussianActor):
             return "the policy is deterministic: least squares learns no standard deviation"
         if len(self.torso.encoders):

@@ -1,4 +1,4 @@
-"""The mathematics of policy learning: pure functions, with time in their names."""
+"""Losses and targets of policy learning as pure functions. A suffix ``_t`` marks a quantity of step t."""
 
 from typing import Annotated
 
@@ -7,14 +7,16 @@ from torch import Tensor
 
 
 def pessimistic_reward(reward_t: Tensor, penalty_t: Tensor, weight: float, limit: float) -> Tensor:
-    """MOPO's pessimistic reward: reward minus weighted penalty, the penalty counted up to ``limit``."""
+    """Reward minus ``weight`` times the penalty, which is clamped to ``limit`` (MOPO, Yu et al. 2020,
+    arXiv:2005.13239). Any shape."""
     return reward_t - weight * penalty_t.clamp(max=limit)
 
 
 def absorbing_value(penalty_t: Tensor, weight: float, limit: float, discount: float) -> Tensor:
-    """The value after a terminal step: its penalty, paid for ever; zero for a logged step, whose penalty is zero.
+    """The value after a terminal step: its penalty, paid for ever. It is zero for logged steps, which have no penalty.
 
-    With value zero a predicted death would end all further penalties, so a policy under heavy pessimism would seek it.
+    With a value of zero, early termination would avoid all later penalties, so a heavily penalized policy would seek
+    it. Any shape.
     """
     return -weight * penalty_t.clamp(max=limit) / (1 - discount)
 
@@ -22,42 +24,49 @@ def absorbing_value(penalty_t: Tensor, weight: float, limit: float, discount: fl
 def td_target(
     reward_t: Tensor, terminal_t: Tensor, next_value_t: Tensor, terminal_value_t: Tensor, discount: float
 ) -> Tensor:
-    """One-step bootstrap, from ``terminal_value_t`` after a true terminal; a time limit or a rollout's end is none."""
+    """One-step temporal-difference target. After a true terminal it bootstraps from ``terminal_value_t``.
+
+    Time limits and the last steps of rollouts are not terminals. Any shape.
+    """
     return reward_t + discount * torch.where(terminal_t.bool(), terminal_value_t, next_value_t)
 
 
 def logged_mean(error_t: Tensor, logged_t: Tensor) -> Tensor:
-    """Mean of "B" over the logged rows ("B", 1.0): how far the policy is from the logged actions is the
-    behavior-cloning term of TD3+BC (Fujimoto & Gu 2021, arXiv:2106.06860)."""
+    """Mean of "B" over the rows where ``logged_t`` "B" is 1.0; zero if there are none.
+
+    Over imitation losses, it is the behavior-cloning term of TD3+BC (Fujimoto & Gu 2021, arXiv:2106.06860).
+    """
     return (error_t * logged_t).sum() / logged_t.sum().clamp(min=1.0)
 
 
 def conservative_gap(
     policy_value_t: Annotated[Tensor, "N B"], logged_value_t: Annotated[Tensor, "N B"], logged_t: Annotated[Tensor, "B"]
 ) -> Annotated[Tensor, "N"]:
-    """How much more each critic expects of the policy in imagined states than of logged steps (COMBO, Yu et al. 2021,
-    arXiv:2102.08363, its first and second expectation). A batch without either kind counts that kind as zero."""
+    """The value of the policy in imagined states minus the value of logged steps, for each critic (the first and
+    second expectation of COMBO, Yu et al. 2021, arXiv:2102.08363). A mean over no rows is zero."""
     imagined_t = 1 - logged_t
     policy = (policy_value_t * imagined_t).sum(1) / imagined_t.sum().clamp(min=1)
     return policy - (logged_value_t * logged_t).sum(1) / logged_t.sum().clamp(min=1)
 
 
-def lambda_return(reward_t: Tensor, discount_t: Tensor, next_value_t: Tensor, trace_t: Tensor) -> Tensor:
-    """Rewards summed and bootstrapped at every later step, all "B T" (TD(lambda), Sutton 1988; in imagination, Dreamer,
-    Hafner et al. 2020, arXiv:1912.01603).
+def lambda_return(reward_t: Tensor, discount_t: Tensor, next_value_t: Tensor, lambda_t: Tensor) -> Tensor:
+    """Lambda-returns R_t, all "B T" (TD(lambda), Sutton 1988; in imagination, Dreamer, Hafner et al. 2020,
+    arXiv:1912.01603).
 
-    R_t = reward_t + discount_t ((1 - trace_t) next_value_t + trace_t R_{t+1}), and R_T = next_value_{T-1}. With trace 0
-    it is one reward and the next value, with trace 1 every reward and the last value. ``discount_t`` holds the
-    probability that the episode goes on after step t. Gradients pass through all four.
+    R_t = reward_t + discount_t ((1 - lambda_t) next_value_t + lambda_t R_{t+1}), and R_T = next_value_{T-1}. With
+    lambda 0 it is one reward plus the next value; with lambda 1 it is all rewards plus the last value. ``discount_t``
+    includes the probability that the episode continues after step t. Gradients flow through all four arguments.
     """
-    following, returns = next_value_t[:, -1], []
+    lambda_return_t = next_value_t[:, -1]
+    returns = []
     for t in reversed(range(reward_t.shape[1])):
-        ahead = torch.lerp(next_value_t[:, t], following, trace_t[:, t])
-        following = reward_t[:, t] + discount_t[:, t] * ahead
-        returns.append(following)
+        next_return = torch.lerp(next_value_t[:, t], lambda_return_t, lambda_t[:, t])
+        lambda_return_t = reward_t[:, t] + discount_t[:, t] * next_return
+        returns.append(lambda_return_t)
     return torch.stack(returns[::-1], dim=1)
 
 
 def survival_probability(continue_t: Tensor) -> Tensor:
-    """Probability "B T" that an episode gets as far as step t, when it goes on after each with ``continue_t`` "B T"."""
+    """Probability "B T" that an episode reaches step t, if it continues after each step with probability
+    ``continue_t`` "B T"."""
     return torch.cat([torch.ones_like(continue_t[:, :1]), continue_t[:, :-1]], dim=1).cumprod(1)

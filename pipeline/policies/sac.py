@@ -1,12 +1,12 @@
-"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on logged and imagined transitions: with a penalized
-reward this is the policy learner of MOPO (Yu et al. 2020, arXiv:2005.13239).
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on logged and imagined transitions. With a penalized
+reward it is the policy learner of MOPO (Yu et al. 2020, arXiv:2005.13239).
 
-Two options make it more cautious: ``conservatism`` lowers values in imagined states and raises those of logged steps
-(COMBO, Yu et al. 2021, arXiv:2102.08363); ``halt_cost`` makes what follows a halted rollout worse than anything logged
-(MOReL, Kidambi et al. 2020, arXiv:2005.05951). Both are off by default.
+Two options add pessimism. ``conservatism`` lowers values in imagined states and raises values of logged steps (COMBO,
+Yu et al. 2021, arXiv:2102.08363). ``halt_cost`` gives halted rollouts a value below every logged return (MOReL,
+Kidambi et al. 2020, arXiv:2005.05951). Both are off by default.
 
-Discrete actions are one-hot, and where a sampled action stands for all, every action is weighed by its probability
-instead (Christodoulou 2019, arXiv:1910.07207).
+Discrete actions are one-hot; expectations over them are exact sums instead of samples (Christodoulou 2019,
+arXiv:1910.07207).
 """
 
 import copy
@@ -60,22 +60,24 @@ class SACConfig:
 
 
 class SAC(nn.Module):
-    """Actor, critics and temperature, and one update of all three."""
+    """Actor, critics and temperature of soft actor-critic."""
 
     Config = SACConfig
-    imagines = True  # learns from imagined transitions
+    imagines = True
     plans = False
 
     def __init__(self, config: SACConfig, task: LearnerSpec) -> None:
         super().__init__()
-        self.config, self.penalty_weight = config, task.penalty_weight
+        self.config = config
+        self.penalty_weight = task.penalty_weight
         self.actor = actor_for(task.action_kind, task.state_dim, task.action_dim, config.hidden)
-        sizes, unit = (config.critics, task.state_dim, task.action_dim, config.hidden), self._value_unit(task)
-        self.critics = Critics(*sizes, config.layer_norm, unit)
+        sizes = (config.critics, task.state_dim, task.action_dim, config.hidden)
+        self.critics = Critics(*sizes, config.layer_norm, self._value_unit(task))
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(1.0 if config.alpha is None else config.alpha)))
         self.target_entropy = self._target_entropy(task)
-        self.reward_scale, self.penalty_limit = task.reward_std, config.penalty_clip * task.reward_std
+        self.reward_scale = task.reward_std
+        self.penalty_limit = config.penalty_clip * task.reward_std
         self.floor_value = self._floor_value(task.reward_low)
         self.value_range = self._value_range(task)
         self.register_buffer("action_std", torch.tensor(task.action_std or [1.0] * task.action_dim), persistent=False)
@@ -84,30 +86,34 @@ class SAC(nn.Module):
         self.updates_done = 0
 
     def _target_entropy(self, task: LearnerSpec) -> float:
-        """What is usual for the kind of actions. Where the actor is kept near logged actions, they are counted in the
-        logs' own spread: more noise than the logs have would drive it away from them."""
+        """The configured entropy, or the default for the kind of actions.
+
+        With a behavior-cloning term, the default is relative to the spread of the logged actions: higher entropy than
+        the data would oppose that term.
+        """
         if self.config.target_entropy is not None:
             return self.config.target_entropy
         return self.actor.default_target_entropy(task.action_std if self.config.bc_weight > 0 else None)
 
     def _floor_value(self, lowest_reward: float) -> float | None:
-        """The value after a halt: a reward below all logged ones, for ever (MOReL, Kidambi et al. 2020)."""
+        """The value after a halt: a reward below all logged rewards, for ever (MOReL, Kidambi et al. 2020)."""
         c = self.config
         return None if c.halt_cost is None else (lowest_reward - c.halt_cost * self.reward_scale) / (1 - c.discount)
 
     def _value_range(self, task: LearnerSpec) -> tuple[float, float]:
-        """The discounted sums that rewards in the logged range, the largest penalty and halting allow."""
+        """Lowest and highest discounted return under rewards of the logged range, the largest penalty and halts."""
         horizon = 1 / (1 - self.config.discount)
         low = min(task.reward_low, 0.0) - task.penalty_weight * self.penalty_limit
         floor = 0.0 if self.floor_value is None else self.floor_value
         return min(low * horizon, floor), max(task.reward_high, 0.0) * horizon
 
     def _value_unit(self, task: LearnerSpec) -> tuple[float, float]:
-        """The value of always getting the mean reward, and about the spread of discounted sums of logged rewards."""
-        left = 1 - self.config.discount
-        return (
-            (task.reward_mean / left, task.reward_std / math.sqrt(left)) if self.config.centered_values else (0.0, 1.0)
-        )
+        """Shift and scale of the critics' outputs: the value of a constant mean reward, and the approximate standard
+        deviation of discounted returns; (0, 1) unless ``centered_values``."""
+        if not self.config.centered_values:
+            return 0.0, 1.0
+        end_probability = 1 - self.config.discount
+        return task.reward_mean / end_probability, task.reward_std / math.sqrt(end_probability)
 
     def _make_optimizers(self) -> None:
         c = self.config
@@ -116,9 +122,15 @@ class SAC(nn.Module):
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=c.alpha_learning_rate, fused=True)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
+        """The optimizers of the actor, the critics and the temperature."""
         return [self.actor_optimizer, self.critic_optimizer, self.alpha_optimizer]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
+        """One update of critics, actor and temperature, then of the target critics.
+
+        ``imagination`` is needed only for penalties that depend on the value (``imagination.needs_value``). Returns
+        scalar metrics.
+        """
         self._decay_actor()
         metrics = {}
         if imagination is not None and imagination.needs_value:
@@ -134,27 +146,32 @@ class SAC(nn.Module):
         return metrics
 
     def act(self, state: Tensor, generator: Generator | None) -> Tensor:
+        """Actions "B A" for states "B Z": sampled, or the mode when ``generator`` is None."""
         return self.actor.mode(state) if generator is None else self.actor.sample(state, generator)[0]
 
     def value(self, state: Tensor, generator: Generator) -> Tensor:
-        """What targets bootstrap from, "B": the least of the target critics at an action of the policy."""
+        """The value "B" from which targets bootstrap: the lowest target critic at a sampled action, in the log's unit
+        of reward. With ``entropy_backup`` it includes the entropy bonus."""
         value, log_prob = self.actor.expect(lambda a: self.target_critics(state, a).amin(0), state, generator)
         return value - self.log_alpha.exp() * log_prob if self.config.entropy_backup else value
 
     def critic_for_states(self) -> Critic:
+        """This learner; :meth:`value` is its critic."""
         return self
 
     def action_density(self) -> ActorNetwork:
+        """The actor."""
         return self.actor
 
     def _update_critics(self, batch: Transitions, generator: Generator) -> dict[str, Tensor]:
         target = self._targets(batch, generator)
         value = self.critics(batch.state, batch.action)
-        loss, metrics = (value - target).square().mean(1).sum(), {}
+        loss = (value - target).square().mean(1).sum()
+        metrics = {}
         if self.config.conservatism:
             expected, _ = self.actor.expect(lambda a: self.critics(batch.state, a), batch.state, generator)
             gap = conservative_gap(expected, value, batch.logged)
-            # COMBO weighs the gap against half the squared error; the reward's spread takes the unit off the weight.
+            # COMBO adds the gap to half the squared error, hence the 2. The reward scale makes the weight unitless.
             loss = loss + 2 * self.config.conservatism * self.reward_scale * gap.sum()
             metrics["conservative_gap"] = gap.detach().mean()
         self.critic_optimizer.zero_grad(set_to_none=True)
@@ -164,29 +181,31 @@ class SAC(nn.Module):
 
     @torch.no_grad()
     def _targets(self, batch: Transitions, generator: Generator) -> Tensor:
-        next_value, terminal = self.value(batch.next_state, generator), batch.terminal
+        next_value = self.value(batch.next_state, generator)
+        terminal = batch.terminal
         if self.floor_value is not None:
-            # The model is not believed where it halts: not even that the episode ends there.
+            # The model is not trusted after a halt, so its predicted terminal is ignored there too.
             next_value = torch.where(batch.halted.bool(), self.floor_value, next_value)
             terminal = terminal * (1 - batch.halted)
         pessimism = (batch.penalty, self.penalty_weight, self.penalty_limit)
         reward = pessimistic_reward(batch.reward, *pessimism)
-        after_end = absorbing_value(*pessimism, self.config.discount)
-        target = td_target(reward, terminal, next_value, after_end, self.config.discount)
+        end_value = absorbing_value(*pessimism, self.config.discount)
+        target = td_target(reward, terminal, next_value, end_value, self.config.discount)
         return target.clamp(*self.value_range) if self.config.clamp_targets else target
 
     def _update_actor(self, batch: Transitions, generator: Generator) -> dict[str, Tensor]:
         value, log_prob = self.actor.expect(lambda a: self.critics(batch.state, a).amin(0), batch.state, generator)
         alpha = self.log_alpha.detach().exp()
-        loss, metrics = (alpha * log_prob - value).mean(), {}
+        loss = (alpha * log_prob - value).mean()
+        metrics = {}
         if self.config.bc_weight > 0:
-            imitation = self.actor.imitation_loss(batch.state, batch.action, self.action_std)
-            miss = logged_mean(imitation.mean(-1), batch.logged)
+            imitation_loss = self.actor.imitation_loss(batch.state, batch.action, self.action_std)
+            bc_loss = logged_mean(imitation_loss.mean(-1), batch.logged)
             spread = value.detach().std().clamp(min=1e-3 * self.critics.scale)
-            loss = loss / spread + self.config.bc_weight * miss
-            metrics["bc_error"] = miss.detach()
+            loss = loss / spread + self.config.bc_weight * bc_loss
+            metrics["bc_error"] = bc_loss.detach()
         self.actor_optimizer.zero_grad(set_to_none=True)
-        # Only the actor's gradients: those of the critics' weights would be thrown away, at a third of the cost.
+        # Skip the gradients of the critics' weights: they are not used and take a third of the time.
         loss.backward(inputs=list(self.actor.parameters()))
         self.actor_optimizer.step()
         if self.config.alpha is None:

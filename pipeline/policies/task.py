@@ -1,4 +1,4 @@
-"""What the logs and params.yaml tell every learner, whether it needs it or not."""
+"""What a learner needs to know about its task: sizes, the statistics of the logs and the weight of the penalty."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pipeline.encoders.statistics import Statistics
 
 @dataclass(frozen=True)
 class LearnerSpec:
-    """Rewards are in the log's own unit, actions in [-1, 1], or one-hot where they are discrete."""
+    """The task of a learner. Rewards are in the log's own unit; actions lie in [-1, 1], or are one-hot if discrete."""
 
     state_dim: int
     action_dim: int
@@ -16,7 +16,7 @@ class LearnerSpec:
     reward_high: float = math.inf
     reward_mean: float = 0.0
     reward_std: float = 1.0
-    action_std: tuple[float, ...] | None = None  # of the logged actions; None: not known, taken as 1
+    action_std: tuple[float, ...] | None = None  # of the logged actions; None: unknown, taken as 1
     penalty_weight: float = 0.0
     action_kind: str = "continuous"
 
@@ -30,5 +30,6 @@ class LearnerSpec:
         penalty_weight: float = 0.0,
         action_kind: str = "continuous",
     ) -> "LearnerSpec":
+        """The spec with the reward statistics of the logs."""
         rewards = (logs.reward_min, logs.reward_max, logs.reward_mean, logs.reward_std)
         return cls(state_dim, action_dim, *rewards, action_std, penalty_weight, action_kind)

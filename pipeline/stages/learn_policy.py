@@ -12,7 +12,7 @@ from pipeline.evaluation.monitor import Monitor, MonitorConfig
 from pipeline.imagination import Imagination, RolloutConfig, RolloutSpec
 from pipeline.params import build, choose, section
 from pipeline.policies import LEARNERS
-from pipeline.policies.planning.example_plans import shown_plans
+from pipeline.policies.planning.example_plans import example_plans
 from pipeline.policies.protocols import Policy, is_learner, is_planner
 from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import StateEncoder
@@ -75,7 +75,7 @@ def main(seed: int) -> None:
         history: dict[str, Any] = {"rows": training.history if training is not None else []}
         if is_planner(learner):
             model.cpu()  # a student may have learned elsewhere; agents act here
-            history["plans"] = shown_plans(learner, encode_transitions(dataset, "held_out", encoder), seed)
+            history["plans"] = example_plans(learner, encode_transitions(dataset, "held_out", encoder), seed)
 
         folder = Path(WRITES[0].format(seed=seed))
         save_bundle(folder, learner, encoder, facts, history, model_card(facts))

@@ -237,10 +237,10 @@ def test_penalty_weight_moves_the_policy_away_from_what_is_penalized():
 def test_spread_is_a_moving_average_of_quantiles_and_never_below_one():
     chosen = learner(spread_rate=0.5)
     returns = torch.linspace(0, 100, 101)[None]
-    assert chosen._spread(returns, torch.ones(1, 101)).item() == pytest.approx(0.5 * 90)
-    assert chosen._spread(returns, torch.ones(1, 101)).item() == pytest.approx(0.75 * 90)
+    assert chosen._return_spread(returns, torch.ones(1, 101)).item() == pytest.approx(0.5 * 90)
+    assert chosen._return_spread(returns, torch.ones(1, 101)).item() == pytest.approx(0.75 * 90)
     taken = (returns <= 1).float()
-    assert learner(spread_rate=1.0)._spread(returns, taken).item() == 1.0
+    assert learner(spread_rate=1.0)._return_spread(returns, taken).item() == 1.0
 
 
 def test_an_update_is_repeatable_and_leaves_the_model_alone():

@@ -112,8 +112,8 @@ def riccati(x: torch.Tensor, horizon: int) -> tuple[float, float]:
 @pytest.mark.parametrize("name", PLANNERS)
 def test_solves_the_linear_quadratic_problem(name: str):
     solver = planner(name, Linear(), **THOROUGH)
-    foreseen = solver.foreseen(STARTS)
-    for x, cost in zip(STARTS, -foreseen.reward.sum(1), strict=True):
+    predicted = solver.predicted_rollout(STARTS)
+    for x, cost in zip(STARTS, -predicted.reward.sum(1), strict=True):
         least, largest = riccati(x, HORIZON)
         assert largest < 1  # so that the bounds on actions do not matter
         assert least * (1 - 1e-4) <= cost.item() <= 1.01 * least
@@ -134,10 +134,10 @@ def test_a_few_plans_a_step_are_enough_when_each_goes_on_from_the_last(name: str
 
 def test_plans_move_on_by_one_step():
     action = torch.arange(6.0).reshape(1, 3, 2)
-    moved = Plan(action, action + 10, action[:, None].repeat(1, 2, 1, 1)).shifted()
-    assert moved.action.tolist() == [[[2, 3], [4, 5], [4, 5]]]
-    assert moved.mean.tolist() == [[[12, 13], [14, 15], [14, 15]]]
-    assert moved.kept.tolist() == [[[[2, 3], [4, 5], [4, 5]]] * 2]
+    shifted = Plan(action, action + 10, action[:, None].repeat(1, 2, 1, 1)).shifted()
+    assert shifted.action.tolist() == [[[2, 3], [4, 5], [4, 5]]]
+    assert shifted.mean.tolist() == [[[12, 13], [14, 15], [14, 15]]]
+    assert shifted.candidates.tolist() == [[[[2, 3], [4, 5], [4, 5]]] * 2]
 
 
 @pytest.mark.parametrize("name", PLANNERS)
@@ -169,7 +169,7 @@ def test_penalty_and_cap_keep_plans_out_of_where_the_model_is_unsure(name: str):
 
     def furthest(weight: float, **more: Any) -> torch.Tensor:
         solver = planner(name, Field(), in_units_of_reward, weight, **options, **more)
-        return solver.foreseen(start).state.amax((1, 2))
+        return solver.predicted_rollout(start).state.amax((1, 2))
 
     assert (furthest(0.0) > 0.7).all()
     assert (furthest(5.0) <= 0.5).all()
@@ -219,9 +219,9 @@ def test_colored_noise_has_variance_one_and_the_spectrum_it_is_named_for():
 def test_actions_stay_within_bounds_and_the_mean_is_tried():
     solver = planner("cem", Linear(), horizon=4)
     mean = torch.full((2, 4, 1), 0.9)
-    drawn = solver._drawn(50, mean, torch.ones(2, 4, 1), draws())
-    assert drawn.abs().max() == 1
-    assert torch.equal(drawn[:, 0], mean)
+    samples = solver._sample_plans(50, mean, torch.ones(2, 4, 1), draws())
+    assert samples.abs().max() == 1
+    assert torch.equal(samples[:, 0], mean)
 
 
 def test_drawn_futures_are_a_mean_over_members():

@@ -19,7 +19,7 @@ from toys import build_data_spec
 from pipeline.evaluation.imagined import imagined_returns
 from pipeline.imagination import Imagination
 from pipeline.policies.planning import PLANNERS, Planner
-from pipeline.policies.planning.example_plans import shown_plans
+from pipeline.policies.planning.example_plans import example_plans
 from pipeline.policies.planning.objective import plan_value
 from pipeline.policies.protocols import PlanningPolicy
 from pipeline.policies.sac import SACConfig
@@ -150,15 +150,18 @@ def test_served_planner_acts_as_its_agent(model_name: str, tmp_path: Path):
     np.testing.assert_allclose(served.predict(None, {"state": seen, "action": done[:, None]}), then, rtol=1e-4)
 
 
-def test_the_report_is_shown_plans_from_held_out_states():
+def test_the_report_shows_plans_from_held_out_states():
     solver = planner("cem", Linear(), **SMALL)
     states = torch.randn(9, 2, generator=draws())
-    nothing = torch.zeros(9)
-    held_out = Transitions(states, nothing[:, None], nothing, states, nothing, nothing, nothing, nothing)
-    shown = shown_plans(solver, held_out, seed=0)
-    assert {k: np.array(v).shape for k, v in shown.items()} == {
-        "action": (4, 4, 1), "reward": (4, 4), "penalty": (4, 4), "alive": (4, 4)
-    }  # fmt: skip
-    known = solver.foreseen(states).reward
-    assert all((known - torch.tensor(row)).abs().amax(1).min() < 1e-5 for row in shown["reward"])
-    assert json.loads(json.dumps(shown)) == shown
+    zeros = torch.zeros(9)
+    held_out = Transitions(states, zeros[:, None], zeros, states, zeros, zeros, zeros, zeros)
+    plans = example_plans(solver, held_out, seed=0)
+    assert {k: np.array(v).shape for k, v in plans.items()} == {
+        "action": (4, 4, 1),
+        "reward": (4, 4),
+        "penalty": (4, 4),
+        "alive": (4, 4),
+    }
+    rewards = solver.predicted_rollout(states).reward
+    assert all((rewards - torch.tensor(row)).abs().amax(1).min() < 1e-5 for row in plans["reward"])
+    assert json.loads(json.dumps(plans)) == plans

@@ -1,5 +1,5 @@
-"""Planners search in imagination at every step and need no training. ``PLANNERS`` is part of what ``policy.name`` in
-params.yaml chooses from (:data:`pipeline.policies.LEARNERS`)."""
+"""Planners search in the world model at every step and need no training. ``policy.name`` in params.yaml chooses from
+``PLANNERS`` and the learners (:data:`pipeline.policies.LEARNERS`)."""
 
 from pipeline.policies.planning.cem import CEM
 from pipeline.policies.planning.icem import ICEM

@@ -1,11 +1,12 @@
-"""The cross-entropy method (Rubinstein 1999; de Boer et al. 2005), as PETS plans with it (Chua et al. 2018,
+"""The cross-entropy method (CEM; Rubinstein 1999; de Boer et al. 2005) as used in PETS (Chua et al. 2018,
 arXiv:1805.12114)."""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Generator
 
-from pipeline.policies.planning.planner import Plan, Planner, PlannerConfig, Score, best_of
+from pipeline.policies.planning.planner import Plan, Planner, PlannerConfig, Score, best_plans
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,19 @@ class CEMConfig(PlannerConfig):
             raise ValueError(f"momentum {self.momentum} must lie between 0 and 1")
 
 
-class CEM(Planner):
-    """Draws plans from a Gaussian, fits it to the best of them, draws again; does the mean it ends with."""
+class CEM(Planner[CEMConfig]):
+    """Samples plans from a Gaussian and refits it to the elites in each iteration; executes the final mean."""
 
     Config = CEMConfig
 
     def search(self, score: Score, start: Plan, generator: Generator) -> Plan:
-        c, mean, std = self.config, start.mean, start.mean.new_full(start.mean.shape, self.config.noise)
+        """The mean of the last iteration; no candidates are passed on."""
+        c = self.config
+        mean = start.mean
+        std = torch.full_like(mean, c.noise)
         for _ in range(c.iterations):
-            drawn = self._drawn(c.population, mean, std, generator)
-            best, _ = best_of(score, drawn, start.kept, c.elites)
-            mean = best.mean(1).lerp(mean, c.momentum)
-            std = best.std(1, correction=0).lerp(std, c.momentum)
-        return Plan(mean, mean, start.kept[:, :0])
+            plans = self._sample_plans(c.population, mean, std, generator)
+            elites, _ = best_plans(score, plans, start.candidates, c.elites)
+            mean = elites.mean(1).lerp(mean, c.momentum)
+            std = elites.std(1, correction=0).lerp(std, c.momentum)
+        return Plan(mean, mean, start.candidates[:, :0])

@@ -1,4 +1,4 @@
-"""Some plans of a planner, for the report."""
+"""Example plans of a planner, for the report."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from pipeline.policies.protocols import PlanningPolicy
 from pipeline.seeding import generator
 from pipeline.types import Transitions
 
-PLANS = 4
+PLANS = 4  # example plans
 
 
-def shown_plans(planner: PlanningPolicy, held_out: Transitions, seed: int) -> dict[str, list[Any]]:
-    """Plans from a few held-out states "S Z", each made from nothing, and what the model expects of them: ``action``
-    "S T A" in [-1, 1], ``reward``, ``penalty`` and ``alive`` "S T"."""
-    picks = torch.randperm(len(held_out), generator=generator(seed, "policy", "plans"))[:PLANS]
-    foreseen = planner.foreseen(held_out[picks].state)
-    return {name: getattr(foreseen, name).tolist() for name in ("action", "reward", "penalty", "alive")}
+def example_plans(planner: PlanningPolicy, held_out: Transitions, seed: int) -> dict[str, list[Any]]:
+    """Plans without warm start from a few random held-out states "S Z", and the rollouts that the model predicts for
+    them: ``action`` "S T A" in [-1, 1], ``reward``, ``penalty`` and ``alive`` "S T"."""
+    rows = torch.randperm(len(held_out), generator=generator(seed, "policy", "plans"))[:PLANS]
+    rollout = planner.predicted_rollout(held_out[rows].state)
+    return {name: getattr(rollout, name).tolist() for name in ("action", "reward", "penalty", "alive")}

@@ -1,11 +1,12 @@
-"""The improved cross-entropy method (iCEM, Pinneri et al. 2020, arXiv:2008.06389): fewer plans, better used."""
+"""The improved cross-entropy method (iCEM, Pinneri et al. 2020, arXiv:2008.06389), which needs fewer samples."""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Generator
 
 from pipeline.policies.planning.cem import CEMConfig
-from pipeline.policies.planning.planner import Plan, Planner, Score, best_of
+from pipeline.policies.planning.planner import Plan, Planner, Score, best_plans
 
 
 @dataclass(frozen=True)
@@ -20,18 +21,21 @@ class ICEMConfig(CEMConfig):
             raise ValueError(f"decay {self.decay} must be at least 1, keep {self.keep} between 0 and 1")
 
 
-class ICEM(Planner):
-    """CEM with colored noise, elites that are kept and shifted, and a population that shrinks; does the best plan."""
+class ICEM(Planner[ICEMConfig]):
+    """CEM with colored noise, reused elites and a shrinking population; executes the last best plan."""
 
     Config = ICEMConfig
 
     def search(self, score: Score, start: Plan, generator: Generator) -> Plan:
-        c, mean, std = self.config, start.mean, start.mean.new_full(start.mean.shape, self.config.noise)
-        kept = start.kept
+        """The best plan of the last iteration; a share of its elites are the next candidates."""
+        c = self.config
+        mean = start.mean
+        std = torch.full_like(mean, c.noise)
+        candidates = start.candidates
         for i in range(c.iterations):
             count = max(round(c.population * c.decay**-i), min(2 * c.elites, c.population))
-            best, _ = best_of(score, self._drawn(count, mean, std, generator), kept, c.elites)
-            kept = best[:, : round(c.keep * c.elites)]
-            mean = best.mean(1).lerp(mean, c.momentum)
-            std = best.std(1, correction=0).lerp(std, c.momentum)
-        return Plan(best[:, 0], mean, kept)
+            elites, _ = best_plans(score, self._sample_plans(count, mean, std, generator), candidates, c.elites)
+            candidates = elites[:, : round(c.keep * c.elites)]
+            mean = elites.mean(1).lerp(mean, c.momentum)
+            std = elites.std(1, correction=0).lerp(std, c.momentum)
+        return Plan(elites[:, 0], mean, candidates)

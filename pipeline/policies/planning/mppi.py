@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Generator
 
-from pipeline.policies.planning.planner import Plan, Planner, PlannerConfig, Score, best_of
+from pipeline.policies.planning.planner import Plan, Planner, PlannerConfig, Score, best_plans
 
 
 @dataclass(frozen=True)
@@ -18,21 +18,24 @@ class MPPIConfig(PlannerConfig):
             raise ValueError(f"temperature {self.temperature} must be positive, anneal {self.anneal} between 0 and 1")
 
 
-class MPPI(Planner):
-    """Moves the mean to the drawn plans, each weighted by the exponential of its worth.
+class MPPI(Planner[MPPIConfig]):
+    """Averages sampled plans with weights that are exponential in their scores; executes the final mean.
 
-    Only the best plans count (as in TD-MPC, Hansen et al. 2022, arXiv:2203.04955), and their worth is normalized, so
-    that the temperature has no unit. The noise is annealed (DIAL-MPC, Xue et al. 2024, arXiv:2409.15610).
+    Only the elites get weight (as in TD-MPC, Hansen et al. 2022, arXiv:2203.04955). Scores are divided by their
+    standard deviation, so the temperature has no unit. The noise is annealed (DIAL-MPC, Xue et al. 2024,
+    arXiv:2409.15610).
     """
 
     Config = MPPIConfig
 
     def search(self, score: Score, start: Plan, generator: Generator) -> Plan:
-        c, mean = self.config, start.mean
+        """The weighted mean of the last iteration; no candidates are passed on."""
+        c = self.config
+        mean = start.mean
         for i in range(c.iterations):
-            drawn = self._drawn(c.population, mean, c.noise * c.anneal**i, generator)
-            best, worth = best_of(score, drawn, start.kept, c.elites)
-            spread = worth.std(1, correction=0, keepdim=True).clamp(min=1e-8)
-            weight = ((worth - worth[:, :1]) / (c.temperature * spread)).softmax(1)
-            mean = (weight[..., None, None] * best).sum(1)
-        return Plan(mean, mean, start.kept[:, :0])
+            plans = self._sample_plans(c.population, mean, c.noise * c.anneal**i, generator)
+            elites, scores = best_plans(score, plans, start.candidates, c.elites)
+            spread = scores.std(1, correction=0, keepdim=True).clamp(min=1e-8)
+            weight = ((scores - scores[:, :1]) / (c.temperature * spread)).softmax(1)
+            mean = (weight[..., None, None] * elites).sum(1)
+        return Plan(mean, mean, start.candidates[:, :0])

@@ -1,10 +1,10 @@
-"""What all planners share: plan in imagination, do the first step, see what comes of it, plan again (receding
-horizon)."""
+"""The base class of planners: plan in imagination, execute the first action, observe, plan again (receding-horizon
+control, also called model predictive control)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Generic, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -19,7 +19,7 @@ from pipeline.seeding import generator
 from pipeline.types import Rollout, TensorFields
 
 LONGEST = 1000  # steps of a plan
-Score = Callable[[Tensor], Tensor]  # plans "E N T A" -> worth "E N"
+Score = Callable[[Tensor], Tensor]  # plans "E N T A" -> their values "E N"
 
 
 @dataclass(frozen=True)
@@ -52,95 +52,108 @@ class PlannerConfig:
 
 @dataclass(frozen=True)
 class Plan(TensorFields):
-    """What a search found, in [-1, 1]."""
+    """The result of a search; actions lie in [-1, 1]."""
 
-    action: Annotated[Tensor, "E T A"]  # to be done
-    mean: Annotated[Tensor, "E T A"]  # to be drawn around when going on from here
-    kept: Annotated[Tensor, "E K T A"]  # to be tried again
+    action: Annotated[Tensor, "E T A"]  # to execute
+    mean: Annotated[Tensor, "E T A"]  # the mean of the samples of a later search
+    candidates: Annotated[Tensor, "E K T A"]  # plans that a later search evaluates again
 
     def shifted(self) -> "Plan":
-        """The same plans a step later; what they do last they do once more."""
+        """The same plans from the next step on; the last action is repeated."""
         return self.map(lambda x: torch.cat([x[..., 1:, :], x[..., -1:, :]], dim=-2))
 
 
-class Planner(nn.Module, ABC):
-    """A search (``search``) over plans, and what they are worth
+C_co = TypeVar("C_co", bound=PlannerConfig, covariant=True)
+
+
+class Planner(nn.Module, ABC, Generic[C_co]):
+    """A search over plans (:meth:`search`) and the objective that scores them
     (:class:`pipeline.policies.planning.objective.Objective`).
 
-    The only weights are those of ``student``, the SAC that values last states and proposes a plan; without
-    ``terminal_value`` there is none, and nothing to learn.
+    Its only weights are those of ``student``: a SAC that values the last states of plans and proposes a candidate.
+    Without ``terminal_value`` there is no student and no training.
     """
 
-    Config: Any
+    Config: type[PlannerConfig]
     plans = True
 
-    def __init__(self, config: Any, task: LearnerSpec, imagination: Imagination) -> None:
+    def __init__(self, config: C_co, task: LearnerSpec, imagination: Imagination) -> None:
         super().__init__()
-        self.config, self.action_dim, value = config, task.action_dim, None
-        self.student: SAC | None = None
-        if config.terminal_value is not None:
-            self.student = SAC(config.terminal_value, task)
-            value = self._last_value
-        told = (task.penalty_weight, config.discount, task.reward_low, config.penalty_cap, config.particles)
-        self.objective = Objective(imagination, *told, value)
+        self.config = config
+        self.action_dim = task.action_dim
+        self.student = None if config.terminal_value is None else SAC(config.terminal_value, task)
+        self.objective = Objective(
+            imagination,
+            weight=task.penalty_weight,
+            discount=config.discount,
+            lowest_reward=task.reward_low,
+            cap=config.penalty_cap,
+            particles=config.particles,
+            value=None if self.student is None else self._last_value,
+        )
 
     @abstractmethod
     def search(self, score: Score, start: Plan, generator: Generator) -> Plan:
-        """A better plan than ``start``."""
+        """A better plan than ``start``. ``score`` maps plans "E N T A" to their values "E N"."""
 
     @torch.no_grad()
     def plan(self, state: Annotated[Tensor, "E Z"], previous: Plan | None, generator: Generator) -> Plan:
-        """The best plan found from each state, searched from ``previous`` on where it is given."""
-        start = self._nothing(state) if previous is None else previous
+        """The best plan for each state; the search starts from ``previous``, or from zero actions if it is None."""
+        start = self._zero_plan(state) if previous is None else previous
         if self.student is not None:
-            start = Plan(start.action, start.mean, torch.cat([start.kept, self._proposal(state)], dim=1))
+            start = Plan(start.action, start.mean, torch.cat([start.candidates, self._proposal(state)], dim=1))
         return self.search(lambda plans: self.objective(state, plans, generator), start, generator)
 
     def act(self, state: Annotated[Tensor, "E Z"], generator: Generator | None) -> Annotated[Tensor, "E A"]:
-        """The first action of a plan made from nothing."""
+        """The first action of a plan without warm start; without ``generator``, the draws depend on the seed alone."""
         return self.plan(state, None, generator or self.draws(state)).action[:, 0]
 
     def critic_for_states(self) -> Critic | None:
+        """The student, or None without a terminal value."""
         return self.student
 
     def action_density(self) -> str:
+        """The reason why there is no density."""
         return "the policy has no actor network, so no density"
 
-    def receding(self) -> "Receding":
-        """An actor for episodes that start now."""
-        return Receding(self)
+    def receding(self) -> "RecedingActor":
+        """A receding-horizon actor for new episodes."""
+        return RecedingActor(self)
 
     @torch.no_grad()
-    def foreseen(self, state: Annotated[Tensor, "E Z"]) -> Rollout:
-        """A plan made from nothing, and what the model expects of it."""
+    def predicted_rollout(self, state: Annotated[Tensor, "E Z"]) -> Rollout:
+        """The rollout that the model predicts for a plan without warm start from each state."""
         draws = self.draws(state)
         return self.objective.rollout(state, self.plan(state, None, draws).action, draws)
 
     def draws(self, like: Tensor) -> Generator:
-        """What an episode draws from."""
+        """A new generator for one episode, on the device of ``like``; its state depends on the seed alone."""
         return generator(self.config.seed, "plan", device=like.device)
 
-    def _drawn(
+    def _sample_plans(
         self, count: int, mean: Tensor, std: Tensor | float, generator: Generator
     ) -> Annotated[Tensor, "E N T A"]:
-        """``count`` plans around ``mean`` "E T A", which is the first of them.
+        """``count`` plans around ``mean`` "E T A"; the first of them is the mean itself.
 
-        All episodes share the noise: what is planned for one does not depend on those beside it.
+        All episodes share the noise, so the plan of one episode does not depend on the others in the batch.
         """
         noise = colored((count, *mean.shape[1:]), self.config.color, generator)
         noise[0] = 0
         spread = std[:, None] if isinstance(std, Tensor) else std
         return (mean[:, None] + spread * noise).clamp(-1, 1)
 
-    def _nothing(self, state: Tensor) -> Plan:
+    def _zero_plan(self, state: Tensor) -> Plan:
         mean = state.new_zeros(len(state), self.config.horizon, self.action_dim)
         return Plan(mean, mean, mean[:, None][:, :0])
 
     def _proposal(self, state: Tensor) -> Annotated[Tensor, "E 1 T A"]:
-        """What the student would do."""
+        """The student's actions in a rollout without noise."""
         assert self.student is not None
         student = self.student
-        actor = lambda state, t, generator: student.act(state, None)  # noqa: E731
+
+        def actor(state: Tensor, t: int, generator: Generator | None) -> Tensor:
+            return student.act(state, None)
+
         return self.objective.imagination.rollout(actor, state, self.config.horizon, None).action[:, None]
 
     def _last_value(self, state: Tensor) -> Tensor:
@@ -148,23 +161,24 @@ class Planner(nn.Module, ABC):
         return self.student.critics(state, self.student.act(state, None)).amin(0)
 
 
-def best_of(score: Score, drawn: Tensor, kept: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` best of the plans "E N T A" and "E K T A", and their worth "E count"; the best come first."""
-    plans = torch.cat([drawn, kept], dim=1)
-    worth, rows = score(plans).topk(count, dim=1)
-    return plans.take_along_dim(rows[..., None, None], dim=1), worth
+def best_plans(score: Score, samples: Tensor, candidates: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` best of the samples "E N T A" and candidates "E K T A", and their scores "E count", best first."""
+    plans = torch.cat([samples, candidates], dim=1)
+    scores, rows = score(plans).topk(count, dim=1)
+    return plans.take_along_dim(rows[..., None, None], dim=1), scores
 
 
-class Receding:
-    """The actor that plans anew at every step, from its last plan on. It belongs to the episodes it began with."""
+class RecedingActor:
+    """Plans again at every step, starting from its previous plan. Use a new one for each batch of episodes."""
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, planner: Planner[PlannerConfig]) -> None:
         self.planner = planner
         self.last: Plan | None = None
         self.draws: Generator | None = None
 
     def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor:
-        """The action "E A" for states "E Z"; it draws from its planner's own generator, so that episodes repeat."""
+        """The actions "E A" for states "E Z". It ignores ``generator`` and draws from one that starts the same for
+        every episode, so that episodes are reproducible."""
         self.draws = self.draws or self.planner.draws(state)
         previous = self.last.shifted() if self.last is not None and self.planner.config.warm_start else None
         self.last = self.planner.plan(state, previous, self.draws)
