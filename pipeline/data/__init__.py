@@ -1,1 +1,1 @@
-"""Logs in, batches out: sources -> logged -> store. ``store`` alone is what training stages import."""
+"""Prepared datasets as torch tensors: the dataset on disk, its transitions and windows, and training batches."""

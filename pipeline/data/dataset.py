@@ -1,8 +1,9 @@
-"""The prepared dataset on disk: memory-mapped arrays by episode, a spec, and a split by episode.
+"""The prepared dataset on disk: memory-mapped arrays, a spec, and a split by episode.
 
-``obs.<key>.npy``, ``action.npy``, ``reward.npy`` and ``terminal.npy`` are aligned and have sum(T_i + 1) rows: row r
-holds an observation and the action, reward and terminal of the step that leaves it. The last row of an episode holds
-its final observation alone (action 0, reward 0, terminal False). ``offsets.npy`` "E+1" bounds the episodes.
+``obs.<key>.npy``, ``action.npy``, ``reward.npy`` and ``terminal.npy`` are aligned and have sum(T_i + 1) rows. A row
+holds an observation and the action, reward and terminal of the step from it. The last row of an episode holds only its
+final observation (action 0, reward 0, terminal False). ``offsets.npy`` "E+1" holds the first row of each episode and
+the number of rows.
 """
 
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS = ("train", "held_out", "all")
+EPISODES = 1024  # whose rewards are read at once
 
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """``obs`` maps a key to float32 [R, O] or uint8 images [R, H, W, C]; ``action`` [R, A] in [-1, 1]; ``reward`` [R];
-    ``terminal`` bool [R]; ``offsets`` int64 [E+1]; ``held_out`` bool [E]."""
+    """A dataset of R rows in E episodes. ``split`` is "train", "held_out" or "all".
+
+    ``obs`` maps a key to float32 [R, O] or uint8 images [R, H, W, C]; ``action`` [R, A] in [-1, 1]; ``reward`` [R];
+    ``terminal`` bool [R]; ``offsets`` int64 [E+1]; ``held_out`` bool [E].
+    """
 
     spec: DatasetSpec
     obs: dict[str, np.ndarray]
@@ -33,32 +38,32 @@ class PreparedDataset:
     held_out: np.ndarray
 
     def episodes(self, split: str) -> np.ndarray:
-        """Indices of the episodes in a split, int64."""
+        """Indices of the episodes of a split, int64."""
         assert split in SPLITS, split
         chosen = np.ones_like(self.held_out) if split == "all" else self.held_out == (split == "held_out")
         return np.flatnonzero(chosen)
 
     def windows(self, split: str, length: int) -> np.ndarray:
-        """Every row from which ``length`` consecutive real steps lie inside one episode, int64."""
+        """Start rows of all windows of ``length`` steps within one episode, int64."""
         assert length >= 1
-        chosen = self.episodes(split)
-        first, count = self.offsets[chosen], self.episode_lengths(split) - length + 1
-        count = np.maximum(count, 0)
+        first = self.offsets[self.episodes(split)]
+        count = np.maximum(self.episode_lengths(split) - length + 1, 0)
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         return np.repeat(first, count) + within
 
     def steps(self, split: str) -> np.ndarray:
-        """Row of every real transition, int64; its next observation stands in row + 1."""
+        """The row of every transition, int64; its next observation is in row + 1."""
         return self.windows(split, 1)
 
     def flat_obs(self, rows: np.ndarray) -> np.ndarray:
-        """Vector observations of ``rows`` as float32 "n O", concatenated in sorted order; "n 0" without any."""
+        """Vector observations of ``rows``, concatenated in the order of their sorted keys, float32 "n O"; "n 0" if
+        there are only images."""
         parts = [np.asarray(self.obs[key][rows], np.float32) for key in self.spec.vector_keys]
         return np.concatenate([np.zeros((len(rows), 0), np.float32), *parts], axis=1)
 
     def transitions(self, split: str) -> "dict[str, Tensor]":
-        """obs "B O", action "B A", reward "B", next_obs "B O", terminal "B" (1.0 at a true end), all float32.
-        Images are no part of it: read them from ``obs`` by row."""
+        """``obs`` "B O", ``action`` "B A", ``reward`` "B", ``next_obs`` "B O" and ``terminal`` "B" (1.0 at a true end),
+        all float32. Images are left out; read them from ``obs`` by row."""
         import torch
 
         rows = self.steps(split)
@@ -72,32 +77,39 @@ class PreparedDataset:
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
     def episode_lengths(self, split: str) -> np.ndarray:
-        """Real steps of each episode of a split, int64."""
+        """Number of steps of each episode of a split, int64."""
         return (np.diff(self.offsets) - 1)[self.episodes(split)]
 
     def episode_returns(self, split: str) -> np.ndarray:
         """Undiscounted return of each episode of a split, float64."""
-        many, parts = 1024, [np.zeros(0)]
-        for first in range(0, len(self.offsets) - 1, many):
-            edges = self.offsets[first : first + many + 1]
-            rewards = self.reward[edges[0] : edges[-1]].astype(np.float64)
-            parts.append(np.add.reduceat(rewards, edges[:-1] - edges[0]))
-        return np.concatenate(parts)[self.episodes(split)]
+        returns = [np.zeros(0)]
+        for first in range(0, len(self.offsets) - 1, EPISODES):
+            offsets = self.offsets[first : first + EPISODES + 1]
+            rewards = self.reward[offsets[0] : offsets[-1]].astype(np.float64)
+            returns.append(np.add.reduceat(rewards, offsets[:-1] - offsets[0]))
+        return np.concatenate(returns)[self.episodes(split)]
 
 
 def open_dataset(folder: Path | str) -> PreparedDataset:
-    """The dataset in ``folder``, memory-mapped. Raises ValueError when missing, damaged or from a newer version."""
+    """The dataset in ``folder``, memory-mapped. Raises ValueError if it is missing, damaged or of another version."""
     folder = Path(folder)
     if not (folder / "spec.json").exists():
         raise ValueError(f"{folder}: no prepared dataset; run `dvc repro ingest`")
     spec = read_spec(folder / "spec.json")
-    load = {name: _load(folder / f"{name}.npy") for name in ("action", "reward", "terminal", "offsets", "held_out")}
+    arrays = {name: _load(folder / f"{name}.npy") for name in ("action", "reward", "terminal", "offsets", "held_out")}
     obs = {key: _load(folder / f"obs.{key}.npy") for key in spec.obs_keys}
-    for name, array in {**{f"obs.{k}": v for k, v in obs.items()}, **load}.items():
+    for name, array in {**{f"obs.{k}": v for k, v in obs.items()}, **arrays}.items():
         expected = {"offsets": spec.episodes + 1, "held_out": spec.episodes}
         _check_rows(folder / f"{name}.npy", array, expected.get(name, spec.transitions + spec.episodes))
-    offsets, held_out = np.array(load["offsets"]), np.array(load["held_out"])
-    return PreparedDataset(spec, obs, load["action"], load["reward"], load["terminal"], offsets, held_out)
+    return PreparedDataset(
+        spec=spec,
+        obs=obs,
+        action=arrays["action"],
+        reward=arrays["reward"],
+        terminal=arrays["terminal"],
+        offsets=np.array(arrays["offsets"]),
+        held_out=np.array(arrays["held_out"]),
+    )
 
 
 def _load(file: Path) -> np.ndarray:

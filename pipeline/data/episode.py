@@ -1,4 +1,4 @@
-"""What every source hands over: facts about a log, and its episodes in order."""
+"""What a source yields: a description of the log and its episodes in order."""
 
 import tempfile
 from collections.abc import Iterable
@@ -14,12 +14,12 @@ from pipeline.envs.action_space import CONTINUOUS
 class Episode:
     """One logged episode of T steps, in the log's own units.
 
-    ``terminated`` tells a true end of the task from a time limit or a cut. ``held_out`` None leaves the split to
-    :func:`pipeline.ingest.writer.write_dataset`.
+    ``terminated`` is True for a true end of the task, and False for a time limit or a truncated log. With ``held_out``
+    None, :func:`pipeline.ingest.writer.write_dataset` chooses the split.
     """
 
     obs: dict[str, np.ndarray]  # each [T+1, O], or uint8 images [T+1, H, W, C]
-    action: np.ndarray  # [T, A]; discrete ones are whole numbers [T, 1]
+    action: np.ndarray  # [T, A]; discrete actions are integers [T, 1]
     reward: np.ndarray  # [T]
     terminated: bool
     held_out: bool | None = None
@@ -27,7 +27,7 @@ class Episode:
 
 @dataclass
 class Remarks:
-    """What reading the episodes brings to light: steps that were dropped, and warnings. Complete once all are read."""
+    """Dropped steps and warnings from reading the episodes; complete once all episodes are read."""
 
     dropped: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -35,16 +35,19 @@ class Remarks:
 
 @dataclass(frozen=True)
 class LoggedData:
-    """A log about to be stored. ``place`` is the file or dataset that messages name; ``size`` is the expected number of
-    bytes once stored, 0 where nobody knows; ``minari`` is a Minari root to keep beside the prepared arrays."""
+    """A log before it is stored as a prepared dataset.
+
+    ``place`` is the file or dataset that messages name. ``size`` is the expected size of the prepared arrays in bytes,
+    0 if unknown. ``minari`` is a Minari root to keep beside the prepared arrays.
+    """
 
     place: str
     source: str
     episodes: Iterable[Episode]
     action_kind: str = CONTINUOUS
-    action_low: list[float] | None = None  # of discrete actions: the first number
-    action_high: list[float] | None = None  # and the last
-    action_quantile: float | None = None  # of the stored actions, at which bounds are drawn instead
+    action_low: list[float] | None = None  # bounds in the log's unit; for discrete actions the first number
+    action_high: list[float] | None = None  # for discrete actions the last number
+    action_quantile: float | None = None  # share of actions beyond each bound: bounds are then quantiles
     obs_names: dict[str, list[str]] = field(default_factory=dict)
     env_id: str | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)

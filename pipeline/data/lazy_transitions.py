@@ -1,5 +1,5 @@
-"""Transitions whose states are whole frames: read where the log lies when they are asked for, because all of them as
-floating-point numbers do not fit in memory."""
+"""Transitions whose states are images. They are read from disk batch by batch, because all states as floating-point
+numbers would not fit in memory."""
 
 from typing import Self
 
@@ -17,10 +17,12 @@ IntArray = NDArray[np.int64]
 
 
 class MappedTransitions:
-    """The transitions of a split as ``filter`` sees them, whose state depends on the last ``frames`` observations."""
+    """The transitions of a split between states of ``encoder``, which depend on the last ``frames`` observations."""
 
     def __init__(self, dataset: PreparedDataset, split: str, encoder: StateEncoder, frames: int) -> None:
-        self.dataset, self.encoder, self.frames = dataset, encoder, frames
+        self.dataset = dataset
+        self.encoder = encoder
+        self.frames = frames
         self.rows = dataset.steps(split)
         self.first = dataset.offsets[np.searchsorted(dataset.offsets, self.rows, side="right") - 1]
         self.device = torch.device("cpu")
@@ -29,7 +31,7 @@ class MappedTransitions:
         return len(self.rows)
 
     def to(self, device: torch.device) -> Self:
-        """Rows are read on the CPU and moved as they were logged; the filter works on ``device``."""
+        """Encode on ``device`` from now on; observations are moved there as they are read."""
         self.device = device
         if isinstance(self.encoder, torch.nn.Module):
             self.encoder.to(device)
@@ -37,14 +39,15 @@ class MappedTransitions:
 
     @torch.no_grad()
     def __getitem__(self, index: Tensor) -> Transitions:
-        picks, data = index.cpu().numpy(), self.dataset
-        rows, first = self.rows[picks], self.first[picks]
+        """Transitions of the steps ``index`` "B" of the split."""
+        steps = index.cpu().numpy()
+        rows, first = self.rows[steps], self.first[steps]
         state = self.encoder.initial(len(rows))
         for back in reversed(range(self.frames)):
             state = self._observe(state, np.maximum(rows - back, first), first)
-        return logged_steps(data, rows, state, self._observe(state, rows + 1, first))
+        return logged_steps(self.dataset, rows, state, self._observe(state, rows + 1, first))
 
     def _observe(self, state: Tensor, rows: IntArray, first: IntArray) -> Tensor:
-        before = torch.from_numpy(self.dataset.action[np.maximum(rows - 1, first)]).to(self.device)
+        previous_action = torch.from_numpy(self.dataset.action[np.maximum(rows - 1, first)]).to(self.device)
         starts = torch.from_numpy(rows == first).to(state)
-        return self.encoder.observe(state, before, observations(self.dataset, rows, self.device), starts)
+        return self.encoder.observe(state, previous_action, observations(self.dataset, rows, self.device), starts)

@@ -1,4 +1,4 @@
-"""The facts of a prepared dataset, as they travel through the pipeline and into bundles."""
+"""The description of a prepared dataset: shapes, bounds, statistics and origin."""
 
 import dataclasses
 import json
@@ -11,14 +11,14 @@ SCHEMA_VERSION = 2  # 2: `license` was `licence`
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Statistics are of the train split: observations over every row, final ones included; rewards over steps.
+    """The contents of ``spec.json``.
 
-    ``action_low`` and ``action_high`` are the log's own units; stored actions are in [-1, 1], but for those beyond
-    bounds that were drawn at quantiles. Discrete actions are stored
-    one-hot, so their bounds are 0 and 1, and the log counts them from ``action_start`` on. ``obs_std`` is raw: a
-    constant feature has 0. An observation of shape [H, W, C] is a uint8 image: its statistics are one number a channel,
-    from 0 to 255, and it has neither ``obs_names`` nor ``constant_features``. ``dropped`` counts steps the log held but
-    whose next observation it lacked.
+    Statistics are of the training split: of observations over all rows, final ones included; of rewards over steps.
+    ``action_low`` and ``action_high`` are in the log's own unit. Stored actions are in [-1, 1]; where bounds are
+    quantiles, actions beyond the bounds lie outside. Discrete actions are stored one-hot, so their bounds are 0 and 1;
+    ``action_start`` is their first number in the log. ``obs_std`` is not clamped: it is 0 for a constant feature. An
+    observation of shape [H, W, C] is a uint8 image: its statistics have one value for each channel, from 0 to 255, and
+    it has no ``obs_names`` and no ``constant_features``. ``dropped`` counts logged steps without a next observation.
     """
 
     schema_version: int
@@ -58,40 +58,44 @@ class DatasetSpec:
 
     @property
     def obs_dim(self) -> int:
-        """Length of one flat observation: every vector key, in sorted order; 0 where there are images alone."""
+        """Length of all vector observations together; 0 if there are only images."""
         return sum(len(self.obs_mean[key]) for key in self.vector_keys)
 
     @property
     def obs_keys(self) -> list[str]:
+        """All observation keys, sorted."""
         return sorted(self.obs_shapes)
 
     @property
     def vector_keys(self) -> list[str]:
+        """Keys of vector observations, sorted."""
         return [key for key in self.obs_keys if len(self.obs_shapes[key]) == 1]
 
     @property
     def image_keys(self) -> list[str]:
+        """Keys of images, sorted."""
         return [key for key in self.obs_keys if len(self.obs_shapes[key]) == 3]
 
 
 def write_spec(spec: DatasetSpec, file: Path) -> None:
+    """Write ``spec`` as JSON. Raises ValueError if a number is not finite."""
     file.write_text(json.dumps(dataclasses.asdict(spec), indent=2, allow_nan=False) + "\n")
 
 
 def read_spec(file: Path) -> DatasetSpec:
-    """Raises ValueError when the file is damaged or was written by a newer version of this project."""
+    """Read a spec. Raises ValueError if the file is damaged or was written by another version of this project."""
     try:
-        facts = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{file}: not valid JSON; run `dvc repro ingest` to write the dataset again") from None
-    version = facts.get("schema_version") if isinstance(facts, dict) else None
+    version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int):
         raise ValueError(f"{file}: no schema_version; run `dvc repro ingest` to write the dataset again")
     if version < SCHEMA_VERSION:
-        raise ValueError(f"{file}: schema_version {version} is of an older project; run `dvc repro ingest`")
+        raise ValueError(f"{file}: schema_version {version} is older than {SCHEMA_VERSION}; run `dvc repro ingest`")
     if version > SCHEMA_VERSION:
         raise ValueError(f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update this project")
     try:
-        return DatasetSpec(**facts)
+        return DatasetSpec(**content)
     except TypeError as error:
         raise ValueError(f"{file}: {error}; run `dvc repro ingest` to write the dataset again") from None

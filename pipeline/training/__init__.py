@@ -1,1 +1,2 @@
-"""The two Lightning shells, the Trainer, replay, resume points, the watchdog."""
+"""Training of world models and policies: two Lightning modules, the Trainer, replay buffers, resume points and the
+check for values that are not finite."""

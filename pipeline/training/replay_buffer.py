@@ -1,4 +1,4 @@
-"""Where a learner's batches come from: logged transitions, mixed with what was imagined lately."""
+"""Replay buffers: batches of logged transitions, or of logged and recently imagined ones."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,102 +15,115 @@ CPU_ROWS = 512  # rows imagined at once on a CPU: the members' activations then 
 
 
 class Rows(Protocol):
-    """Transitions by their rows, in memory or not."""
+    """Transitions that are read by row numbers, from memory or from disk."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Tensor) -> Transitions: ...
 
-    def to(self, device: torch.device) -> Self: ...
+    def to(self, device: torch.device) -> Self:
+        """Return rows on ``device`` from now on."""
 
 
 class LoggedReplay:
-    """Batches of logged transitions alone."""
+    """Batches of logged transitions only."""
 
     def __init__(self, logged: Rows) -> None:
         self.logged = logged
 
     def refresh(self, learner: PolicyLearner, generator: Generator) -> Metrics:
+        """Renew imagined transitions at the start of an epoch and return metrics of them. Here there are none."""
         return {}
 
     def batches(self, count: int, batch_size: int, generator: Generator) -> Iterable[Transitions]:
-        """``count`` batches, gathered in one go because one large gather is cheaper than many small ones."""
+        """``count`` batches, drawn with replacement; one large gather is cheaper than many small ones."""
         rows = _draw(self.logged, count * batch_size, generator)
         return [rows[i * batch_size : (i + 1) * batch_size] for i in range(count)]
 
     def to(self, device: torch.device) -> None:
+        """Move all transitions to ``device``."""
         self.logged = self.logged.to(device)
 
     def state(self) -> list[dict[str, Tensor]]:
+        """Imagined transitions for a resume point, one dict for each refresh, oldest first."""
         return []
 
     def load_state(self, state: list[dict[str, Tensor]]) -> None:
-        pass
+        """Restore a state of :meth:`state`."""
 
 
 class ReadReplay(LoggedReplay):
-    """For rows that are read when they are asked for: one batch is in memory at a time."""
+    """Logged transitions that are read from disk; one batch is in memory at a time."""
 
     def batches(self, count: int, batch_size: int, generator: Generator) -> Iterator[Transitions]:
+        """``count`` batches, drawn with replacement and read one by one."""
         return (_draw(self.logged, batch_size, generator) for _ in range(count))
 
 
 class Recent:
-    """The last ``parts`` parts of transitions, oldest first, read as one long batch that is never copied together.
+    """A ring buffer of the last ``parts`` parts of transitions, indexed as one batch, oldest part first.
 
-    Each part, of at most ``rows`` rows, has a slot of one storage; a new part takes the slot of the oldest.
+    Each part has a slot of ``rows`` rows in one storage; a new part overwrites the oldest. ``like`` gives the shapes,
+    dtypes and the device.
     """
 
     def __init__(self, like: Transitions, parts: int, rows: int) -> None:
         self.storage = like.map(lambda x: x.new_empty(parts * rows, *x.shape[1:]))
         self.counts: deque[int] = deque(maxlen=parts)  # rows of each part, oldest first
-        self.rows, self.added = rows, 0
+        self.rows = rows
+        self.added = 0  # parts added so far
 
     def __len__(self) -> int:
         return sum(self.counts)
 
     def __getitem__(self, index: Tensor) -> Transitions:
-        """Rows "B" of the long batch."""
+        """Transitions of the rows ``index`` "B"."""
         counts, starts = (torch.tensor(x, dtype=torch.long, device=index.device) for x in (self.counts, self._starts()))
         ends = counts.cumsum(0)
         return self.storage[index + (starts - ends + counts)[torch.searchsorted(ends, index, right=True)]]
 
     def add(self, pieces: list[Transitions]) -> Transitions:
-        """Keep ``pieces`` together as the newest part; returns a view of it."""
+        """Store ``pieces`` as the newest part; returns a view of it."""
         self.counts.append(sum(len(piece) for piece in pieces))
         assert self.counts[-1] <= self.rows
         self.added += 1
         part = self.parts()[-1]
-        for name, place in vars(part).items():
-            torch.cat([getattr(piece, name) for piece in pieces], out=place)
+        for name, slot in vars(part).items():
+            torch.cat([getattr(piece, name) for piece in pieces], out=slot)
         return part
 
     def parts(self) -> list[Transitions]:
-        """Views, oldest first."""
+        """Views of the parts, oldest first."""
         return [self.storage[a : a + n] for a, n in zip(self._starts(), self.counts, strict=True)]
 
     def to(self, device: torch.device) -> Self:
+        """Move the storage to ``device``; returns this buffer."""
         self.storage = self.storage.to(device)
         return self
 
     def _starts(self) -> list[int]:
-        """Where each part starts in the storage, oldest first."""
-        kept, slots = len(self.counts), self.counts.maxlen or 1
-        return [self.rows * (i % slots) for i in range(self.added - kept, self.added)]
+        """First row of each part in the storage, oldest first."""
+        slots = self.counts.maxlen or 1
+        return [self.rows * (i % slots) for i in range(self.added - len(self.counts), self.added)]
 
 
 class MixedReplay(LoggedReplay):
-    """A share of logged transitions in every batch; the rest from the last ``retain`` refreshes of imagination, with
-    rollouts branching off logged states (MBPO, Janner et al. 2019, arXiv:1906.08253)."""
+    """Batches with a share ``real_ratio`` of logged transitions. The rest comes from the last ``retain`` refreshes of
+    imagination, whose rollouts branch from logged states (MBPO, Janner et al. 2019, arXiv:1906.08253)."""
 
     def __init__(self, logged: Transitions, imagination: Imagination, config: RolloutSpec) -> None:
         super().__init__(logged)
-        self.imagination, self.config = imagination, config
+        self.imagination = imagination
+        self.config = config
         self.imagined = Recent(logged, config.retain, config.starts * config.length)
 
     @torch.no_grad()
     def refresh(self, learner: PolicyLearner, generator: Generator) -> Metrics:
-        """Imagine with the policy as it is now; what was imagined too long ago is forgotten."""
+        """Add rollouts of the current policy; the oldest refresh is dropped.
+
+        Metrics are means over the new transitions; ``imagined_survival`` is the share of rollouts that reach their
+        last step.
+        """
         starts = _draw(self.logged, self.config.starts, generator).state
         rows = CPU_ROWS if starts.device.type == "cpu" else len(starts)
         actor = lambda state, t, draws: learner.act(state, draws)  # noqa: E731
@@ -131,6 +144,7 @@ class MixedReplay(LoggedReplay):
         }
 
     def batches(self, count: int, batch_size: int, generator: Generator) -> list[Transitions]:
+        """``count`` batches, drawn with replacement; logged transitions come first in each."""
         real = round(self.config.real_ratio * batch_size)
         logged = _draw(self.logged, count * real, generator)
         imagined = _draw(self.imagined, count * (batch_size - real), generator)
@@ -138,14 +152,17 @@ class MixedReplay(LoggedReplay):
         return [Transitions.cat([a, b]) for a, b in pairs]
 
     def to(self, device: torch.device) -> None:
+        """Move logged and imagined transitions to ``device``."""
         super().to(device)
         self.imagined.to(device)
 
     def state(self) -> list[dict[str, Tensor]]:
-        # Copies: torch.save would write all of the storage behind a view.
+        """Copies of the imagined transitions, one dict for each refresh, oldest first."""
+        # torch.save would write the whole storage behind a view.
         return [vars(part.map(torch.clone)) for part in self.imagined.parts()]
 
     def load_state(self, state: list[dict[str, Tensor]]) -> None:
+        """Restore a state of :meth:`state`."""
         for fields in state:
             self.imagined.add([Transitions(**fields)])
 

@@ -1,4 +1,4 @@
-"""The point that an interrupted training goes on from."""
+"""Resume points: an interrupted training continues from the last one."""
 
 import os
 from pathlib import Path
@@ -11,28 +11,35 @@ from lightning.pytorch.callbacks import Checkpoint
 
 @runtime_checkable
 class Resumable(Protocol):
-    """A training shell that counts its own epochs and can be put back to the end of one."""
+    """A Lightning module that counts its epochs and can be restored to the end of one."""
 
     epochs_done: int
 
-    def resume_state(self) -> dict[str, Any]: ...
+    def resume_state(self) -> dict[str, Any]:
+        """The whole training state, as tensors and plain containers."""
 
-    def load_resume_state(self, state: dict[str, Any]) -> None: ...
+    def load_resume_state(self, state: dict[str, Any]) -> None:
+        """Restore a state of :meth:`resume_state`."""
 
 
 class ResumePoint(Checkpoint):
-    """Writes the whole training state at epoch ends, replacing the last one in a single step, so that a kill at any
-    moment leaves a complete file. Lightning's own loop state is not needed: an epoch draws by its number alone.
+    """Writes the training state to ``folder`` after every ``every``-th epoch.
 
-    It is a ``Checkpoint`` because Lightning calls those after the module's own epoch end, and others before it.
+    The file is replaced atomically, so a kill at any moment leaves a complete file. Lightning's loop state is not
+    stored, because the random numbers of an epoch depend only on its number.
+
+    It is a ``Checkpoint`` because Lightning calls those after the module's ``on_train_epoch_end``, and other callbacks
+    before it.
     """
 
     FILE = "last.pt"
 
     def __init__(self, folder: Path, every: int = 1) -> None:
-        self.path, self.every = folder / self.FILE, every
+        self.path = folder / self.FILE
+        self.every = every
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write the state, on rank 0."""
         assert isinstance(module, Resumable)
         if trainer.is_global_zero and module.epochs_done % self.every == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,9 +48,9 @@ class ResumePoint(Checkpoint):
             os.replace(partial, self.path)
 
     def load_into(self, module: Resumable) -> bool:
-        """Put ``module`` back to the saved point, if there is one; True when it was."""
+        """Restore ``module`` if there is a file; returns whether there was one."""
         if not self.path.exists():
             return False
-        # weights_only: tensors and plain containers, never code.
+        # weights_only loads tensors and plain containers and runs no code.
         module.load_resume_state(torch.load(self.path, weights_only=True, map_location="cpu"))
         return True

@@ -1,20 +1,20 @@
-"""What both Lightning shells share: the Trainer, and the fate of orphaned ranks."""
+"""What both Lightning modules share: the Trainer, torch settings, and the end of orphaned ranks."""
 
 import os
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from pipeline.seeding import seed_of
 
-LAUNCHER = "PIPELINE_LAUNCHER_PID"  # rank 0, for the ranks that Lightning starts from it
+LAUNCHER = "PIPELINE_LAUNCHER_PID"  # environment variable with the process id of rank 0, for the ranks it starts
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class TrainerConfig:
 
 
 def set_up_torch(config: TrainerConfig) -> None:
-    """Fix what results depend on, before any tensor is made."""
+    """Set the number of threads and the matmul precision, on which results depend. Call it before making tensors."""
     torch.set_num_threads(config.threads)
-    # Lightning divides the cores among the ranks unless this is set.
+    # Without this, Lightning divides the cores among the ranks.
     os.environ["OMP_NUM_THREADS"] = str(config.threads)
     torch.set_float32_matmul_precision(config.matmul_precision)
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
@@ -47,31 +47,41 @@ def set_up_torch(config: TrainerConfig) -> None:
 
 
 def single(config: TrainerConfig) -> TrainerConfig:
-    """The same trainer on one device: policies are small, and learn faster on one than across several."""
+    """The same trainer on one device: policies are small and train faster on one device than on several."""
     return replace(config, devices=1, num_nodes=1, strategy="auto")
 
 
 def check_shares(config: TrainerConfig, batch_size: int, window: int = 1) -> None:
-    """Raises ValueError unless every process gets as many rows of a global batch, or as many windows of ``window``
-    steps: DDP takes the mean over processes, so the rows of a smaller share would count for more."""
-    processes, shares = config.devices * config.num_nodes, max(batch_size // window, 1)
-    if shares % processes:
-        near = max(round(shares / processes), 1) * processes * window
-        what = f"`fit.batch_size: {batch_size}`" + (f" of {shares} windows" if window > 1 else "")
-        count = f"{processes} processes, trainer.devices {config.devices} times trainer.num_nodes {config.num_nodes}"
-        raise ValueError(f"params.yaml: {what} cannot be shared by {count}; set it to {near}")
+    """Check that a global batch of ``batch_size`` steps, in windows of ``window`` steps, divides evenly.
+
+    Raises ValueError unless every process gets the same number of windows: DDP averages gradients over processes, so
+    the rows of a smaller share would get more weight.
+    """
+    processes = config.devices * config.num_nodes
+    windows = max(batch_size // window, 1)
+    if windows % processes:
+        nearest = max(round(windows / processes), 1) * processes * window
+        setting = f"`fit.batch_size: {batch_size}`" + (f" of {windows} windows" if window > 1 else "")
+        count = f"{processes} processes (trainer.devices {config.devices} x trainer.num_nodes {config.num_nodes})"
+        raise ValueError(f"params.yaml: {setting} does not divide evenly among {count}; set it to {nearest}")
 
 
 def seed_torch(seed: int, *place: str | int) -> None:
-    """Seed the global generator that draws initial weights; everything later draws from generators of its own."""
+    """Seed torch's global generator, which draws initial weights. All later draws use separate generators."""
     torch.manual_seed(seed_of(seed, *place))
 
 
 def make_trainer(
-    config: TrainerConfig, epochs: int, callbacks: list[Callback], logger: Any = False, progress: bool = True
+    config: TrainerConfig,
+    epochs: int,
+    callbacks: list[Callback],
+    logger: Logger | bool | None = False,
+    progress: bool = True,
 ) -> Trainer:
-    """A Trainer that leaves checkpoints, validation and sampling to the two shells. Raises ValueError for devices that
-    this machine lacks."""
+    """A Trainer without Lightning's checkpoints, validation and samplers, which the two modules do themselves.
+
+    Raises ValueError if ``config`` does not fit this machine, for example if a device is missing.
+    """
     many = config.devices * config.num_nodes > 1
     try:
         return Trainer(
@@ -90,18 +100,31 @@ def make_trainer(
             log_every_n_steps=1,
         )
     except (MisconfigurationException, ImportError, ValueError) as error:
-        fix = "mend block `trainer`; `python -m pipeline doctor` lists the devices"
+        fix = "change block `trainer`; `python -m pipeline doctor` lists the devices"
         raise ValueError(f"params.yaml: `trainer`: {' '.join(str(error).split())[:300]}; {fix}") from error
 
 
-def numbers(count: int) -> DataLoader:
-    """The batches Lightning iterates over: chunk numbers. Data lives on the device and is drawn there by index."""
-    return DataLoader(range(count), batch_size=None)  # type: ignore[arg-type]
+class _ChunkNumbers(Dataset[int]):
+    """The numbers from 0 to ``count`` - 1."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+def chunk_loader(count: int) -> DataLoader[int]:
+    """Chunk numbers, which Lightning iterates over as batches. The modules draw the data of a chunk by themselves."""
+    return DataLoader(_ChunkNumbers(count), batch_size=None)
 
 
 def _die_with_parent() -> None:
-    """A rank whose launcher was killed would wait in a collective for ever: end it instead."""
-    # The launcher's own word: it may have been killed while this rank was still importing.
+    """End this rank when its launcher ends; otherwise it would wait in a collective operation for ever."""
+    # The launcher may end while this rank is still importing, so getppid() alone could name another process.
     parent = int(os.environ.get(LAUNCHER, os.getppid()))
 
     def watch() -> None:

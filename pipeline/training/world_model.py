@@ -1,7 +1,7 @@
-"""Training a world model: a thin Lightning shell. The model itself is plain torch.
+"""The Lightning module that trains a world model. The model itself is plain torch.
 
-One Lightning step runs a chunk of gradient steps, so that bookkeeping is a small share of the time. Each epoch draws
-from generators seeded by its number, the same on every rank; a rank then takes its share of the rows.
+One Lightning step runs a chunk of gradient steps, which keeps Lightning's overhead small. The generators of an epoch
+are seeded by its number and are the same on every rank; each rank takes its share of the rows.
 """
 
 import math
@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 
 from pipeline.networks.schedule import cosine_decay
 from pipeline.seeding import generator
-from pipeline.training.trainer import numbers
+from pipeline.training.trainer import chunk_loader
 from pipeline.types import Shard
 from pipeline.world_models.best_weights import BestWeights
-from pipeline.world_models.protocols import TrainableWorldModel
+from pipeline.world_models.protocols import Batch, TrainableWorldModel
 
 CHUNK = 50  # gradient steps in one Lightning step
 
@@ -46,45 +46,57 @@ class FitConfig:
 
 
 class Batches(Protocol):
-    """Where a model's batches come from, in whatever form its loss takes."""
+    """The batches of a world model, of the type that its loss takes."""
 
-    steps_per_epoch: int
+    steps_per_epoch: int  # gradient steps
 
-    def to(self, device: torch.device) -> None: ...
+    def to(self, device: torch.device) -> None:
+        """Return batches on ``device`` from now on."""
 
-    def train(self, epoch: int, chunk: int, steps: int, shard: Shard) -> Iterator[Any]: ...
+    def train(self, epoch: int, chunk: int, steps: int, shard: Shard) -> Iterator[Batch]:
+        """The rank's share of ``steps`` random training batches. They depend only on the numbers of epoch and chunk."""
 
-    def held_out(self, shard: Shard) -> Iterator[Any]: ...
+    def held_out(self, shard: Shard) -> Iterator[Batch]:
+        """The rank's share of the held-out batches, the same in every epoch."""
 
-    def some_train(self) -> list[Any]: ...
+    def some_train(self) -> list[Batch]:
+        """Training batches for :meth:`~pipeline.world_models.protocols.TrainableWorldModel.finalize`."""
 
 
 class WorldModelTraining(LightningModule):
-    """Fits a world model, keeps the best weights of each of its parts, stops when they improve no more."""
+    """Fits a world model, keeps the best weights of each checkpoint group, and stops early when none improves."""
 
     def __init__(self, model: TrainableWorldModel, batches: Batches, config: FitConfig, seed: int) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.model, self.batches, self.config, self.seed = model, batches, config, seed
-        self.epochs_done, self.stale_epochs = 0, 0
+        self.model = model
+        self.batches = batches
+        self.config = config
+        self.seed = seed
+        self.epochs_done = 0
+        self.stale_epochs = 0  # epochs since the last improvement
         self.history: list[dict[str, Any]] = []
         self._optimizer_state: dict[str, Any] | None = None
-        asked = config.learning_rate_decay
-        self.decays: bool = model.decays_learning_rate if asked is None else asked
+        decay = config.learning_rate_decay
+        self.decays: bool = model.decays_learning_rate if decay is None else decay
         self.best = BestWeights(model.checkpoint_groups, config.improvement)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """A new optimizer of the model."""
         return self.model.optimizer()
 
-    def train_dataloader(self) -> DataLoader:
-        return numbers(math.ceil(self.batches.steps_per_epoch / CHUNK))
+    def train_dataloader(self) -> DataLoader[int]:
+        """The chunk numbers of one epoch."""
+        return chunk_loader(math.ceil(self.batches.steps_per_epoch / CHUNK))
 
     def on_fit_start(self) -> None:
+        """Move the data to the device and restore the optimizer of a resumed training."""
         self.batches.to(self.device)
         if self._optimizer_state is not None:
             self._raw_optimizer().load_state_dict(self._optimizer_state)
 
     def on_train_epoch_start(self) -> None:
+        """Set the learning rate of this epoch."""
         self.started = time.perf_counter()
         self.sums: dict[str, Tensor] = {}
         if self.decays:
@@ -93,9 +105,11 @@ class WorldModelTraining(LightningModule):
                 group["lr"] = rate
 
     def training_step(self, chunk: int, batch_idx: int) -> None:
+        """Run one chunk of at most ``CHUNK`` gradient steps."""
         chunk = int(chunk)
         steps = min(CHUNK, self.batches.steps_per_epoch - chunk * CHUNK)
-        optimizer, noise = self._raw_optimizer(), self._noise(chunk)
+        optimizer = self._raw_optimizer()
+        noise = self._noise(chunk)
         for batch in self.batches.train(self.epochs_done, chunk, steps, self._shard):
             loss, metrics = self.model.loss(batch, noise, self._shard)
             optimizer.zero_grad(set_to_none=True)
@@ -115,6 +129,7 @@ class WorldModelTraining(LightningModule):
         return Shard(self.global_rank, self.trainer.world_size)
 
     def on_train_epoch_end(self) -> None:
+        """Evaluate on held-out batches, update the best weights, log, and decide whether to stop."""
         held_out = self._held_out()
         self.stale_epochs = 0 if self.best.update(held_out) else self.stale_epochs + 1
         self.epochs_done += 1
@@ -130,18 +145,19 @@ class WorldModelTraining(LightningModule):
 
     @property
     def finished(self) -> bool:
+        """Whether training stops early or has reached ``max_epochs``."""
         return self.stale_epochs >= self.config.patience or self.epochs_done >= self.config.max_epochs
 
     def _held_out(self) -> dict[str, Tensor]:
-        """Held-out means, the same on every rank: sums of each rank's rows are added up first."""
-        parts = [self.model.held_out(batch) for batch in self.batches.held_out(self._shard)]
-        sums = {k: torch.stack([p[k] for p in parts]).sum(0) for k in parts[0]}
+        """Held-out metrics, equal on every rank because sums are reduced over all ranks before dividing."""
+        batch_sums = [self.model.held_out(batch) for batch in self.batches.held_out(self._shard)]
+        sums = {k: torch.stack([s[k] for s in batch_sums]).sum(0) for k in batch_sums[0]}
         sums = {k: self.trainer.strategy.reduce(v, reduce_op="sum") for k, v in sums.items()}
         count = sums.pop("count")
         return self.model.validation_metrics({k: v / count for k, v in sums.items()})
 
     def _row(self, held_out: dict[str, Tensor]) -> dict[str, Any]:
-        """One epoch in numbers; of what decides when to stop there is one for each member."""
+        """The metrics of one epoch; the metric that decides when to stop is a list with one value for each member."""
         steps = self.batches.steps_per_epoch
         row: dict[str, Any] = {"epoch": self.epochs_done, "updates": self.epochs_done * steps}
         row |= {f"train_{k}": float(v) / steps for k, v in self.sums.items()}
@@ -149,19 +165,19 @@ class WorldModelTraining(LightningModule):
         return row | {f"held_out_{self.best.decisive}": held_out[self.best.decisive].reshape(-1).tolist()}
 
     def _raw_optimizer(self) -> torch.optim.Optimizer:
-        """Without Lightning's wrapper, whose bookkeeping counts at thousands of steps a second."""
+        """The optimizer without Lightning's wrapper, whose overhead matters at thousands of steps a second."""
         return self.trainer.optimizers[0]
 
     @torch.no_grad()
     def finish(self) -> TrainableWorldModel:
-        """The model with the best weights of each part, and with what it settles after training."""
+        """The model with the best weights of each checkpoint group, after its ``finalize``."""
         self.best.restore()
         self.batches.to(next(self.model.parameters()).device)
         self.model.finalize(self.best.scores, list(self.batches.held_out(Shard())), self.batches.some_train())
         return self.model
 
     def summary(self) -> dict[str, Any]:
-        """What the report shows of the training; call after :meth:`finish`."""
+        """The training history for the report; call after :meth:`finish`."""
         return {
             "epochs": self.history,
             "criterion": self.best.decisive,
@@ -173,6 +189,7 @@ class WorldModelTraining(LightningModule):
     # --- resume ---
 
     def resume_state(self) -> dict[str, Any]:
+        """The state after the last epoch, as tensors and plain containers."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self._raw_optimizer().state_dict(),
@@ -183,6 +200,7 @@ class WorldModelTraining(LightningModule):
         }
 
     def load_resume_state(self, state: dict[str, Any]) -> None:
+        """Restore a state of :meth:`resume_state`; the optimizer follows when the fit starts."""
         self.model.load_state_dict(state["model"])
         self._optimizer_state = state["optimizer"]
         self.best.load_state(state["best"])

@@ -118,12 +118,15 @@ def test_every_preset_gives_valid_params(name: str, tmp_path: Path) -> None:
         ({"policy": {"name": "cem", "terminal_value": {"hidden": [0]}}}, r"`policy.terminal_value`: hidden \[0\] must"),
         ({"world_model": {"name": "gaussian_ensemble", "width": 0}}, "`world_model`: width 0 is no size"),
         ({"trainer": {"devices": "two"}}, "trainer.devices"),
-        ({"trainer": {"devices": 3}}, r"`fit.batch_size: 256` cannot be shared by 3 processes, .*; set it to 255$"),
-        ({"trainer": {"devices": 4, "num_nodes": 3}}, "4 times trainer.num_nodes 3; set it to 252$"),
+        (
+            {"trainer": {"devices": 3}},
+            r"`fit.batch_size: 256` does not divide evenly among 3 processes .*; set it to 255$",
+        ),
+        ({"trainer": {"devices": 4, "num_nodes": 3}}, r"4 x trainer.num_nodes 3\); set it to 252$"),
         ({"trainer": {"devices": 2, "num_nodes": 2}, "fit": {"batch_size": 1}}, "4 processes.*; set it to 4$"),
         (
             {"world_model": {"name": "rssm"}, "trainer": {"devices": 3}},
-            r"`fit.batch_size: 256` of 8 windows cannot be shared by 3 processes, .*; set it to 288$",
+            r"`fit.batch_size: 256` of 8 windows does not divide evenly among 3 processes .*; set it to 288$",
         ),
         ({"world_model": {"name": "rssm"}, "fit": {"batch_size": 8}, "trainer": {"devices": 2}}, "; set it to 64$"),
     ],

@@ -34,7 +34,7 @@ def test_training_stops_at_the_step_and_names_the_parameter() -> None:
         enable_model_summary=False,
         accelerator="cpu",
     )
-    with pytest.raises(ValueError, match=r"step 3: `loss` is not finite; first bad tensor: parameter layers\.\d\."):
+    with pytest.raises(ValueError, match=r"step 3: `loss` is not finite; first such tensor: parameter layers\.\d\."):
         trainer.fit(Diverging(), DataLoader(torch.ones(8, 2), batch_size=2))
 
 
@@ -50,5 +50,5 @@ def test_finite_values_pass_and_a_bad_batch_is_told_apart() -> None:
     module = nn.Linear(1, 1)
     check_finite({"loss": torch.tensor(1.0)}, module, step=0)
     check_finite({}, module, step=0)
-    with pytest.raises(ValueError, match=r"step 7: `q` is not finite.*look at the batch"):
+    with pytest.raises(ValueError, match=r"step 7: `q` is not finite.*check the data"):
         check_finite({"loss": torch.tensor(1.0), "q": torch.tensor(torch.inf)}, module, step=7)
