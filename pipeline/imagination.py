@@ -1,4 +1,4 @@
-"""The one loop that imagines. Policies, planners and open-loop tests all use it; logged actions are an actor too."""
+"""The rollout loop. Policies, planners and open-loop tests all use it; logged actions are an actor too."""
 
 from dataclasses import dataclass, replace
 
@@ -8,8 +8,8 @@ from torch import Generator, Tensor, nn
 from pipeline.protocols import Actor, Penalty, Value, ValuePenalty, WorldModel
 from pipeline.types import Prediction, Rollout, Transitions
 
-AUTO = "auto"  # in params.yaml: what the assessment of the world model found
-QUANTILES = (0.5, 0.9, 0.95, 0.99)  # of a penalty over held-out logs, that the assessment measures
+AUTO = "auto"  # in params.yaml: take the value from the assessment of the world model
+QUANTILES = (0.5, 0.9, 0.95, 0.99)  # the assessment measures these quantiles of a penalty over held-out logs
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,11 @@ class RolloutSpec(RolloutOptions):
 
 
 class Imagination:
-    """A world model and the penalty its predictions carry; without one, all penalties are zero."""
+    """A world model and a penalty on its predictions; without a penalty, all penalties are zero."""
 
     def __init__(self, model: WorldModel, penalty: Penalty | None = None) -> None:
-        self.model, self.penalty = model, penalty
+        self.model = model
+        self.penalty = penalty
 
     def to(self, device: torch.device | str) -> None:
         """Move the world model to ``device``."""
@@ -75,18 +76,23 @@ class Imagination:
         halt_above: float | None = None,
         value: Value | None = None,
     ) -> Rollout:
-        """Imagine ``horizon`` steps from states "B Z". Without a generator both actor and model take their mean. With
-        one, random weights are drawn once for the whole rollout (``sample_members``).
+        """Imagine ``horizon`` steps from states ``start`` "B Z".
 
-        Gradients flow from the rollout to the actor unless the caller switches them off. A rollout that has ended stays
-        in the batch with ``alive`` 0. ``halt_above`` is in units of the penalty divided by ``model.reward_scale``.
-        ``value`` is for a penalty that depends on it; without, such a penalty is zero.
+        Without a generator, actor and model use their means. With one, a Bayesian model draws its weights once for the
+        whole rollout (``sample_members``), and ``fixed_member`` keeps one member for each row.
+
+        A rollout that has ended stays in the batch with ``alive`` 0. Penalties above ``halt_above``, in standard
+        deviations of the logged reward, end a rollout; None for no limit. ``value`` is the value function for a
+        :class:`ValuePenalty`; without it such a penalty is zero. Gradients flow from the rollout to the actor unless
+        the caller disables them.
         """
-        model, member = self.model if generator is None else self.model.sample_members(generator), None
-        if fixed_member and generator is not None:
-            member = model.draw_members(len(start), generator)
+        model = self.model if generator is None else self.model.sample_members(generator)
+        member = model.draw_members(len(start), generator) if fixed_member and generator is not None else None
         limit = float("inf") if halt_above is None else halt_above * model.reward_scale
-        state, alive, states, steps = start, torch.ones_like(start[:, 0]), [start], []
+        state = start
+        alive = torch.ones_like(start[:, 0])
+        states = [start]
+        steps = []
         for t in range(horizon):
             action = actor(state, t, generator)
             prediction = model.predict(state, action)
@@ -95,7 +101,8 @@ class Imagination:
             terminal = (step.continue_prob < 0.5).to(alive.dtype)
             halted = (penalty > limit).to(alive.dtype)
             steps.append((action, step.reward, penalty, step.continue_prob, terminal, halted, alive))
-            state, alive = step.state, alive * (1 - terminal) * (1 - halted)
+            alive = alive * (1 - terminal) * (1 - halted)
+            state = step.state
             states.append(state)
         action, reward, penalty, continue_prob, terminal, halted, alive = (
             torch.stack(x, 1) for x in zip(*steps, strict=False)
@@ -104,12 +111,13 @@ class Imagination:
 
     @property
     def needs_value(self) -> bool:
-        """Whether penalties are known only to a learner, as it updates (:meth:`recompute_penalties`)."""
+        """Whether penalties depend on the learner's value, so that each update computes them anew
+        (:meth:`recompute_penalties`)."""
         return isinstance(self.penalty, ValuePenalty)
 
     @torch.no_grad()
     def recompute_penalties(self, steps: Transitions, value: Value, generator: Generator) -> Transitions:
-        """``steps`` with the penalty that ``value`` gives to imagined ones; logged ones have none."""
+        """``steps`` with the penalties of imagined steps under ``value``, in its units; logged steps have penalty 0."""
         assert isinstance(self.penalty, ValuePenalty)
         imagined = steps.logged == 0
         state, action = steps.state[imagined], steps.action[imagined]
@@ -131,6 +139,6 @@ class Imagination:
         if self.penalty is None:
             return torch.zeros_like(state[:, 0])
         if value is not None and isinstance(self.penalty, ValuePenalty):
-            assert generator is not None, "next states are drawn"
+            assert generator is not None, "a value penalty samples next states"
             return self.penalty.penalty_under_value(model, state, action, prediction, value, generator)
         return self.penalty(model, state, action, prediction, sample)

@@ -1,6 +1,6 @@
-"""The Protocols that world models, penalties and actors share. Stages combine them.
+"""The Protocols of world models, penalties and actors. Stages combine them.
 
-Trainable world models and learners keep larger contracts: :mod:`pipeline.world_models.protocols` and
+Trainable world models and learners have larger contracts: :mod:`pipeline.world_models.protocols` and
 :mod:`pipeline.policies.protocols`.
 
 Shapes use the alphabet of :mod:`pipeline.types`.
@@ -16,89 +16,96 @@ from pipeline.types import Metrics, Observation, Prediction, Step, Transitions
 
 @runtime_checkable
 class StateEncoder(Protocol):
-    """Turns what was observed into the state a policy acts on. A Markov model encodes the observation; a recurrent one
-    carries its belief."""
+    """Turns observations into the state that a policy acts on. A Markov model encodes the observation; a recurrent one
+    filters the history."""
 
     state_dim: int
-    stateful: bool  # whether its state holds more than what is seen now
+    stateful: bool  # whether the state depends on more than the current observation
 
     def initial(self, batch: int) -> Tensor:
-        """The state before the first observation, "B Z"."""
+        """The state "B Z" before the first observation; B is ``batch``."""
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
-        """The state once ``action`` was taken in ``state`` and ``obs`` was seen; where ``first`` "B" is 1.0 an episode
-        starts, and ``state`` and ``action`` do not count."""
+        """The state "B Z" after ``action`` "B A" in ``state`` "B Z" led to ``obs``. Where ``first`` "B" is 1.0 an
+        episode starts, and ``state`` and ``action`` are ignored."""
 
 
 @runtime_checkable
 class WindowEncoder(StateEncoder, Protocol):
-    """A filter whose state depends on the last few steps alone, so that all states of a log are found at once."""
+    """An encoder whose state depends on the last few steps only, so it encodes all steps of a log at once."""
 
     def encode_episodes(self, obs: Observation, action: Tensor, age: Tensor) -> Tensor:
-        """States "R Z" of the rows "R ..." of whole episodes, one after the other; ``age`` "R" counts the steps since a
-        row's episode began, int64."""
+        """States "R Z" of the rows "R ..." of whole episodes that follow each other. ``age`` "R", int64, counts the
+        steps since the start of a row's episode."""
 
 
 @runtime_checkable
 class WorldModel(StateEncoder, Protocol):
-    """Latent or not, recurrent or not, Bayesian or not: policies, planners and penalties never ask which."""
+    """What policies, planners and penalties use of a world model. They depend only on this interface, whether the model
+    is latent, recurrent, Bayesian or none of these."""
 
     action_dim: int
     reward_scale: float  # standard deviation of the logged reward: the unit of every penalty
-    recurrent: bool  # whether it learns its state from windows of steps; else from single transitions between states
+    recurrent: bool  # True: trained on windows of steps; False: on single transitions
 
     @property
     def elites(self) -> Tensor:
-        """Numbers of the members that are drawn from, int64."""
+        """Indices "E" of the members that are sampled, int64."""
 
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
-        """What every member believes about the next step; nothing is drawn."""
+        """Every member's distribution "M B D" of the step from ``state`` "B Z" by ``action`` "B A". Deterministic."""
 
     def draw(
         self, state: Tensor, action: Tensor, prediction: Prediction, generator: Generator | None, member: Tensor | None
     ) -> Step:
-        """The only randomness, reparameterized. ``member`` "B" fixes the member (TS-infinity); None draws an elite for
-        each row; ``generator`` None takes the members' mean without noise."""
+        """Sample one step from ``prediction``, reparameterized; all noise of a rollout's dynamics is drawn here.
+
+        ``member`` "B" chooses the member of each row (TS-infinity, Chua et al. 2018, arXiv:1805.12114); None draws an
+        elite for each row. Without ``generator``, the step is the mean over the members, without noise.
+        """
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
-        """One member for each row, "B", to be kept for a whole rollout."""
+        """One random member for each row, "B", int64, to be kept for a whole rollout."""
 
     def sample_members(self, generator: Generator, count: int | None = None) -> Self:
-        """This model with ``count`` weight samples of its own (None: as many as its config says), fixed for one rollout
-        or plan; an ensemble is its own sample and draws nothing. A model that nobody asked predicts with one set that
-        is always the same, so evaluation repeats itself."""
+        """This model with ``count`` new weight samples (None: as many as its config says), fixed for one rollout or
+        plan. An ensemble returns itself and draws nothing.
+
+        Without a call, one fixed sample set is used, so evaluation is deterministic.
+        """
 
     def decode(self, state: Tensor) -> Observation:
-        """The observation a state stands for, in the environment's own unit."""
+        """The observations of states "B Z", in the environment's own units."""
 
     def actor_encoder(self) -> StateEncoder:
-        """The part an agent needs to act: the encoder of a Markov model, all of a recurrent one."""
+        """The part that an agent needs to act: the encoder of a Markov model, all of a recurrent one."""
 
     def targets(self, batch: Transitions) -> Tensor:
-        """What a perfect prediction of these steps would have as its mean, "B D"."""
+        """The training targets "B D" of these steps, in the units of ``Prediction.mean``."""
 
 
 @runtime_checkable
 class Penalty(Protocol):
     """Uncertainty of one imagined step, "B", in units of reward, never negative."""
 
-    kind: str  # aleatoric (noise of the world), epistemic (what more logs would teach) or total
+    kind: str  # aleatoric (noise of the environment), epistemic (more logs would reduce it) or total (their sum)
 
     def fit(self, logged: Transitions, generator: Generator) -> None:
-        """Look at the training split, before the first call; most need not."""
+        """Fit on training data, before the first call; optional."""
 
     def __call__(
         self, model: WorldModel, state: Tensor, action: Tensor, prediction: Prediction, sample: Tensor
     ) -> Tensor:
-        """``prediction`` "M B D" of the step from ``state`` "B Z" by ``action`` "B A"; ``sample`` "B D" was drawn."""
+        """The penalty "B" of the step from ``state`` "B Z" by ``action`` "B A". ``prediction`` "M B D" is the model's
+        distribution of that step, and ``sample`` "B D" was drawn from it."""
 
 
-Value = Callable[[Tensor], Tensor]  # states "B Z" -> what a learner expects to earn from them, "B"
+Value = Callable[[Tensor], Tensor]  # states "B Z" -> a learner's estimate of their return, "B"
 
 
 @runtime_checkable
 class ValuePenalty(Penalty, Protocol):
-    """A penalty that depends on the learner's value as it is now: zero when it is called without one."""
+    """A penalty that depends on the learner's current value function. A call without one returns zero."""
 
     def penalty_under_value(
         self,
@@ -109,14 +116,16 @@ class ValuePenalty(Penalty, Protocol):
         value: Value,
         generator: Generator,
     ) -> Tensor:
-        """The penalty "B" of the step from ``state`` "B Z" by ``action`` "B A", in units of ``value``."""
+        """The penalty "B" of the step from ``state`` "B Z" by ``action`` "B A", in units of ``value``. ``prediction``
+        "M B D" is the model's distribution of that step."""
 
 
 @runtime_checkable
 class Actor(Protocol):
-    """A policy, a plan, or the logged actions: the action at imagined step ``t``, "B A" in [-1, 1]."""
+    """A source of actions for imagination: a policy, a plan, or the logged actions."""
 
-    def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor: ...
+    def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor:
+        """Actions "B A" in [-1, 1] for states "B Z" at imagined step ``t``; without ``generator``, the mode."""
 
 
 __all__ = [

@@ -1,82 +1,98 @@
-"""Every tensor that crosses a folder, and the shape alphabet.
+"""The tensor types that packages exchange, and the letters that name their axes.
 
 B batch · T time · M ensemble member · Z state of the world model · D predicted dimensions · A action
 
-Shapes stand in the annotations (``Annotated[Tensor, "B Z"]``). Under pytest they are checked whenever one of these
-classes is built (``tests/conftest.py``); in production they cost nothing.
+Annotations give the shapes (``Annotated[Tensor, "B Z"]``). The tests check them whenever one of these classes is built
+(``tests/conftest.py``); in production they cost nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Protocol, Self
+from dataclasses import Field, dataclass, fields, replace
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
 
-Observation = dict[str, Tensor]  # what crosses the border to an environment or a log: name -> "B ..."
+Observation = dict[str, Tensor]  # name -> "B ...", in the units of the environment or the log
 Metrics = dict[str, float]
-SMALLEST_STD = 1e-6  # of a density: a member that expects no noise has none, but a density needs some
+SMALLEST_STD = 1e-6  # minimum standard deviation for densities; a deterministic member predicts 0
 
 
 class TorchModule(Protocol):
     """The methods of ``torch.nn.Module`` that callers of world models and policies use."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters and persistent buffers by name."""
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Copy parameters and buffers from ``state_dict``. Raises RuntimeError when names or shapes differ."""
 
-    def parameters(self) -> Iterator[torch.nn.Parameter]: ...
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """All trainable tensors."""
 
-    def to(self, device: torch.device | str) -> Self: ...
+    def to(self, device: torch.device | str) -> Self:
+        """Move the module to ``device`` in place."""
 
-    def cpu(self) -> Self: ...
+    def cpu(self) -> Self:
+        """Move the module to the CPU in place."""
 
-    def eval(self) -> Self: ...
+    def eval(self) -> Self:
+        """Switch to evaluation mode in place."""
 
-    def requires_grad_(self, requires_grad: bool = True) -> Self: ...
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Switch gradients of all parameters on or off in place."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One rank's share of a global batch: every ``ranks``-th row, from ``rank`` on."""
+    """One rank's share of a global batch: every ``ranks``-th row, starting at row ``rank``."""
 
     rank: int = 0
     ranks: int = 1
 
     def of(self, rows: Tensor) -> Tensor:
+        """The rows "R ..." of this rank, out of the rows "B ..." of all ranks."""
         return rows[self.rank :: self.ranks]
 
 
 class TensorFields:
-    """What the dataclasses below share: apply one function to every tensor, index the leading axis, concatenate."""
+    """Base of the dataclasses below: map over all tensors, index the leading axis, concatenate."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every subclass is a dataclass
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        def change(value: Tensor | Observation) -> Tensor | Observation:
+        """A copy with ``function`` applied to every tensor, those inside observations too."""
+
+        def apply(value: Tensor | Observation) -> Tensor | Observation:
             return {k: function(v) for k, v in value.items()} if isinstance(value, dict) else function(value)
 
-        changed = {f.name: change(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
-        return replace(self, **changed)  # type: ignore[type-var]
+        return replace(self, **{f.name: apply(getattr(self, f.name)) for f in fields(self)})
 
     def to(self, device: torch.device | str) -> Self:
+        """A copy on ``device``."""
         return self.map(lambda x: x.to(device))
 
     def __getitem__(self, index: Tensor | slice) -> Self:
         return self.map(lambda x: x[index])
 
     def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
+        return len(getattr(self, fields(self)[0].name))
 
     @classmethod
     def cat(cls, parts: list[Self]) -> Self:
-        names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+        """All ``parts`` joined along the leading axis. Their fields must be tensors."""
+        names = [f.name for f in fields(cls)]
         return cls(**{n: torch.cat([getattr(p, n) for p in parts]) for n in names})
 
 
 @dataclass(frozen=True)
 class Transitions(TensorFields):
-    """Single steps. ``penalty`` is in units of reward and zero for logged steps; ``terminal`` is a true end (1.0),
-    never a time limit; ``logged`` tells logged (1.0) from imagined (0.0); ``halted`` is an imagined rollout's end for
-    excessive penalty (1.0), which the task knows nothing of, and zero for logged steps."""
+    """Single steps; flags are 1.0 or 0.0.
+
+    ``penalty`` is in units of reward, and zero for logged steps. ``terminal`` marks a termination of the task, never a
+    time limit. ``logged`` separates logged steps from imagined ones. ``halted`` marks the step where an imagined
+    rollout was stopped for excessive penalty; that is not a termination of the task.
+    """
 
     state: Annotated[Tensor, "B Z"]
     action: Annotated[Tensor, "B A"]  # in [-1, 1], unless logged beyond the bounds of `dataset.action_quantile`
@@ -89,31 +105,34 @@ class Transitions(TensorFields):
 
     @classmethod
     def from_log(cls, state: Tensor, action: Tensor, reward: Tensor, next_state: Tensor, terminal: Tensor) -> Self:
-        """Logged steps, which carry no penalty and no halt."""
+        """Logged steps: their penalty and ``halted`` are zero. Shapes as in the fields."""
         zeros = torch.zeros_like(reward)
         return cls(state, action, reward, next_state, terminal, penalty=zeros, logged=zeros + 1, halted=zeros)
 
 
 @dataclass(frozen=True)
 class Segments(TensorFields):
-    """Windows of consecutive logged steps of one episode each. A window that leaves its episode is padded at the end;
-    ``valid`` is 0.0 there, and no loss may depend on what padding holds."""
+    """Windows of consecutive logged steps, each from one episode.
+
+    A window that is longer than the rest of its episode is padded at the end. ``valid`` is 0.0 there, and no loss may
+    depend on the padding.
+    """
 
     action: Annotated[Tensor, "B T A"]  # in [-1, 1], unless logged beyond the bounds of `dataset.action_quantile`
     reward: Annotated[Tensor, "B T"]  # reward[t] belongs to the step into obs[t + 1]
     terminal: Annotated[Tensor, "B T"]
     valid: Annotated[Tensor, "B T"]
-    obs: Observation  # each "B T+1 ...", raw
+    obs: Observation  # each "B T+1 ...", in the log's own units
 
 
 @dataclass(frozen=True)
 class Prediction(TensorFields):
-    """What every member believes about one step, before anything is drawn.
+    """Every member's predictive distribution of one step, before sampling.
 
-    ``mean`` and ``std`` are in the model's normalized units (each dimension divided by its spread in the logs), so a
-    root mean square over ``D`` has no unit. For the Gaussian ensemble ``D`` is the change of every non-constant state
-    dimension, and the reward last; for a latent model it is the stochastic latent. ``carry`` is the deterministic part
-    of the next state, which the members share ("B 0" where there is none).
+    ``mean`` and ``std`` are in the model's normalized units (each dimension divided by its standard deviation in the
+    logs), so a root mean square over ``D`` has no unit. For the Gaussian ensemble ``D`` is the change of every state
+    dimension that varies, then the reward; for a latent model it is the stochastic latent. ``carry`` is the
+    deterministic part of the next state, which all members share ("B 0" where there is none).
     """
 
     mean: Annotated[Tensor, "M B D"]
@@ -121,11 +140,11 @@ class Prediction(TensorFields):
     carry: Annotated[Tensor, "B C"]
 
     def log_prob(self, sample: Tensor) -> Tensor:
-        """Log-density "M B" that each member gives to ``sample`` "B D"."""
+        """Log-density "M B" of ``sample`` "B D" under each member, in nats."""
         return self._normal().log_prob(sample).sum(-1)
 
     def entropy(self) -> Tensor:
-        """Differential entropy "M B" of what each member expects, in nats."""
+        """Differential entropy "M B" of each member's distribution, in nats."""
         return self._normal().entropy().sum(-1)
 
     def _normal(self) -> torch.distributions.Normal:
@@ -134,30 +153,32 @@ class Prediction(TensorFields):
 
 @dataclass(frozen=True)
 class CategoricalPrediction(Prediction):
-    """``probs`` are those of several categorical latents side by side; ``mean`` and ``std`` are the moments of their
-    one-hot vectors, normalized."""
+    """Prediction of several categorical latents. ``probs`` holds their class probabilities side by side; ``mean`` and
+    ``std`` are the normalized moments of their one-hot vectors."""
 
     probs: Annotated[Tensor, "M B D"]
 
     def log_prob(self, sample: Tensor) -> Tensor:
-        """Log-probability "M B" of one-hot latents, given normalized as in ``mean``: what is largest was drawn."""
+        """Log-probability "M B" of one-hot latents "B D", in nats. ``sample`` is normalized as ``mean`` is, so the
+        drawn class of each latent is the positive entry."""
         return (self.probs.log() * (sample > 0)).sum(-1)
 
     def entropy(self) -> Tensor:
+        """Entropy "M B" of each member's distribution, summed over latents, in nats."""
         return -(self.probs * self.probs.log()).sum(-1)
 
 
 @dataclass(frozen=True)
 class Beliefs(TensorFields):
-    """What a model with a stochastic latent believed at every frame of windows, filtered from an empty memory.
+    """Posterior and prior of a latent world model at every frame of windows, filtered from the initial state.
 
-    A latent has U units of K numbers each: one where it is continuous, a one-hot vector where it is categorical, in the
-    latent's own unit. Divergence and entropies are summed over units, in nats; where the prior has several heads,
-    what is said of it is the mean over them.
+    A latent has U units of K numbers each: K is 1 for a continuous latent and the number of classes for a categorical
+    one (a one-hot vector). Latents are in their own unit. Divergence and entropies are summed over units, in nats.
+    Statistics of the prior are averaged over its heads.
     """
 
     state: Annotated[Tensor, "B T+1 Z"]
-    mode: Annotated[Tensor, "B T+1 U K"]  # the posterior's most likely latent, which the state holds
+    mode: Annotated[Tensor, "B T+1 U K"]  # mode of the posterior, which is the latent in the state
     prior_variance: Annotated[Tensor, "B T+1 U K"]
     kl: Annotated[Tensor, "B T+1"]  # KL(posterior || prior)
     posterior_entropy: Annotated[Tensor, "B T+1"]
@@ -166,19 +187,23 @@ class Beliefs(TensorFields):
 
 @dataclass(frozen=True)
 class Step(TensorFields):
-    """One drawn step."""
+    """One sampled step."""
 
     state: Annotated[Tensor, "B Z"]
     reward: Annotated[Tensor, "B"]
-    continue_prob: Annotated[Tensor, "B"]  # probability that the episode goes on
-    member: Annotated[Tensor, "B"]  # which member it was drawn from
-    sample: Annotated[Tensor, "B D"]  # what was drawn, in the units of Prediction.mean
+    continue_prob: Annotated[Tensor, "B"]  # probability that the episode continues
+    member: Annotated[Tensor, "B"]  # index of the member that was sampled; -1 for the mean over members
+    sample: Annotated[Tensor, "B D"]  # in the units of Prediction.mean
 
 
 @dataclass(frozen=True)
 class Rollout(TensorFields):
-    """Imagined steps. ``alive[t]`` is 1.0 where step t was taken, 0.0 after the rollout had ended; ``terminal`` is a
-    predicted end, ``halted`` an end for excessive penalty (MOReL): a halt is not a termination of the task."""
+    """Imagined steps; flags are 1.0 or 0.0.
+
+    ``alive[t]`` is 1.0 while the rollout runs and 0.0 after its end. ``terminal`` marks a predicted termination,
+    ``halted`` an end for excessive penalty (MOReL, Kidambi et al. 2020, arXiv:2005.05951), which is not a termination
+    of the task. Reward and penalty are in units of reward.
+    """
 
     action: Annotated[Tensor, "B T A"]
     state: Annotated[Tensor, "B T+1 Z"]
@@ -190,9 +215,9 @@ class Rollout(TensorFields):
     alive: Annotated[Tensor, "B T"]
 
     def transitions(self) -> Transitions:
-        """The steps that were really taken, flattened."""
+        """The steps that were taken while the rollout was alive, as one flat batch."""
         taken = self.alive.bool()
-        flat = Transitions(
+        return Transitions(
             state=self.state[:, :-1][taken],
             action=self.action[taken],
             reward=self.reward[taken],
@@ -202,4 +227,3 @@ class Rollout(TensorFields):
             logged=torch.zeros_like(self.reward[taken]),
             halted=self.halted[taken],
         )
-        return flat

@@ -1,1 +1,1 @@
-"""From observations to states: normalized, with a history, from stacked frames; statistics of the logs."""
+"""Encoders from observations to states: normalized, with a history, with stacked frames; statistics of the logs."""

@@ -1,4 +1,4 @@
-"""The filter of policies that learn from images without a world model: the last few frames, one above the other."""
+"""Frame stacking: the encoder of policies that learn from images without a world model."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,13 @@ class FramesConfig:
 
 
 class StackedFrames(nn.Module):
-    """The state "B Z" is the normalized vector observations, then each image's last frames (Mnih et al. 2015, DQN),
-    the newest first along the channels, flattened, with pixels from 0 to 255 as they came. Where an episode starts,
-    its first frame stands for those before it. ``images`` maps each image to its stacked shape, in that order."""
+    """The state "B Z" holds the normalized vector observations, then the last frames of each image (DQN, Mnih et al.
+    2015), flattened.
+
+    Frames are stacked along the channels, the newest first; pixels keep their range from 0 to 255. At the start of an
+    episode its first frame fills the stack. ``images`` maps each image to its stacked shape "H W C", in the order of
+    the state.
+    """
 
     stateful = True
 
@@ -31,22 +35,24 @@ class StackedFrames(nn.Module):
         super().__init__()
         self.config = config
         self.standard = StandardEncoder(obs_shapes, statistics)
-        seen = {k: s for k, s in sorted(obs_shapes.items()) if len(s) == 3}
-        self.images = {k: [h, w, config.frames * c] for k, (h, w, c) in seen.items()}
+        image_shapes = {k: s for k, s in sorted(obs_shapes.items()) if len(s) == 3}
+        self.images = {k: [h, w, config.frames * c] for k, (h, w, c) in image_shapes.items()}
         self.sizes = [self.standard.state_dim, *(h * w * c for h, w, c in self.images.values())]
         self.state_dim = sum(self.sizes)
 
     def initial(self, batch: int) -> Tensor:
+        """Zeros "B Z"; the first observation of an episode replaces them."""
         return torch.zeros(batch, self.state_dim, device=self.standard.mean.device)
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
-        """The oldest frame makes room for the one in ``obs``; ``action`` does not matter."""
-        _, *before = state.split(self.sizes, dim=-1)
+        """The state "B Z" with the frames of ``obs`` in place of the oldest; ``action`` is ignored. Where ``first``
+        "B" is 1.0 an episode starts."""
+        _, *stacks = state.split(self.sizes, dim=-1)
         parts = [self.standard.observe(state, action, obs, first)] if self.standard.obs_shapes else []
-        for (key, (height, width, _)), flat in zip(self.images.items(), before, strict=True):
+        for (key, (height, width, _)), flat in zip(self.images.items(), stacks, strict=True):
             new = obs[key].to(flat.dtype)
             old = rearrange(flat, "b (h w c) -> b h w c", h=height, w=width)
-            restarted = new.repeat(1, 1, 1, self.config.frames)
-            moved = torch.cat([new, old[..., : -new.shape[-1]]], dim=-1)
-            parts.append(torch.where(first.bool()[:, None, None, None], restarted, moved).flatten(1))
+            filled = new.repeat(1, 1, 1, self.config.frames)
+            shifted = torch.cat([new, old[..., : -new.shape[-1]]], dim=-1)
+            parts.append(torch.where(first.bool()[:, None, None, None], filled, shifted).flatten(1))
         return torch.cat(parts, dim=-1)

@@ -1,4 +1,4 @@
-"""The filter of models and policies for delays and hidden quantities: the last few steps beside the present."""
+"""The encoder for delays and hidden quantities: the last few steps beside the current observation."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import Statistics
 from pipeline.types import Observation
 
-LONGEST = 100  # steps; what lies longer ago is a recurrent model's business
+LONGEST = 100  # steps; longer dependence needs a recurrent model
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class HistoryConfig:
 
 class HistoryEncoder(nn.Module):
     """The state "B Z" is the normalized observation, then the last ``history`` pairs of an action and the change of
-    the observation that followed, the newest first: a world of order k is Markov in it.
+    observation that followed it, the newest first. A process of order ``history`` + 1 is Markov in this state.
 
-    With the present, changes tell all past observations. They have units of their own (the logs' spread of one-step
-    changes, of the features that steps change), since what hardly moves in a step would drown in its own value. Where
-    an episode starts, its first observation stands for those before it: no change, and actions are zero.
+    The current observation and the changes determine all past observations of the window. Each change is divided by the
+    standard deviation of one-step changes in the logs, because it can be much smaller than the value itself. Changes
+    cover only the features that steps change. At the start of an episode changes and actions are zero.
     """
 
     stateful = True
@@ -40,7 +40,8 @@ class HistoryEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.standard = StandardEncoder(obs_shapes, statistics)
-        self.action_dim, self.current_dim = action_dim, self.standard.state_dim
+        self.action_dim = action_dim
+        self.current_dim = self.standard.state_dim
         self.pair_dim = action_dim + len(statistics.changing)
         self.state_dim = self.current_dim + config.history * self.pair_dim
         self.register_buffer("changing", torch.tensor(statistics.changing, dtype=torch.long), persistent=False)
@@ -49,45 +50,53 @@ class HistoryEncoder(nn.Module):
         self.delta_std: Tensor
 
     def initial(self, batch: int) -> Tensor:
+        """Zeros "B Z"; the first observation of an episode replaces them."""
         return torch.zeros(batch, self.state_dim, device=self.changing.device)
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
-        present = self.standard.encode(self.standard.flat(obs))
-        begun = F.pad(present, (0, self.state_dim - self.current_dim))
-        return torch.where(first.bool()[:, None], begun, self.advance(state, action, present))
+        """The state "B Z" after ``action`` "B A" in ``state`` led to ``obs``; where ``first`` "B" is 1.0, an empty
+        history."""
+        current = self.standard.encode(self.standard.flat(obs))
+        restarted = F.pad(current, (0, self.state_dim - self.current_dim))
+        return torch.where(first.bool()[:, None], restarted, self.advance(state, action, current))
 
     def current_obs(self, state: Tensor) -> Tensor:
         """The normalized observation "... O" in states "... Z"."""
         return state[..., : self.current_dim]
 
-    def advance(self, state: Tensor, action: Tensor, present: Tensor) -> Tensor:
-        """The state "... Z" once ``action`` in ``state`` led to ``present`` "... O": the oldest pair makes room."""
-        kept = state[..., self.current_dim : self.state_dim - self.pair_dim]
-        return torch.cat([present, action, self._change(self.current_obs(state), present), kept], dim=-1)
+    def advance(self, state: Tensor, action: Tensor, current: Tensor) -> Tensor:
+        """The state "... Z" after ``action`` "... A" in ``state`` "... Z" led to the normalized observation ``current``
+        "... O". The oldest pair is dropped."""
+        newer_pairs = state[..., self.current_dim : self.state_dim - self.pair_dim]
+        return torch.cat([current, action, self._change(self.current_obs(state), current), newer_pairs], dim=-1)
 
     def _change(self, before: Tensor, after: Tensor) -> Tensor:
-        """Between normalized observations "... O", of the features that change, in units of its own spread."""
+        """Scaled change of the changing features between normalized observations "... O"."""
         return (after - before)[..., self.changing] / self.delta_std
 
     def decode(self, state: Tensor) -> Observation:
+        """The current observations in states "... Z", in the log's own units."""
         return self.standard.decode(self.current_obs(state))
 
     def encode_episodes(self, obs: Observation, action: Tensor, age: Tensor) -> Tensor:
-        """States "R Z" of the rows "R ..." of whole episodes, one after the other; ``age`` "R" counts the steps since a
-        row's episode began, int64."""
-        present = self.standard.encode(self.standard.flat(obs))
+        """States "R Z" of the rows "R ..." of whole episodes that follow each other. ``age`` "R", int64, counts the
+        steps since the start of a row's episode."""
+        current = self.standard.encode(self.standard.flat(obs))
         lags = 1 + torch.arange(self.config.history, device=age.device)
         rows = torch.arange(len(age), device=age.device)[:, None] - torch.minimum(age[:, None], lags)
-        left = torch.cat([action, self._change(present, present.roll(-1, 0))], dim=-1)  # by the step out of each row
-        real = (age[:, None] >= lags)[..., None]  # before an episode nothing was done
-        pairs = torch.where(real, left[rows], 0.0)
-        return torch.cat([present, rearrange(pairs, "r k p -> r (k p)")], dim=-1)
+        step_pairs = torch.cat(
+            [action, self._change(current, current.roll(-1, 0))], dim=-1
+        )  # of the step from each row
+        within_episode = (age[:, None] >= lags)[..., None]
+        pairs = torch.where(within_episode, step_pairs[rows], 0.0)
+        return torch.cat([current, rearrange(pairs, "r k p -> r (k p)")], dim=-1)
 
 
 def vector_encoder(
     history: int, obs_shapes: dict[str, list[int]], statistics: Statistics, action_dim: int
 ) -> StandardEncoder | HistoryEncoder:
-    """The filter of vectors that carries ``history`` steps; none of them is the standard encoder."""
+    """The encoder of vector observations with ``history`` past steps; 0 gives the standard encoder. Raises ValueError
+    when ``history`` is out of range."""
     if history == 0:
         return StandardEncoder(obs_shapes, statistics)
     return HistoryEncoder(HistoryConfig(history), obs_shapes, statistics, action_dim)

@@ -1,4 +1,4 @@
-"""The encoder that makes vector observations comparable."""
+"""The encoder that normalizes vector observations."""
 
 import math
 
@@ -10,8 +10,8 @@ from pipeline.types import Observation
 
 
 class StandardEncoder(nn.Module):
-    """A Markov filter: the state is the normalized flat observation. Keys are concatenated in sorted order; images
-    are left out."""
+    """A Markov encoder: the state is the flat observation with mean 0 and standard deviation 1 in the logs. Keys are
+    concatenated in sorted order; images are left out."""
 
     stateful = False
 
@@ -19,37 +19,39 @@ class StandardEncoder(nn.Module):
         super().__init__()
         self.obs_shapes = {k: s for k, s in sorted(obs_shapes.items()) if len(s) < 3}
         self.state_dim = self.current_dim = len(statistics.obs_mean)
-        # Not persistent: the statistics are saved as JSON beside the weights, readable by people.
+        # Not persistent: the statistics are saved beside the weights as readable JSON.
         self.register_buffer("mean", torch.tensor(statistics.obs_mean), persistent=False)
         self.register_buffer("std", torch.tensor(statistics.obs_std), persistent=False)
         self.mean: Tensor
         self.std: Tensor
 
     def encode(self, flat_obs: Tensor) -> Tensor:
-        """Flat raw observation "B O" -> state "B Z"."""
+        """Flat observation "... O" in the log's own units -> state "... Z"."""
         return (flat_obs - self.mean) / self.std
 
     def initial(self, batch: int) -> Tensor:
+        """Zeros "B Z"; the first observation replaces them."""
         return torch.zeros(batch, self.state_dim, device=self.mean.device)
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
-        """The state of a Markov model is what is seen now; ``state``, ``action`` and ``first`` do not matter."""
+        """The state "B Z" of ``obs``; ``state``, ``action`` and ``first`` are ignored."""
         return self.encode(self.flat(obs))
 
     def flat(self, obs: Observation) -> Tensor:
-        """All keys side by side, "... O"."""
+        """The vectors of ``obs`` side by side, "... O", in the log's own units."""
         axes = [-len(shape) for shape in self.obs_shapes.values()]
         return torch.cat([obs[k].flatten(axis) for k, axis in zip(self.obs_shapes, axes, strict=True)], dim=-1)
 
     def current_obs(self, state: Tensor) -> Tensor:
-        """The normalized observation in states: all of them."""
+        """The normalized observation "... O" in states "... Z": here the whole state."""
         return state
 
-    def advance(self, state: Tensor, action: Tensor, present: Tensor) -> Tensor:
-        """The state once ``action`` in ``state`` led to the normalized observation ``present`` "... Z"."""
-        return present
+    def advance(self, state: Tensor, action: Tensor, current: Tensor) -> Tensor:
+        """The state after a step to the normalized observation ``current`` "... O": that observation itself."""
+        return current
 
     def decode(self, state: Tensor) -> Observation:
+        """The observations of states "... Z", in the log's own units."""
         flat = state * self.std + self.mean
         sizes = [math.prod(shape) for shape in self.obs_shapes.values()]
         parts = flat.split(sizes, dim=-1)

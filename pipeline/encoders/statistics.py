@@ -1,4 +1,4 @@
-"""What the logs say about scale, and what they tell a world model."""
+"""Scales of the logged data, and the facts about the data that a world model is built from."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,17 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CONSTANT = 1e-6  # a feature whose spread is below this share of its magnitude does not vary
-SELDOM = 0.02  # a feature that changes in a smaller share of steps is a setting
+CONSTANT = 1e-6  # a feature is constant if its standard deviation is below this share of its magnitude
+SELDOM = 0.02  # a feature is a setting if it changes in a smaller share of steps
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Scales of the training transitions. Lists run over the flat observation; ``delta_*`` are of the one-step change
-    of the *normalized* observation, for the features that are ``changing``; reward is in the log's own unit.
+    """Scales of the training transitions.
 
-    A setting, such as a target value or a patient's weight, differs between episodes but seldom changes within one.
-    What changes it is not in the logs: a model that copies it is right nearly always, one that adds noise never.
+    Lists run over the flat observation, in its own units. ``delta_*`` describe the one-step change of the *normalized*
+    observation, for the ``changing`` features only. Reward is in the log's own unit.
+
+    A setting, such as a target value or a patient's weight, differs between episodes but seldom changes within one. The
+    logs do not show what changes it, so a model should copy it: the copy is nearly always exact.
     """
 
     obs_mean: list[float]
@@ -31,19 +33,22 @@ class Statistics:
     reward_min: float
     reward_max: float
     terminals: int
-    settings: list[int] = field(default_factory=list)  # of the active features
+    settings: list[int] = field(default_factory=list)  # the active features that seldom change within an episode
 
     @property
     def changing(self) -> list[int]:
-        """The features that a step changes; only these are predicted by a Markov model, the others are copied."""
+        """Active features that are not settings. A Markov model predicts these and copies the others."""
         return [i for i in self.active if i not in self.settings]
 
     @classmethod
     def of(cls, obs: Tensor, next_obs: Tensor, reward: Tensor, terminal: Tensor) -> "Statistics":
-        """From raw training transitions: obs, next_obs "N O"; reward, terminal "N". Computed in float64. Logs of images
-        alone have O = 0 and empty lists."""
+        """Statistics of training transitions in the log's own units: obs, next_obs "N O"; reward, terminal "N".
+
+        Computed in float64. Logs that hold only images have O = 0 and empty lists.
+        """
         x, y, r = obs.double(), next_obs.double(), reward.double()
-        mean, std = x.mean(0), _spread(x)
+        mean = x.mean(0)
+        std = _spread(x)
         varies = std > CONSTANT * x.abs().amax(0).clamp(min=1.0)
         std = torch.where(varies, std, torch.ones_like(std))
         active = varies.nonzero().squeeze(1)
@@ -69,20 +74,22 @@ class Statistics:
 
 
 def _spread(values: Tensor) -> Tensor:
-    """Standard deviation of each column, "N O" -> "O"; torch warns of it where there is no column."""
+    """Standard deviation of each column, "N O" -> "O"."""
+    # Without columns, torch would warn.
     return values.std(0, correction=0) if values.shape[1] else values.new_zeros(0)
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What the training split tells a world model; saved as JSON beside its weights."""
+    """Facts about the training split that a world model is built from; saved as JSON beside its weights."""
 
     statistics: Statistics
     obs_shapes: dict[str, list[int]]
     action_dim: int
     transitions: int
-    task: str | None = None  # environment id, for the known termination rules
+    task: str | None = None  # environment id; selects a known termination rule
 
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> "DataSpec":
-        return cls(**{**facts, "statistics": Statistics(**facts["statistics"])})
+    def from_json(cls, values: dict[str, Any]) -> "DataSpec":
+        """The spec from its JSON object. Raises KeyError or TypeError when its keys do not match the fields."""
+        return cls(**{**values, "statistics": Statistics(**values["statistics"])})

@@ -1,1 +1,1 @@
-"""Environments by their ids: action spaces, wrappers, tasks by equations."""
+"""Environments by id: action spaces, wrappers, and a task implemented here."""

@@ -1,15 +1,17 @@
-"""Gymnasium environments by ids that import this file, so that ``env_id`` and ``env_kwargs`` alone describe them:
+"""Gymnasium environments whose ids import this file, so that ``env_id`` and ``env_kwargs`` describe them completely.
 
-``pipeline.envs.wrappers:Pixels-v0`` shows a task as images; ``pipeline.envs.wrappers:Masked-v0`` hides some entries of
-a vector observation. Both keep the task's time limit, and tell its own observation as ``info["state"]``.
-``pipeline.envs.wrappers:CartPoleSwingUp-v0`` is a task of its own (``pipeline/envs/cartpole.py``).
+* ``pipeline.envs.wrappers:Pixels-v0`` renders a task as image observations.
+* ``pipeline.envs.wrappers:Masked-v0`` hides some entries of a vector observation.
+* ``pipeline.envs.wrappers:CartPoleSwingUp-v0`` is a task (:mod:`pipeline.envs.cartpole`).
+
+The wrappers keep the task's time limit and give its own observation as ``info["state"]``.
 """
 
 import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium
@@ -20,70 +22,79 @@ from pipeline.envs.cartpole import STEPS, CartPoleSwingUp
 from pipeline.envs.distractors import DISTRACTORS, Plain
 from pipeline.envs.registration import SIDES, make
 
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # else pygame greets on standard output
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # otherwise pygame prints a greeting
 if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame complains of the missing screen
-DRAWN = 128  # about the side of the drawing that is shrunk, where a task can be drawn to any scale
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # otherwise pygame warns of the missing screen
+DRAWN = 128  # approximate side in pixels of the rendering before it is resized, for tasks that can be drawn at any size
 
 Info = dict[str, Any]
+Wrapper = gymnasium.Wrapper[Any, Any, Any, Any]
 
 
-class Pixels(gymnasium.Wrapper):  # type: ignore[type-arg]
-    """A task seen by its own rendering: a dict with ``pixels`` uint8 [size, size, 3], each the mean color of the area
-    it covers, and with ``state`` the task's vector too. Raises ValueError for a task that cannot be shown."""
+class Pixels(Wrapper):
+    """A task observed through its own rendering.
+
+    The observation is a dict with ``pixels``, uint8 "size size 3", and the task's vector as ``state`` if that is asked
+    for. Raises ValueError for options out of range and for a task that cannot be rendered.
+    """
 
     def __init__(self, env: gymnasium.Env[Any, Any], size: int, state: bool, distractor: str | None) -> None:
         super().__init__(env)
         if size not in SIDES:
             raise ValueError(f"size {size} must lie between {SIDES[0]} and {SIDES[-1]}")
         if distractor is not None and distractor not in DISTRACTORS:
-            raise ValueError(f"distractor `{distractor}` is unknown (known: {', '.join(DISTRACTORS)})")
+            raise ValueError(f"distractor `{distractor}` must be one of {', '.join(DISTRACTORS)}")
         if state and not _is_vector(env.observation_space):
             raise ValueError(f"state: true needs a task with a vector observation, not {env.observation_space}")
-        self.size, self.state, self.view = size, state, DISTRACTORS[distractor] if distractor else Plain
+        self.size = size
+        self.state = state
+        self.distractor_class = DISTRACTORS[distractor] if distractor else Plain
         self.rng = np.random.default_rng()
         spaces = {"pixels": Box(0, 255, (size, size, 3), np.uint8)}
         self.observation_space = Dict(spaces | ({"state": env.observation_space} if state else {}))
-        if hasattr(env.unwrapped, "screen_dim"):  # Pendulum's own 500 takes ten times as long
+        if hasattr(env.unwrapped, "screen_dim"):  # Pendulum's default of 500 pixels is ten times slower
             env.unwrapped.screen_dim = size * max(2, DRAWN // size)
         self._try_rendering()
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Any, Info]:
+        """As in Gymnasium; ``info["state"]`` is the task's own observation. A seed also seeds the distractor."""
         obs, info = self.env.reset(seed=seed, options=options)
         if seed is not None:
-            self.rng = np.random.default_rng([seed, 1])  # not the stream that the task draws from
-        self.shown = self.view(self.size, self.rng)
-        return self._seen(obs), {"state": obs, **info}
+            self.rng = np.random.default_rng([seed, 1])  # independent of the task's random numbers
+        self.distractor = self.distractor_class(self.size, self.rng)
+        return self._observation(obs), {"state": obs, **info}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, Info]:
+        """As in Gymnasium; ``info["state"]`` is the task's own observation."""
         obs, reward, terminated, truncated, info = self.env.step(action)
-        return self._seen(obs), reward, terminated, truncated, {"state": obs, **info}
+        return self._observation(obs), reward, terminated, truncated, {"state": obs, **info}
 
     def _try_rendering(self) -> None:
-        """What is missing shows here, not in the middle of a run."""
+        """Render once, so that missing libraries raise an error here and not during a run."""
         try:
             self.env.reset()
             self._render()
         except (ValueError, gymnasium.error.Error):
             raise
-        except Exception as error:  # renderers share no base class
-            reason, fix = " ".join(str(error).split()), "without a screen, MuJoCo needs MUJOCO_GL=egl or osmesa"
+        except Exception as error:  # renderers raise errors without a common base class
+            reason = " ".join(str(error).split())
+            fix = "without a screen, MuJoCo needs MUJOCO_GL=egl or osmesa"
             raise ValueError(f"{self.env.unwrapped} cannot be drawn here: {reason}; {fix}") from None
 
-    def _seen(self, obs: Any) -> dict[str, Any]:
-        return {"pixels": self.shown(self._render())} | ({"state": obs} if self.state else {})
+    def _observation(self, obs: Any) -> dict[str, Any]:
+        return {"pixels": self.distractor(self._render())} | ({"state": obs} if self.state else {})
 
     def _render(self) -> Any:
-        with _images_read_once():
+        with _cached_image_loading():
             frame = self.env.render()
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
             raise ValueError(f"{self.env.unwrapped} renders no rgb_array; choose another env_id")
         return frame
 
 
-class Masked(gymnasium.Wrapper):  # type: ignore[type-arg]
-    """A task of which only the entries ``keep`` of its vector observation are seen. Raises ValueError for entries that
-    it does not have."""
+class Masked(Wrapper):
+    """A task with a vector observation, of which only the entries ``keep`` are observed. Raises ValueError when
+    ``keep`` lists no entry, one twice, or one that does not exist."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], keep: list[int]) -> None:
         super().__init__(env)
@@ -97,10 +108,12 @@ class Masked(gymnasium.Wrapper):  # type: ignore[type-arg]
         self.observation_space = Box(space.low[self.keep], space.high[self.keep], dtype=space.dtype.type)
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Any, Info]:
+        """As in Gymnasium; ``info["state"]`` is the whole observation."""
         obs, info = self.env.reset(seed=seed, options=options)
         return obs[self.keep], {"state": obs, **info}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, Info]:
+        """As in Gymnasium; ``info["state"]`` is the whole observation."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         return obs[self.keep], reward, terminated, truncated, {"state": obs, **info}
 
@@ -113,18 +126,21 @@ def pixels(
     distractor: str | None = None,
     render_mode: str | None = None,
 ) -> Pixels:
-    """``env_id`` and ``env_kwargs`` are the task's; the rest is explained at :class:`Pixels` and in ``distractors``."""
+    """Make the task ``env_id`` with ``env_kwargs`` and wrap it in :class:`Pixels`: images of ``size`` pixels a side,
+    with the task's vector if ``state``, and a ``distractor`` (a key of
+    :data:`~pipeline.envs.distractors.DISTRACTORS`)."""
     return Pixels(_task(env_id, env_kwargs, render_mode or "rgb_array"), size, state, distractor)
 
 
 def masked(env_id: str, keep: list[int], env_kwargs: Info | None = None, render_mode: str | None = None) -> Masked:
-    """``env_id`` and ``env_kwargs`` are the task's, ``keep`` the entries of its observation that are seen."""
+    """Make the task ``env_id`` with ``env_kwargs`` and wrap it in :class:`Masked`; ``keep`` lists the entries of its
+    observation that stay visible."""
     return Masked(_task(env_id, env_kwargs, render_mode), keep)
 
 
 def _task(env_id: str, env_kwargs: Info | None, render_mode: str | None) -> gymnasium.Env[Any, Any]:
-    shown = {} if render_mode is None else {"render_mode": render_mode}
-    return make(env_id, {**shown, **(env_kwargs or {})})
+    defaults = {} if render_mode is None else {"render_mode": render_mode}
+    return make(env_id, {**defaults, **(env_kwargs or {})})
 
 
 def _is_vector(space: gymnasium.Space[Any]) -> bool:
@@ -132,13 +148,14 @@ def _is_vector(space: gymnasium.Space[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _images_read_once() -> Iterator[None]:
-    """Pendulum decodes its arrow from disk for every frame, which takes four fifths of the drawing time."""
-    pygame = sys.modules.get("pygame")  # None before the first frame of a task that draws with it
+def _cached_image_loading() -> Iterator[None]:
+    """Cache ``pygame.image.load``: Pendulum reads its arrow from disk for every frame, four fifths of the time."""
+    pygame = sys.modules.get("pygame")  # None before the first frame, because tasks import it when they draw
     if pygame is None:
         yield
         return
-    original, pygame.image.load = pygame.image.load, _remembering(pygame.image.load)
+    original = pygame.image.load
+    pygame.image.load = _cached(original)
     try:
         yield
     finally:
@@ -146,7 +163,7 @@ def _images_read_once() -> Iterator[None]:
 
 
 @functools.cache
-def _remembering(load: Any) -> Any:
+def _cached(load: Callable[..., Any]) -> Callable[..., Any]:
     return functools.cache(load)
 
 

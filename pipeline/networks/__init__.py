@@ -1,1 +1,1 @@
-"""Networks that several rooms share: perceptrons, convolutions, actors, critics, distributions, schedules."""
+"""Networks that several packages share: perceptrons, convolutions, actors, critics, distributions, schedules."""

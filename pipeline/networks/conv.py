@@ -1,6 +1,6 @@
 """Convolutions that turn images into features and features into images.
 
-Images are "N H W C" from 0 to 255, as they are logged, and are scaled to [-0.5, 0.5] where they are encoded.
+Images are "N H W C" from 0 to 255, as they are logged; the encoder scales them to [-0.5, 0.5].
 """
 
 import math
@@ -9,11 +9,11 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-SMALLEST_MAP = 4  # convolutions halve an image until another halving would fall below this side
+SMALLEST_MAP = 4  # pixels; no feature map has a smaller side
 
 
 def image_sides(side: int) -> list[int]:
-    """The side of every feature map on the way down from an image."""
+    """Side in pixels of the image and of every feature map; each layer halves it."""
     sides = [side]
     while sides[-1] // 2 >= SMALLEST_MAP:
         sides.append(sides[-1] // 2)
@@ -21,8 +21,7 @@ def image_sides(side: int) -> list[int]:
 
 
 class ImageEncoder(nn.Module):
-    """Strided convolutions whose channels double as the side halves: "N H W C" -> "N E". Without normalization a small
-    thing that moves before a plain background goes unnoticed for thousands of steps."""
+    """Strided convolutions whose channels double as the side halves: "N H W C" -> "N E"."""
 
     def __init__(self, shape: list[int], depth: int) -> None:
         super().__init__()
@@ -30,18 +29,21 @@ class ImageEncoder(nn.Module):
         sides = image_sides(side)
         layers: list[nn.Module] = []
         for i in range(len(sides) - 1):
-            before, channels = channels, depth * 2**i
-            layers += [nn.Conv2d(before, channels, 4, stride=2, padding=1), nn.GroupNorm(1, channels), nn.SiLU()]
+            outputs = depth * 2**i
+            # Without normalization, a small object on a plain background is ignored for thousands of steps.
+            layers += [nn.Conv2d(channels, outputs, 4, stride=2, padding=1), nn.GroupNorm(1, outputs), nn.SiLU()]
+            channels = outputs
         self.net = nn.Sequential(*layers)
-        self.embed_dim = channels * sides[-1] ** 2
+        self.embed_dim: int = channels * sides[-1] ** 2
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images "N H W C" from 0 to 255 -> embeddings "N E"."""
         scaled = rearrange(images, "n h w c -> n c h w").float() / 255 - 0.5
         return self.net(scaled).flatten(1)
 
 
 class ImageDecoder(nn.Module):
-    """The way back by transposed convolutions: "N F" -> "N H W C" in [-0.5, 0.5] (not clamped)."""
+    """Transposed convolutions, the mirror of :class:`ImageEncoder`: "N F" -> "N H W C"."""
 
     def __init__(self, features: int, shape: list[int], depth: int) -> None:
         super().__init__()
@@ -57,24 +59,31 @@ class ImageDecoder(nn.Module):
         self.net = nn.Sequential(nn.SiLU(), *layers[:-2])
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features "N F" -> images "N H W C", trained to lie in [-0.5, 0.5] but not clamped."""
         channels, side = self.first
-        start = rearrange(self.enter(features), "n (c h w) -> n c h w", c=channels, h=side)
-        return rearrange(self.net(start), "n c h w -> n h w c")
+        smallest = rearrange(self.enter(features), "n (c h w) -> n c h w", c=channels, h=side)
+        return rearrange(self.net(smallest), "n c h w -> n h w c")
 
 
 class ImageTorso(nn.Module):
-    """Convolutions over the images that stand flat at the end of a state: "B Z" -> "B F". ``images`` maps their names
-    to their shapes, in order; what stands before them passes through, and so does a state without images."""
+    """Convolutions over the flattened images at the end of a state: "B Z" -> "B F".
+
+    ``images`` maps their names to their shapes "H W C", in the order of the state. The entries before them pass through
+    unchanged; so does a state without images.
+    """
 
     def __init__(self, state_dim: int, images: dict[str, list[int]], depth: int) -> None:
         super().__init__()
         self.shapes = list(images.values())
         pixels = [math.prod(shape) for shape in self.shapes]
         self.sizes = [state_dim - sum(pixels), *pixels]
-        self.encoders = nn.ModuleDict({key: ImageEncoder(shape, depth) for key, shape in images.items()})
-        self.features_dim: int = self.sizes[0] + sum(e.embed_dim for e in self.encoders.values())  # type: ignore[misc, assignment]
+        encoders = {key: ImageEncoder(shape, depth) for key, shape in images.items()}
+        self.encoders = nn.ModuleDict(encoders)
+        self.features_dim = self.sizes[0] + sum(encoder.embed_dim for encoder in encoders.values())
 
     def forward(self, state: Tensor) -> Tensor:
+        """States "B Z" -> features "B F": the vectors, then the embedding of each image."""
         vectors, *flat = state.split(self.sizes, dim=-1)
-        encoded = zip(self.encoders.values(), flat, self.shapes, strict=True)
-        return torch.cat([vectors, *(encoder(x.unflatten(-1, shape)) for encoder, x, shape in encoded)], dim=-1)
+        images = [x.unflatten(-1, shape) for x, shape in zip(flat, self.shapes, strict=True)]
+        embeddings = [encoder(x) for encoder, x in zip(self.encoders.values(), images, strict=True)]
+        return torch.cat([vectors, *embeddings], dim=-1)

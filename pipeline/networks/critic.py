@@ -7,8 +7,10 @@ from pipeline.networks.mlp import stacked_mlp
 
 
 class Critics(nn.Module):
-    """``count`` action-value functions in one batched product: "B Z", "B A" -> "N B", or several actions of each state,
-    "B Z", "K B A" -> "N K B". What the networks give is counted in ``unit``: an offset and a scale."""
+    """``count`` action-value functions "N" of one shape, computed as batched matrix products.
+
+    The value is the network's output times a scale plus an offset; ``unit`` is (offset, scale), in units of reward.
+    """
 
     def __init__(
         self,
@@ -20,11 +22,13 @@ class Critics(nn.Module):
         unit: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         super().__init__()
-        self.count, (self.offset, self.scale) = count, unit
+        self.count = count
+        self.offset, self.scale = unit
         sizes = [state_dim + action_dim, *hidden, 1]
         self.net = stacked_mlp(count, sizes, activation=nn.ReLU, layer_norm=layer_norm)
 
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
+        """States "B Z" and actions "B A" -> values "N B". Several actions for each state "K B A" -> values "N K B"."""
         x = torch.cat([state.expand(*action.shape[:-1], -1), action], dim=-1)
         rows = x.flatten(0, -2)
         value = self.net(rows.expand(self.count, *rows.shape)).squeeze(-1) * self.scale + self.offset

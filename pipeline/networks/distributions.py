@@ -1,43 +1,57 @@
-"""What the last layer of a head means: a distribution over the number line, its mean and its loss.
+"""Output distributions over real numbers: how a head's outputs become a mean and a loss.
 
-Every head has ``size`` outputs for each number, ``decode`` to its mean and ``loss`` against a target. The unit is the
-caller's: whatever the targets are in.
+Every distribution takes ``size`` outputs for each number; ``decode`` gives its mean and ``loss`` compares it with a
+target. Both are in the unit of the targets.
 """
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor, nn
 
 
 def symlog(x: Tensor) -> Tensor:
-    """sign(x) log(1 + abs(x)): near zero the identity, far out a logarithm (DreamerV3, Hafner et al. 2023,
-    arXiv:2301.04104). Any shape."""
+    """sign(x) log(1 + abs(x)), elementwise: the identity near zero, logarithmic for large numbers (DreamerV3, Hafner et
+    al. 2023, arXiv:2301.04104)."""
     sign = _sign(x)
     return sign * torch.log1p(sign * x)
 
 
 def symexp(x: Tensor) -> Tensor:
-    """sign(x) (exp(abs(x)) - 1), the inverse of :func:`symlog`. Any shape."""
+    """sign(x) (exp(abs(x)) - 1), elementwise: the inverse of :func:`symlog`."""
     sign = _sign(x)
     return sign * torch.expm1(sign * x)
 
 
 def _sign(x: Tensor) -> Tensor:
-    # 1 at zero too: torch.sign is 0 there and would stop the gradient of a head that starts at zero.
+    # 1 at zero: torch.sign gives 0 there, which would block the gradient of a head that starts at zero.
     return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
 
 
-class TwoHot(nn.Module):
-    """A categorical over ``bins`` values spaced evenly in symlog space up to ``symexp(limit)`` on both sides.
+class Head(Protocol):
+    """A distribution of one real number, given by ``size`` outputs "K" of a network."""
 
-    A target is split between its two neighboring bins by linear interpolation of the values themselves, not of their
-    symlogs, and the prediction is the mean of the values: so a head that learns from noisy targets by cross-entropy
-    predicts their mean, where interpolation in symlog space would predict something nearer to zero (DreamerV3, Hafner
-    et al. 2023, arXiv:2301.04104). Targets beyond the outermost bins count as those.
+    size: int
+
+    def decode(self, logits: Annotated[Tensor, "... K"]) -> Annotated[Tensor, "..."]:
+        """The mean."""
+
+    def loss(self, logits: Annotated[Tensor, "... K"], target: Annotated[Tensor, "..."]) -> Annotated[Tensor, "..."]:
+        """Negative log-likelihood of ``target`` up to a constant; no gradient reaches ``target``."""
+
+
+class TwoHot(nn.Module):
+    """A categorical over ``bins`` values, spaced evenly in symlog space from ``-symexp(limit)`` to ``symexp(limit)``
+    (DreamerV3, Hafner et al. 2023, arXiv:2301.04104).
+
+    A target is split between its two neighboring bins by linear interpolation of the values, not of their symlogs, and
+    the prediction is the mean of the values. A head trained on noisy targets by cross-entropy therefore predicts their
+    mean; interpolation in symlog space would be biased towards zero. Targets beyond the outermost bins are clamped.
     """
 
     def __init__(self, bins: int = 255, limit: float = 20.0) -> None:
+        """Raises ValueError when ``bins`` is even or below 3, or ``limit`` is not positive."""
         super().__init__()
         if bins < 3 or bins % 2 == 0 or limit <= 0:
             raise ValueError(f"bins {bins} must be odd and at least 3, and limit {limit} positive")
@@ -48,28 +62,28 @@ class TwoHot(nn.Module):
         self.values: Annotated[Tensor, "K"]
 
     def encode(self, target: Annotated[Tensor, "..."]) -> Annotated[Tensor, "... K"]:
-        """Probabilities, at most two of them above zero, whose mean is ``target``."""
+        """Probabilities with mean ``target``; only its two neighboring bins are above zero."""
         target = target.clamp(self.values[0], self.values[-1])
-        above = torch.searchsorted(self.values, target.contiguous()).clamp(min=1)
-        low, high = self.values[above - 1], self.values[above]
-        share = ((target - low) / (high - low))[..., None]
-        empty = torch.zeros(*target.shape, self.size, device=target.device, dtype=target.dtype)
-        return empty.scatter(-1, above[..., None], share).scatter(-1, above[..., None] - 1, 1 - share)
+        upper = torch.searchsorted(self.values, target.contiguous()).clamp(min=1)
+        low, high = self.values[upper - 1], self.values[upper]
+        weight = ((target - low) / (high - low))[..., None]
+        zeros = torch.zeros(*target.shape, self.size, device=target.device, dtype=target.dtype)
+        return zeros.scatter(-1, upper[..., None], weight).scatter(-1, upper[..., None] - 1, 1 - weight)
 
     def decode(self, logits: Annotated[Tensor, "... K"]) -> Annotated[Tensor, "..."]:
         """The mean."""
         weighted = logits.softmax(-1) * self.values
         half = self.size // 2
-        # Opposite bins first: their huge values then cancel to the last digit, so equal logits mean exactly zero.
+        # Add opposite bins first: their large values then cancel exactly, so equal logits decode to exactly zero.
         return (weighted[..., :half] + weighted[..., half + 1 :].flip(-1)).sum(-1)
 
     def loss(self, logits: Annotated[Tensor, "... K"], target: Annotated[Tensor, "..."]) -> Annotated[Tensor, "..."]:
-        """Cross-entropy from the two-hot target; no gradient reaches ``target``."""
+        """Cross-entropy against the two-hot target, in nats; no gradient reaches ``target``."""
         return -(self.encode(target.detach()) * logits.log_softmax(-1)).sum(-1)
 
 
 class UnitGaussian(nn.Module):
-    """A normal of standard deviation 1 in the target's unit, so its loss is half the squared error."""
+    """A normal with standard deviation 1 in the target's unit: its loss is half the squared error."""
 
     size = 1
 
@@ -82,11 +96,11 @@ class UnitGaussian(nn.Module):
         return 0.5 * (self.decode(logits) - target.detach()).square()
 
 
-HEADS: dict[str, Any] = {"two_hot": TwoHot, "unit_gaussian": UnitGaussian}
+HEADS: dict[str, Callable[[], Head]] = {"two_hot": TwoHot, "unit_gaussian": UnitGaussian}
 
 
 def zero_last_layer(net: nn.Sequential) -> nn.Sequential:
-    """``net`` with its last linear layer set to zero, so that a head's first prediction is exactly zero everywhere."""
+    """Set the last linear layer of ``net`` to zero in place, so that a head's initial prediction is zero everywhere."""
     last = net[-1]
     assert isinstance(last, nn.Linear), "the last layer of a head is linear"
     nn.init.zeros_(last.weight)

@@ -1,4 +1,4 @@
-"""Small networks that several families share."""
+"""Multi-layer perceptrons, single or several in parallel."""
 
 import itertools
 import math
@@ -15,10 +15,11 @@ class StackedLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
         self.weight_decay = weight_decay
-        # PETS (Chua et al. 2018): a normal of standard deviation 1/(2 sqrt(inputs)), cut at two deviations.
+        # As in PETS (Chua et al. 2018, arXiv:1805.12114): a normal truncated at two standard deviations.
         nn.init.trunc_normal_(self.weight, std=(std := 1 / (2 * math.sqrt(inputs))), a=-2 * std, b=2 * std)
 
     def forward(self, x: Tensor) -> Tensor:
+        """One batch for each member: "M B I" -> "M B O"."""
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -29,17 +30,20 @@ def stacked_mlp(
     activation: type[nn.Module] = nn.SiLU,
     layer_norm: bool = False,
 ) -> nn.Sequential:
-    """``activation`` between :class:`StackedLinear` layers of these sizes; ``decays`` is each layer's weight decay."""
+    """``members`` perceptrons in parallel: "M B I" -> "M B O".
+
+    Layers have the given ``sizes``, with ``activation`` between them; ``decays`` is each layer's weight decay.
+    """
     layers: list[nn.Module] = []
     for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         layers.append(StackedLinear(members, inputs, outputs, decays[i] if decays else 0.0))
-        # Without a scale and shift of its own: the next layer's weights can be both.
+        # No affine parameters: the next layer's weights can express them.
         layers += [nn.LayerNorm(outputs, elementwise_affine=False), activation()] if layer_norm else [activation()]
     return nn.Sequential(*layers[: -2 if layer_norm else -1])
 
 
 def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear layers of the given sizes with ``activation`` between them."""
+    """A perceptron "... I" -> "... O": linear layers of the given ``sizes`` with ``activation`` between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), activation()]

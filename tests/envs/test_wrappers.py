@@ -116,7 +116,7 @@ def test_images_of_a_masked_task_tell_the_whole_state_to_behaviors_alone() -> No
     ("env_id", "kwargs", "message"),
     [
         (PIXELS, {"size": 16}, "size 16 must lie between 32 and 128"),
-        (PIXELS, {"distractor": "video"}, r"distractor `video` is unknown \(known: noise_border, background\)"),
+        (PIXELS, {"distractor": "video"}, "distractor `video` must be one of noise_border, background"),
         (PIXELS, {"env_kwargs": {"blind": True}}, "renders no rgb_array; choose another env_id"),
         (PIXELS, {"env_kwargs": {"dark": True}}, "cannot be drawn here: no screen; without a screen, MuJoCo needs"),
         (PIXELS, {"env_id": PIXELS, "env_kwargs": {"env_id": "Dial-v0"}, "state": True}, "needs a task with a vector"),
