@@ -1,4 +1,4 @@
-"""Penalties: how unsure a world model is of one imagined step."""
+"""Penalties: the uncertainty of a world model about one imagined step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ PENALTIES: dict[str, Callable[[PenaltySpec], AnyPenalty]] = {
 
 
 def build_penalty(spec: PenaltySpec) -> AnyPenalty:
-    """The penalty that ``spec`` names, not yet fitted."""
+    """A new penalty as ``spec`` describes it, before ``fit``."""
     return PENALTIES[spec.name](spec)
 
 

@@ -1,4 +1,4 @@
-"""Bellman inconsistency: how far the members of a world model disagree about the value of what comes next."""
+"""Bellman inconsistency: the disagreement between members of a world model about the value of the next state."""
 
 import torch
 from einops import rearrange
@@ -9,28 +9,29 @@ from pipeline.types import Prediction, Transitions
 
 
 class Bellman:
-    """Standard deviation over the elites of the mean value of next states drawn from each (MOBILE, Sun et al. 2023,
-    Model-Bellman Inconsistency for Offline Model-based Policy Optimization). Epistemic: noise is averaged out.
+    """Standard deviation over the elites of the mean value of next states sampled from each (MOBILE, Sun et al. 2023,
+    Model-Bellman Inconsistency for Offline Model-based Policy Optimization). Epistemic: sampling averages out noise.
 
-    A value is a sum of rewards, so the penalty is in their unit without a scale of its own: it is not multiplied by the
-    logged reward's standard deviation, nor by 1 - discount. What a learner subtracts is then, as in MOBILE, its weight
-    times this spread in every target, so published weights carry over. That an episode may end is left out.
+    A value is a sum of rewards, so the penalty is in units of reward. It is not multiplied by the logged reward's
+    standard deviation, nor by 1 - discount. As in MOBILE, a learner subtracts its weight times this penalty from every
+    target, so published weights apply. The probability of termination is ignored.
 
-    It is known as long as the value is: a rollout without one carries zero, and nothing is stored.
+    The penalty depends on the current value function. A rollout without one has penalty zero, and nothing is stored.
     """
 
     kind = "epistemic"
 
     def __init__(self, samples: int = 10) -> None:
-        """``samples``: next states drawn from each elite."""
+        """``samples`` is the number of next states sampled from each elite."""
         self.samples = samples
 
     def fit(self, logged: Transitions, generator: Generator) -> None:
-        pass
+        """Nothing to fit."""
 
     def __call__(
         self, model: WorldModel, state: Tensor, action: Tensor, prediction: Prediction, sample: Tensor
     ) -> Tensor:
+        """Zeros "B": the penalty needs a value function."""
         return torch.zeros_like(state[:, 0])
 
     def penalty_under_value(
@@ -42,12 +43,14 @@ class Bellman:
         value: Value,
         generator: Generator,
     ) -> Tensor:
-        elites, batch = len(model.elites), len(state)
+        """The penalty "B" of the step from ``state`` "B Z" by ``action`` "B A", in units of ``value``."""
+        elites = len(model.elites)
+        batch = len(state)
         copies = elites * self.samples
-        # All draws in one call: rows run over elites, then samples, then the batch.
+        # One call for all samples: rows run over elites, then samples, then the batch.
         member = model.elites.repeat_interleave(self.samples * batch)
-        believed = prediction.map(lambda x: torch.cat([x] * copies, dim=-2))
-        step = model.draw(state.repeat(copies, 1), action.repeat(copies, 1), believed, generator, member)
+        repeated = prediction.map(lambda x: torch.cat([x] * copies, dim=-2))
+        step = model.draw(state.repeat(copies, 1), action.repeat(copies, 1), repeated, generator, member)
         mean = rearrange(value(step.state), "(e k b) -> e k b", e=elites, b=batch).mean(1)
-        # A norm has a gradient where all elites agree, as they do about a new critic; a standard deviation has none.
+        # All elites agree under a new critic. There a norm has a gradient, but a standard deviation has none.
         return torch.linalg.vector_norm(mean - mean.mean(0), dim=0) / elites**0.5

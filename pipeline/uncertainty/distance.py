@@ -1,6 +1,6 @@
-"""How far a step lies from anything logged: a penalty that asks the logs, not the world model."""
+"""Distance to the logged data: a penalty that depends on the logs, not on the world model."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Generator, Tensor
@@ -8,28 +8,33 @@ from torch import Generator, Tensor
 from pipeline.protocols import WorldModel
 from pipeline.types import Prediction, Transitions
 
-ROWS = 20_000  # logged steps kept: neighbors of fewer are a little farther everywhere, and found sooner
-LEAST_SPREAD = 0.1  # as a share of the median spread: what hardly varies must not decide what is near
-TINY = 1e-6  # where nothing varies at all
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
+
+ROWS = 20_000  # maximum number of logged steps; with fewer, search is faster and distances are slightly larger
+LEAST_SPREAD = 0.1  # minimum scale, as a share of the median: nearly constant dimensions must not dominate
+TINY = 1e-6  # minimum scale if no dimension varies
 
 
 class Distance:
-    """Mean distance to the nearest logged (state, action) pairs, each dimension in standard deviations of the logs: a
-    root mean square over dimensions times the logged reward's standard deviation, so in units of reward.
+    """Mean distance to the nearest logged (state, action) pairs, times the logged reward's standard deviation.
 
-    Epistemic: noise does not move it. SUMO (Qiao et al. 2024, arXiv:2408.12970) penalizes the logarithm of this
-    distance; the distance itself is zero at a logged pair and never negative. Neighbours are found on the CPU.
+    A distance is a root mean square over dimensions, each divided by its standard deviation in the logs, so the penalty
+    is in units of reward. It is epistemic: noise does not change it. SUMO (Qiao et al. 2024, arXiv:2408.12970)
+    penalizes the logarithm of this distance; the distance itself is zero at a logged pair and never negative. The
+    search for neighbors runs on the CPU.
     """
 
     kind = "epistemic"
 
     def __init__(self, neighbors: int = 5) -> None:
+        """``neighbors`` is the number of logged steps that the distance is averaged over."""
         self.neighbors = neighbors
-        self.index: Any = None
+        self.index: NearestNeighbors | None = None
 
     def fit(self, logged: Transitions, generator: Generator) -> None:
         """Keep at most ``ROWS`` logged steps, drawn without replacement. Raises ValueError where there are too few."""
-        from sklearn.neighbors import NearestNeighbors  # here, so that a bare machine can imagine with other penalties
+        from sklearn.neighbors import NearestNeighbors  # the other penalties work without scikit-learn
 
         if len(logged) < self.neighbors:
             raise ValueError(f"{len(logged)} logged steps are too few: set penalty.neighbors to at most that many")
@@ -44,14 +49,16 @@ class Distance:
     def __call__(
         self, model: WorldModel, state: Tensor, action: Tensor, prediction: Prediction, sample: Tensor
     ) -> Tensor:
+        """The penalty "B" of states "B Z" and actions "B A", in units of reward. Call ``fit`` first."""
         return self.distance(torch.cat([state, action], dim=-1)) * model.reward_scale
 
     def distance(self, pairs: Annotated[Tensor, "B P"]) -> Annotated[Tensor, "B"]:
-        """Without the reward's unit. Gradients reach ``pairs``: only which rows are near is looked up."""
+        """Mean distance of (state, action) ``pairs`` to their nearest logged pairs, in standard deviations. Gradients
+        reach ``pairs`` through the distances; the choice of neighbors has no gradient."""
         assert self.index is not None, "fit comes first"
         pairs = pairs / self.spread.to(pairs.device)
         rows = self.index.kneighbors(pairs.detach().cpu().numpy(), return_distance=False)
-        near = self.points[torch.from_numpy(rows)].to(pairs.device)
-        # A norm has a gradient of zero at zero, where a square root has none.
-        far = torch.linalg.vector_norm(near - pairs[:, None], dim=-1)
-        return far.mean(1) / pairs.shape[-1] ** 0.5
+        nearest = self.points[torch.from_numpy(rows)].to(pairs.device)
+        # At zero a norm has gradient zero, but a square root has none.
+        distance = torch.linalg.vector_norm(nearest - pairs[:, None], dim=-1)
+        return distance.mean(1) / pairs.shape[-1] ** 0.5

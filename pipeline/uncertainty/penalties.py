@@ -1,13 +1,12 @@
-"""Measures of what the members of a world model believe: pure functions of their prediction "M B D" and of what was
-drawn from it "B D", giving "B".
+"""Measures of a world model's uncertainty: pure functions of its prediction "M B D" and a sample "B D" of it, to "B".
 
-Each is a root mean square over the normalized dimensions (or a mean over them, of log-probabilities and divergences),
-so it does not grow with their number and has no unit; the caller multiplies it by the standard deviation of the logged
-reward (:class:`Penalty`).
+Each is a root mean square over the normalized dimensions, or a mean over them for log-probabilities and divergences. It
+therefore has no unit and does not grow with their number. :class:`Penalty` multiplies it by the standard deviation of
+the logged reward.
 
-Of categorical latents (:class:`pipeline.types.CategoricalPrediction`) those that read ``mean`` and ``std`` take the
-moments of the one-hot vectors, normalized, as if they were Gaussian; ``log_prob_std`` and ``entropy`` take the
-probabilities themselves.
+For categorical latents (:class:`pipeline.types.CategoricalPrediction`), measures of ``mean`` and ``std`` treat the
+normalized moments of the one-hot vectors as those of a Gaussian; ``log_prob_std`` and ``entropy`` use the
+probabilities.
 """
 
 from collections.abc import Callable
@@ -22,56 +21,58 @@ from pipeline.types import SMALLEST_STD, Prediction, Transitions
 
 
 def root(square: Tensor) -> Tensor:
-    """Square root with gradient zero at zero: that of ``sqrt`` is infinite there, and members may agree exactly."""
+    """Elementwise square root with gradient zero at zero, where the gradient of ``sqrt`` is infinite. Members may agree
+    exactly."""
     positive = square > 0
-    # Both branches of a `where` are differentiated, so the root itself must not see the zero either.
+    # Both branches of a `where` are differentiated, so the input of sqrt must not be zero either.
     return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)
 
 
 def max_aleatoric(prediction: Prediction, sample: Tensor) -> Tensor:
-    """The largest noise any member expects (MOPO, Yu et al. 2020, arXiv:2005.13239)."""
+    """The largest predicted noise of any member (MOPO, Yu et al. 2020, arXiv:2005.13239): aleatoric."""
     return root(prediction.std.square().mean(-1)).amax(0)
 
 
 def disagreement(prediction: Prediction, sample: Tensor) -> Tensor:
-    """The spread of the members' means: epistemic alone (Offline DreamerV2, Lu et al. 2022, arXiv:2206.04779)."""
+    """The standard deviation of the members' means (Offline DreamerV2, Lu et al. 2022, arXiv:2206.04779): epistemic."""
     return root(prediction.mean.var(0, correction=0).mean(-1))
 
 
 def ensemble_std(prediction: Prediction, sample: Tensor) -> Tensor:
-    """The standard deviation of the members' mixture, by the law of total variance: aleatoric and epistemic together
-    (Lu et al. 2022, arXiv:2110.04135). Their ensemble variance, its square, ranks steps alike."""
+    """The standard deviation of the members' mixture, by the law of total variance: aleatoric and epistemic (Lu et al.
+    2022, arXiv:2110.04135). Their ensemble variance is its square, so it ranks steps in the same order."""
     total = prediction.std.square().mean(0) + prediction.mean.var(0, correction=0)
     return root(total.mean(-1))
 
 
 def log_prob_std(prediction: Prediction, sample: Tensor) -> Tensor:
-    """The spread of the log-density that the members give to what was drawn, for each dimension (LOMPO, Rafailov et
-    al. 2021, arXiv:2012.11547, where it is the variance)."""
+    """The standard deviation over members of the sample's log-density, divided by the number of dimensions: epistemic
+    (LOMPO, Rafailov et al. 2021, arXiv:2012.11547, uses the variance)."""
     return prediction.log_prob(sample).std(0, correction=0) / sample.shape[-1]
 
 
 def entropy(prediction: Prediction, sample: Tensor) -> Tensor:
-    """The perplexity of what the members expect, for each dimension: aleatoric alone, and never negative."""
+    """The exponential of the members' mean entropy per dimension (the perplexity): aleatoric, and never negative."""
     return (prediction.entropy().mean(0) / sample.shape[-1]).exp()
 
 
 def pairwise_difference(prediction: Prediction, sample: Tensor) -> Tensor:
-    """The largest distance between the means of two members (MOReL, Kidambi et al. 2020, arXiv:2005.05951)."""
+    """The largest distance between the means of two members (MOReL, Kidambi et al. 2020, arXiv:2005.05951):
+    epistemic."""
     mean = prediction.mean.transpose(0, 1)
-    # cdist has a gradient where two members agree, as each does with itself; a square root has none there.
+    # cdist has a gradient at distance zero, as of each member to itself; a square root has none.
     distance = torch.cdist(mean, mean, compute_mode="donot_use_mm_for_euclid_dist")
     return distance.amax((1, 2)) / mean.shape[-1] ** 0.5
 
 
 def leave_one_out_kl(prediction: Prediction, sample: Tensor) -> Tensor:
-    """KL(member || the rest) in nats for each dimension, averaged over the members; the rest is the Gaussian of the
-    mean and variance of the other members' mixture (one-vs-rest of M2AC, Pan et al. 2020, arXiv:2010.04893). Zero for a
-    single member."""
+    """KL(member || rest) in nats, averaged over members and dimensions: epistemic. The rest is a Gaussian with the mean
+    and variance of the other members' mixture (one-vs-rest of M2AC, Pan et al. 2020, arXiv:2010.04893). A single member
+    gives zero."""
     members = len(prediction.mean)
     if members == 1:
         return torch.zeros_like(sample[:, 0])
-    mean = prediction.mean - prediction.mean.mean(0)  # centered, so that the variance of means keeps its digits
+    mean = prediction.mean - prediction.mean.mean(0)  # centered for precision of the variance
     variance = prediction.std.clamp(min=SMALLEST_STD).square()
     rest_mean, second_moment = (_mean_of_others(x) for x in (mean, variance + mean.square()))
     rest_variance = (second_moment - rest_mean.square()).clamp(min=SMALLEST_STD**2)
@@ -87,8 +88,8 @@ def _mean_of_others(x: Annotated[Tensor, "M B D"]) -> Annotated[Tensor, "M B D"]
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure, and the part of uncertainty that it sees: ``aleatoric`` is the noise of the world, ``epistemic`` what
-    more logs would teach, ``total`` both."""
+    """A measure and its kind of uncertainty: ``aleatoric`` is the noise of the environment, ``epistemic`` is
+    uncertainty that more logs would reduce, ``total`` is both."""
 
     function: Callable[[Prediction, Tensor], Tensor]
     kind: str
@@ -106,15 +107,18 @@ MEASURES = {
 
 
 class Penalty:
-    """A named measure in units of reward. It needs no fitting."""
+    """A measure as a penalty in units of reward."""
 
     def __init__(self, name: str) -> None:
-        self.function, self.kind = MEASURES[name].function, MEASURES[name].kind
+        """``name`` is a key of ``MEASURES``."""
+        self.function = MEASURES[name].function
+        self.kind = MEASURES[name].kind
 
     def fit(self, logged: Transitions, generator: Generator) -> None:
-        pass
+        """Nothing to fit."""
 
     def __call__(
         self, model: WorldModel, state: Tensor, action: Tensor, prediction: Prediction, sample: Tensor
     ) -> Tensor:
+        """The penalty "B" of ``prediction`` "M B D" and its ``sample`` "B D", in units of reward."""
         return self.function(prediction, sample) * model.reward_scale

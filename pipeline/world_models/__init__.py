@@ -1,4 +1,4 @@
-"""World models: what could happen next. ``WORLD_MODELS`` is what ``world_model.name`` in params.yaml chooses from."""
+"""World models: predict the next state and reward. ``world_model.name`` in params.yaml is a key of ``WORLD_MODELS``."""
 
 from pipeline.world_models.bayesian import MCDropout, Variational
 from pipeline.world_models.gaussian_ensemble import GaussianEnsemble

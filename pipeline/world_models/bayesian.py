@@ -1,7 +1,7 @@
-"""Bayesian world models: one Gaussian network with random weights, whose samples are the members.
+"""Bayesian world models: one Gaussian network with a distribution over its weights; weight samples are its members.
 
-A model as it is built or loaded predicts with a set of ``samples`` that is always the same; ``members`` gives another
-set, which imagination draws anew for every rollout.
+A new or loaded model predicts with one fixed set of ``samples`` weight samples. ``sample_members`` gives a copy with a
+new set, which imagination calls for every rollout.
 """
 
 import copy
@@ -36,13 +36,15 @@ class BayesianConfig(GaussianConfig):
 
 
 class BayesianModel(GaussianModel):
-    """What both kinds share. One posterior learns from all logs, and every sample of it is drawn from."""
+    """Base of the Bayesian models. One posterior is trained on all data, and all of its samples are elites."""
 
-    decays_learning_rate = True  # what is learned last is precision
+    config: BayesianConfig
+    net: RandomNetwork
+    decays_learning_rate = True  # decay helps the variances converge
 
-    def __init__(self, config: BayesianConfig, facts: DataSpec, layer: Callable[[int, int, int], Layer]) -> None:
-        """``layer`` builds a layer from its place, inputs and outputs."""
-        super().__init__(config, facts, lambda sizes: _network(config, sizes, layer))
+    def __init__(self, config: BayesianConfig, data_spec: DataSpec, layer: Callable[[int, int, int], Layer]) -> None:
+        """``layer`` builds a layer from its index, number of inputs and number of outputs."""
+        super().__init__(config, data_spec, lambda sizes: _network(config, sizes, layer))
         self._fix(fresh_generator(0, "world_model", "samples"), config.samples)
 
     def _fix(self, generator: Generator, count: int) -> None:
@@ -50,14 +52,14 @@ class BayesianModel(GaussianModel):
         self.register_buffer("elite_members", torch.arange(count, device=self.low.device), persistent=False)
 
     def sample_members(self, generator: Generator, count: int | None = None) -> Self:
-        """A copy with other weight samples, ``count`` or as many as usual; what is learned is shared, not copied."""
+        """A copy with ``count`` new weight samples (None: ``config.samples``). It shares the trained parameters."""
         shared = {id(x): x for x in (self.config, self.data_spec, self.data_spec.statistics, *self.parameters())}
-        twin = copy.deepcopy(self, shared)
-        twin._fix(generator, self.config.samples if count is None else count)
-        return twin
+        sampled = copy.deepcopy(self, shared)
+        sampled._fix(generator, self.config.samples if count is None else count)
+        return sampled
 
     def finalize(self, best: dict[str, Tensor], held_out: list[Transitions], train: list[Transitions]) -> None:
-        """Calibrate the termination head, once the best weights are back."""
+        """Calibrate the termination head with the best weights."""
         self.calibrate(held_out, train)
 
 
@@ -72,13 +74,14 @@ class VariationalConfig(BayesianConfig):
 
 
 class Variational(BayesianModel):
-    """Every weight is an independent normal (Bayes by Backprop, Blundell et al. 2015, arXiv:1505.05424)."""
+    """A variational posterior: every weight is an independent normal (Bayes by Backprop, Blundell et al. 2015,
+    arXiv:1505.05424)."""
 
     Config = VariationalConfig
 
-    def __init__(self, config: VariationalConfig, facts: DataSpec) -> None:
+    def __init__(self, config: VariationalConfig, data_spec: DataSpec) -> None:
         c = config
-        super().__init__(c, facts, lambda _, i, o: VariationalLinear(i, o, c.prior_scale, c.first_std))
+        super().__init__(c, data_spec, lambda _, i, o: VariationalLinear(i, o, c.prior_scale, c.first_std))
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,10 @@ class DropoutConfig(BayesianConfig):
 
 
 class MCDropout(BayesianModel):
-    """Every sample leaves out hidden units of its own (MC dropout, Gal & Ghahramani 2016, arXiv:1506.02142)."""
+    """MC dropout: every weight sample is one dropout mask (Gal & Ghahramani 2016, arXiv:1506.02142)."""
 
     Config = DropoutConfig
 
-    def __init__(self, config: DropoutConfig, facts: DataSpec) -> None:
+    def __init__(self, config: DropoutConfig, data_spec: DataSpec) -> None:
         c = config
-        super().__init__(c, facts, lambda n, i, o: DropoutLinear(i, o, c.prior_scale, c.dropout if n else 0.0))
+        super().__init__(c, data_spec, lambda n, i, o: DropoutLinear(i, o, c.prior_scale, c.dropout if n else 0.0))

@@ -1,10 +1,11 @@
-"""Layers whose weights are random, and the network they make. Samples of the weights, once fixed, are its members.
+"""Layers with random weights, and a network of them. Its members are weight samples, fixed until the next ``fix``.
 
-A layer's weights have its biases as their last row, "I+1 O". In training every row of a batch sees noise of its own.
+The weights "I+1 O" of a layer hold its biases as their last row. In training every row of a batch gets its own noise.
 """
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,31 +15,32 @@ from pipeline.types import Shard
 
 
 def affine(x: Tensor, weight: Tensor) -> Tensor:
-    """Inputs "M B I" through weights "M I+1 O" -> "M B O"."""
+    """Multiply inputs "M B I" with weights "M I+1 O" and add the biases: "M B O"."""
     return torch.baddbmm(weight[:, -1:], x, weight[:, :-1])
 
 
 def first_weights(inputs: int, outputs: int) -> Tensor:
-    """Where training starts, "1 I+1 O": as PETS' ensembles do, with biases of zero."""
+    """Initial weights "1 I+1 O" as in PETS (Chua et al. 2018, arXiv:1805.12114), with biases of zero."""
     weight = torch.zeros(1, inputs + 1, outputs)
     nn.init.trunc_normal_(weight[:, :-1], std=(std := 1 / (2 * math.sqrt(inputs))), a=-2 * std, b=2 * std)
     return weight
 
 
 def prior_std(inputs: int, scale: float) -> Tensor:
-    """Of each row of weights, "1 I+1 1": an output varies as much whatever the number of inputs (Neal 1996)."""
+    """Standard deviation of the prior of each row of weights, "1 I+1 1". It shrinks with the number of inputs, so the
+    variance of an output does not depend on them (Neal 1996)."""
     return torch.tensor([*[scale / math.sqrt(inputs)] * inputs, scale])[None, :, None]
 
 
 class VariationalLinear(nn.Module):
     """Independent normal weights (Bayes by Backprop, Blundell et al. 2015, arXiv:1505.05424), trained by local
-    reparameterization (Kingma et al. 2015, arXiv:1506.02557): outputs are drawn, not weights."""
+    reparameterization, which samples outputs instead of weights (Kingma et al. 2015, arXiv:1506.02557)."""
 
-    noise: Tensor  # of the members' weights, "M I+1 O"
+    noise: Tensor  # standard normal noise of the members' weights, "M I+1 O"
     prior: Tensor
 
     def __init__(self, inputs: int, outputs: int, prior_scale: float, first_std: float) -> None:
-        """``first_std`` is the standard deviation at the start, as a share of the prior's."""
+        """``first_std`` is the initial standard deviation, as a share of the prior's."""
         super().__init__()
         self.register_buffer("prior", prior_std(inputs, prior_scale), persistent=False)
         self.mean = nn.Parameter(first_weights(inputs, outputs))
@@ -51,28 +53,29 @@ class VariationalLinear(nn.Module):
         self.noise = torch.randn(shape, generator=generator, device=generator.device).to(self.mean.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs "M B I" through each member's weights."""
+        """Inputs "M B I" -> outputs "M B O" of each member's weights."""
         return affine(x, self.mean + self.log_std.exp() * self.noise)
 
     def learn(self, x: Tensor, generator: Generator | None, shard: Shard) -> Tensor:
-        """Inputs "1 B I" -> outputs drawn for every row, with the mean and variance that random weights give them."""
-        mean, variance = affine(x, self.mean), affine(x.square(), (2 * self.log_std).exp())
+        """Inputs "1 B I" -> outputs "1 B O", sampled for every row from their distribution under the posterior."""
+        mean = affine(x, self.mean)
+        variance = affine(x.square(), (2 * self.log_std).exp())
         return mean + variance.sqrt() * rows_of(torch.randn, mean, generator, shard)
 
     def divergence(self) -> Tensor:
-        """KL of the weights' posterior from their prior, in nats."""
-        ratio = self.log_std - self.prior.log()
-        return 0.5 * ((2 * ratio).exp() + (self.mean / self.prior).square() - 1 - 2 * ratio).sum()
+        """KL(posterior || prior) of the weights, in nats."""
+        log_ratio = self.log_std - self.prior.log()
+        return 0.5 * ((2 * log_ratio).exp() + (self.mean / self.prior).square() - 1 - 2 * log_ratio).sum()
 
 
 class DropoutLinear(nn.Module):
-    """Weights whose inputs are kept or dropped together (MC dropout, Gal & Ghahramani 2016, arXiv:1506.02142)."""
+    """Weights with dropout on their inputs (MC dropout, Gal & Ghahramani 2016, arXiv:1506.02142)."""
 
-    noise: Tensor  # which inputs a member keeps, scaled so that the mean stays, "M I+1 1"
+    noise: Tensor  # each member's mask "M I+1 1", scaled to mean 1
     prior: Tensor
 
     def __init__(self, inputs: int, outputs: int, prior_scale: float, rate: float) -> None:
-        """``rate`` is the probability that an input is dropped; the bias never is."""
+        """``rate`` is the probability that an input is dropped; the bias is never dropped."""
         super().__init__()
         self.rate = rate
         self.register_buffer("prior", prior_std(inputs, prior_scale), persistent=False)
@@ -82,25 +85,26 @@ class DropoutLinear(nn.Module):
     def fix(self, generator: Generator, count: int) -> None:
         """Draw the masks of ``count`` members."""
         shape = (count, self.prior.shape[1], 1)
-        mask = self._kept(torch.rand(shape, generator=generator, device=generator.device))
+        mask = self._mask(torch.rand(shape, generator=generator, device=generator.device))
         mask[:, -1] = 1
         self.noise = mask.to(self.mean.device)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Inputs "M B I" through each member's weights."""
+        """Inputs "M B I" -> outputs "M B O" of each member's weights."""
         return affine(x, self.mean * self.noise)
 
     def learn(self, x: Tensor, generator: Generator | None, shard: Shard) -> Tensor:
-        """Inputs "1 B I", with a mask for every row."""
-        return affine(x * self._kept(rows_of(torch.rand, x, generator, shard)) if self.rate else x, self.mean)
+        """Inputs "1 B I" -> outputs "1 B O", with a new mask for every row."""
+        return affine(x * self._mask(rows_of(torch.rand, x, generator, shard)) if self.rate else x, self.mean)
 
     def divergence(self) -> Tensor:
-        """KL of the weights' posterior from a normal prior, up to a constant (their Section 3): a weight decay."""
-        keep = torch.full_like(self.prior, 1 / (1 - self.rate))  # the mean square of a weight that is dropped or scaled
-        keep[:, -1] = 1
-        return 0.5 * (keep * (self.mean / self.prior).square()).sum()
+        """KL(posterior || normal prior) of the weights up to a constant, in nats: a weight decay (Gal & Ghahramani
+        2016, Section 3)."""
+        mean_square = torch.full_like(self.prior, 1 / (1 - self.rate))  # of the mask
+        mean_square[:, -1] = 1
+        return 0.5 * (mean_square * (self.mean / self.prior).square()).sum()
 
-    def _kept(self, uniform: Tensor) -> Tensor:
+    def _mask(self, uniform: Tensor) -> Tensor:
         return (uniform >= self.rate).to(uniform.dtype) / (1 - self.rate)
 
 
@@ -108,47 +112,51 @@ Layer = VariationalLinear | DropoutLinear
 
 
 def rows_of(draw: Callable[..., Tensor], like: Tensor, generator: Generator | None, shard: Shard) -> Tensor:
-    """Noise for every row "1 B ..." of a rank's share; drawn for all ranks together, so that their number changes
-    nothing."""
+    """Noise for the rows of ``like`` "1 B I", which are one rank's share of a batch; ``draw`` is ``torch.rand`` or
+    ``torch.randn``. It is drawn for all ranks together, so the result does not depend on their number."""
     _, rows, size = like.shape
     return shard.of(draw(rows * shard.ranks, size, generator=generator, device=like.device))[None]
 
 
 class RandomNetwork(nn.Module):
-    """SiLU between layers of random weights; ``fix`` draws the members that predict."""
+    """Layers with random weights and SiLU between them; ``fix`` samples the members."""
 
     num_bootstraps = 1
 
     def __init__(self, layers: list[Layer], divergence_weight: float) -> None:
         super().__init__()
-        self.layers: list[Layer] = nn.ModuleList(layers)  # type: ignore[assignment]
+        self.layers = nn.ModuleList(layers)
         self.divergence_weight = divergence_weight
 
     @property
     def members(self) -> int:
-        return len(self.layers[0].noise)
+        """Number of weight samples."""
+        return len(self._layers()[0].noise)
+
+    def _layers(self) -> list[Layer]:
+        return [cast(Layer, layer) for layer in self.layers]
 
     def fix(self, generator: Generator, count: int) -> None:
-        """Draw the weights of ``count`` members, which then stay."""
-        for layer in self.layers:
+        """Draw the weights of ``count`` members and keep them."""
+        for layer in self._layers():
             layer.fix(generator, count)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What every member says of its own batch: "M B X" -> "M B Y"."""
-        first, *rest = self.layers
+        """One batch for each member, "M B X" -> "M B Y"."""
+        first, *rest = self._layers()
         x = first(x)
         for layer in rest:
             x = layer(F.silu(x))
         return x
 
     def learn(self, x: Tensor, generator: Generator | None, shard: Shard) -> Tensor:
-        """A batch "1 B X" in training, with noise of its own for every row."""
-        first, *rest = self.layers
+        """A training batch "1 B X" -> "1 B Y", with new noise for every row."""
+        first, *rest = self._layers()
         x = first.learn(x, generator, shard)
         for layer in rest:
             x = layer.learn(F.silu(x), generator, shard)
         return x
 
     def divergence(self) -> Tensor:
-        """KL of the weights' posterior from their prior, in nats, times its weight."""
-        return self.divergence_weight * torch.stack([layer.divergence() for layer in self.layers]).sum()
+        """``divergence_weight`` times KL(posterior || prior) of all weights, in nats."""
+        return self.divergence_weight * torch.stack([layer.divergence() for layer in self._layers()]).sum()

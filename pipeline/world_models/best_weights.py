@@ -1,4 +1,4 @@
-"""Which weights to keep: each part of a model at the epoch where its own held-out number was least."""
+"""Keep the best weights of each part of a model: those of the epoch with its lowest held-out criterion."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class CheckpointGroup:
-    """Parameters judged together. ``criterion`` names the held-out number, one for each of ``members``; parameters
-    "M ..." are stacked over them, or belong to the single member as a whole."""
+    """Parameters that are selected by one criterion.
+
+    ``criterion`` names a validation metric "M", lower is better, with one entry for each of ``members``. Parameters
+    "M ..." are stacked over the members, and each member keeps its own best.
+    """
 
     criterion: str
     members: int
@@ -19,48 +22,50 @@ class CheckpointGroup:
 
     @classmethod
     def whole(cls, criterion: str, module: nn.Module) -> Self:
-        """All of a module as one member."""
+        """All parameters of ``module`` as one member."""
         return cls(criterion, 1, {k: p[None] for k, p in module.state_dict(keep_vars=True).items()})
 
 
 class BestWeights:
-    """The best of every part so far. The first part decides when training has stopped improving: it must get better by
-    the share ``improvement``, other parts by anything."""
+    """The best weights of every group so far. The first group decides when training has stopped improving: its
+    criterion must fall by the share ``improvement``, those of other groups by any amount."""
 
-    def __init__(self, parts: Callable[[], list[CheckpointGroup]], improvement: float) -> None:
-        self.parts, self.improvement = (
-            parts,
-            improvement,
-        )  # a function, since moving a model to a device moves its weights
-        self.decisive = parts()[0].criterion
-        self.scores = {p.criterion: torch.full((p.members,), float("inf")) for p in parts()}
-        self.weights = {p.criterion: {k: w.detach().clone() for k, w in p.parameters.items()} for p in parts()}
+    def __init__(self, groups: Callable[[], list[CheckpointGroup]], improvement: float) -> None:
+        """``groups`` is a function because a model that moves to another device gets new tensors."""
+        self.groups = groups
+        self.improvement = improvement
+        self.decisive = groups()[0].criterion
+        self.scores = {g.criterion: torch.full((g.members,), float("inf")) for g in groups()}
+        self.weights = {g.criterion: {k: w.detach().clone() for k, w in g.parameters.items()} for g in groups()}
 
     @torch.no_grad()
     def update(self, held_out: dict[str, Tensor]) -> bool:
-        """Keep what got better; True when the first part did."""
-        improved = {part.criterion: self._keep(part, held_out) for part in self.parts()}
+        """Keep the weights that improved on ``held_out``, criterion -> "M"; True when the first group improved."""
+        improved = {group.criterion: self._keep(group, held_out) for group in self.groups()}
         return improved[self.decisive]
 
-    def _keep(self, part: CheckpointGroup, held_out: dict[str, Tensor]) -> bool:
-        name, score = part.criterion, held_out[part.criterion].detach().cpu().reshape(part.members)
+    def _keep(self, group: CheckpointGroup, held_out: dict[str, Tensor]) -> bool:
+        name = group.criterion
+        score = held_out[name].detach().cpu().reshape(group.members)
         better = score < self.scores[name] * (1 - (self.improvement if name == self.decisive else 0.0))
-        for key, parameter in part.parameters.items():
-            keep = better.to(parameter.device)
+        for key, parameter in group.parameters.items():
+            on_device = better.to(parameter.device)
             self.weights[name][key] = self.weights[name][key].to(parameter.device)
-            self.weights[name][key][keep] = parameter.detach()[keep]
+            self.weights[name][key][on_device] = parameter.detach()[on_device]
         self.scores[name] = torch.where(better, score, self.scores[name])
         return bool(better.any())
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put the best weights back into the model."""
-        for part in self.parts():
-            for key, parameter in part.parameters.items():
-                parameter.copy_(self.weights[part.criterion][key])
+        """Copy the best weights into the model."""
+        for group in self.groups():
+            for key, parameter in group.parameters.items():
+                parameter.copy_(self.weights[group.criterion][key])
 
     def state(self) -> dict[str, Any]:
+        """Scores and weights, for a resume point."""
         return {"scores": self.scores, "weights": self.weights}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Restore the result of :meth:`state`. Raises KeyError when a part is missing."""
         self.scores, self.weights = state["scores"], state["weights"]

@@ -1,8 +1,8 @@
-"""What Gaussian world models of vectors share: draws, likelihood, termination. The network is a part of its own."""
+"""Base of the Gaussian world models of vectors: sampling, likelihood, termination. The network is handed in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -17,26 +17,30 @@ from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.target_scaler import StepScale
 from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
 
-BOUND_MARGIN = 0.05  # a log-variance this near its bound, as a share of the range, counts as saturated
+BOUND_MARGIN = 0.05  # a log-variance closer to its bound than this share of the range counts as saturated
 
 
 class Network(Protocol):
-    """Sets of weights that predict (members), and those that are trained and judged on their own (learners): the same
-    for an ensemble, one for weights that are random."""
+    """A torch module with "M" members, which predict, and "L" learners, which are trained on batches of their own. An
+    ensemble has as many learners as members; a network with random weights has one learner."""
 
-    num_bootstraps: int
+    num_bootstraps: int  # L
 
     @property
-    def members(self) -> int: ...
+    def members(self) -> int:
+        """M, the number of weight sets that predict."""
+
+    def modules(self) -> Iterator[nn.Module]:
+        """All submodules."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """What every member says of its own batch: "M B X" -> "M B Y"."""
+        """Predictions of each member for its own batch: "M B X" -> "M B Y"."""
 
     def learn(self, x: Tensor, generator: Generator | None, shard: Shard) -> Tensor:
-        """What training sees: "L B X" -> "L B Y"."""
+        """The forward pass in training: "L B X" -> "L B Y"."""
 
     def divergence(self) -> Tensor | None:
-        """What random weights cost: KL of their posterior from their prior, in nats; None where nothing is random."""
+        """KL(posterior || prior) of random weights, in nats; None where weights are not random."""
 
 
 @dataclass(frozen=True)
@@ -65,74 +69,87 @@ class GaussianConfig:
 
 
 def weighted(nll: Tensor, log_variance: Tensor, beta: float) -> Tensor:
-    """Each term of a Gaussian likelihood times its own variance to the power ``beta``, which has no gradient (Seitzer
-    et al. 2022, arXiv:2203.09168). Otherwise what is known to a thousandth outweighs the rest a million times."""
+    """The beta-NLL (Seitzer et al. 2022, arXiv:2203.09168): each term of a Gaussian likelihood times its variance to
+    the power ``beta``, without a gradient through the variance. Low-variance outputs otherwise dominate the loss.
+    Shapes are equal."""
     return nll if beta == 0 else nll * torch.exp(beta * log_variance.detach())
 
 
 class GaussianModel(nn.Module):
     """Every member predicts mean and variance of the normalized change of state and of the reward.
 
-    The state is the normalized observation, perhaps with a history (:mod:`pipeline.encoders.history`), which moves on
-    as steps are seen or drawn. Features that never vary, or seldom within an episode (settings), are copied, and
-    neither predicted nor penalized; nor is the history.
-    A subclass brings its network, its ``members`` and what training settles (``finalize``), and overrides nothing.
+    The state is the normalized observation, and optionally a history (:mod:`pipeline.encoders.history`), which every
+    observed or sampled step updates. Constant features and settings (:class:`~pipeline.encoders.statistics.Statistics`)
+    are copied; they and the history are neither predicted nor penalized.
+
+    A subclass adds its network, ``elite_members``, ``sample_members`` and ``finalize``, and overrides nothing.
     """
 
+    config: GaussianConfig
+    net: Network
     recurrent = False
     gradient_clip = None
     decays_learning_rate = False
     elite_members: Tensor
 
-    def __init__(self, config: Any, facts: DataSpec, network: Callable[[list[int]], Network]) -> None:
-        """``network`` builds one with layers of the given sizes."""
+    def __init__(self, config: GaussianConfig, data_spec: DataSpec, network: Callable[[list[int]], Network]) -> None:
+        """``network`` builds a network with layers of the given sizes."""
         super().__init__()
-        self.config, self.data_spec = config, facts
-        self.encoder = vector_encoder(config.history, facts.obs_shapes, facts.statistics, facts.action_dim)
-        self.state_dim, self.action_dim, self.stateful = self.encoder.state_dim, facts.action_dim, config.history > 0
-        self.reward_scale = facts.statistics.reward_std
-        self.scale = StepScale(facts.statistics, config.clamp_margin)
-        outputs = len(facts.statistics.changing) + 1
-        self.net: Any = network([self.state_dim + self.action_dim, *[config.width] * config.depth, 2 * outputs])
+        statistics = data_spec.statistics
+        self.config = config
+        self.data_spec = data_spec
+        self.encoder = vector_encoder(config.history, data_spec.obs_shapes, statistics, data_spec.action_dim)
+        self.state_dim = self.encoder.state_dim
+        self.action_dim = data_spec.action_dim
+        self.stateful = config.history > 0
+        self.reward_scale = statistics.reward_std
+        self.scale = StepScale(statistics, config.clamp_margin)
+        outputs = len(statistics.changing) + 1
+        self.net = network([self.state_dim + self.action_dim, *[config.width] * config.depth, 2 * outputs])
         self.low = nn.Parameter(torch.full((self.net.num_bootstraps, 1, outputs), config.log_variance_low))
         self.high = nn.Parameter(torch.full((self.net.num_bootstraps, 1, outputs), config.log_variance_high))
-        self.termination = build_termination(config.termination, facts, self.encoder)
+        self.termination = build_termination(config.termination, data_spec, self.encoder)
 
     @property
     def elites(self) -> Tensor:
-        """The members that are drawn from. A buffer would not do: from Python 3.12 on a Protocol does not see it."""
+        """Indices "E" of the members that are sampled, int64."""
+        # A property, because from Python 3.12 on a Protocol does not see buffers.
         return self.elite_members
 
     @property
     def num_bootstraps(self) -> int:
-        """How many batches one gradient step takes, side by side."""
-        return self.net.num_bootstraps  # type: ignore[no-any-return]
+        """Number of batches "L" that one gradient step takes side by side."""
+        return self.net.num_bootstraps
 
     def termination_used(self) -> str:
-        """In words, for the report."""
+        """How episodes end in imagination, in words for the report."""
         return in_words(self.termination, self.data_spec)
 
     def privileged_knowledge(self) -> list[str]:
-        """What this model was told rather than taught."""
+        """Prior knowledge that was not learned from data."""
         return privileged(self.termination, self.data_spec)
 
     # --- the interface of a world model ---
 
     def initial(self, batch: int) -> Tensor:
+        """The state "B Z" before the first observation."""
         return self.encoder.initial(batch)
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
+        """The encoder's state "B Z" after one observed step."""
         return self.encoder.observe(state, action, obs, first)
 
     def decode(self, state: Tensor) -> Observation:
+        """The observations of states "B Z", in the environment's own units."""
         return self.encoder.decode(state)
 
     def actor_encoder(self) -> StandardEncoder | HistoryEncoder:
+        """The encoder: an agent needs nothing else of this model."""
         return self.encoder
 
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
         """State "B Z" and action "B A", or a batch for each member "M B ..." -> mean and std "M B D"."""
-        mean, log_variance = self._believed(torch.cat([state, action], dim=-1))
+        mean, log_variance = self._member_moments(torch.cat([state, action], dim=-1))
         return Prediction(mean, torch.exp(0.5 * log_variance), state.new_empty(mean.shape[1], 0))
 
     def draw(
@@ -143,46 +160,53 @@ class GaussianModel(nn.Module):
         generator: Generator | None,
         member: Tensor | None = None,
     ) -> Step:
-        """A sample from one member for each row; without a generator, the mean over the elites."""
+        """Sample one step for each row "B" from ``member`` "B", or from a random elite. Without a generator, the step
+        is the mean over the elites and its ``member`` is -1."""
         if generator is None:
-            target, member = prediction.mean[self.elites].mean(0), torch.full_like(state[:, 0], -1, dtype=torch.long)
+            target = prediction.mean[self.elites].mean(0)
+            member = torch.full_like(state[:, 0], -1, dtype=torch.long)
         else:
             member = self.draw_members(len(state), generator) if member is None else member
             rows = torch.arange(len(state), device=state.device)
             mean, std = prediction.mean[member, rows], prediction.std[member, rows]
             target = mean + std * torch.randn(mean.shape, generator=generator, device=mean.device)
-        present, reward = self.scale.advance(self.encoder.current_obs(state), target)
-        next_state = self.encoder.advance(state, action, present)
+        next_obs, reward = self.scale.advance(self.encoder.current_obs(state), target)
+        next_state = self.encoder.advance(state, action, next_obs)
         return Step(next_state, reward, self.termination.continue_prob(state, action, next_state), member, target)
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
-        """One elite for each row, "B"."""
-        picks = torch.randint(len(self.elites), (batch,), generator=generator, device=self.elites.device)
-        return self.elites[picks]
+        """One random elite for each row, "B", int64."""
+        index = torch.randint(len(self.elites), (batch,), generator=generator, device=self.elites.device)
+        return self.elites[index]
 
-    def _believed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance "M B D" that members expect after inputs "B X" or "M B X"."""
-        return self._bounded(self.net(x if x.dim() == 3 else x.expand(self.net.members, *x.shape)))
+    def _member_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Each member's mean and log-variance "M B D" for inputs "B X" or "M B X"."""
+        return self._moments(self.net(x if x.dim() == 3 else x.expand(self.net.members, *x.shape)))
 
-    def _bounded(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        mean, raw = raw.float().chunk(2, dim=-1)
-        # Two softplus bends keep the log-variance between the learned bounds with a gradient everywhere (PETS).
-        below = self.high - F.softplus(self.high - raw)
-        return mean, self.low + F.softplus(below - self.low)
+    def _moments(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance "... D" from the network's outputs "... 2D"."""
+        mean, log_variance = outputs.float().chunk(2, dim=-1)
+        # As in PETS, two softplus terms keep the log-variance between learned bounds, with a gradient everywhere.
+        bounded_above = self.high - F.softplus(self.high - log_variance)
+        return mean, self.low + F.softplus(bounded_above - self.low)
 
-    # --- how it learns ---
+    # --- training ---
 
     def targets(self, batch: Transitions) -> Tensor:
-        """Normalized change of the varying state dimensions, and reward: "... B D"."""
+        """Normalized change of the changing state dimensions, then the reward: "... B D"."""
         return self.scale.targets(batch)
 
     def loss(
         self, batch: Transitions, generator: Generator | None = None, shard: Shard | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Twice the Gaussian negative log-likelihood of one predicted number, summed over learners, of a batch for each
-        ("L B ..." fields); where weights are random, with their divergence: the negative evidence bound."""
+        """The loss of one batch for each learner ("L B ..." fields), and its metrics.
+
+        The loss is twice the Gaussian negative log-likelihood in nats, averaged over outputs and rows and summed over
+        learners, plus the term for the variance bounds. Random weights add their divergence, which makes it the
+        negative evidence lower bound. A learned termination head adds its own loss.
+        """
         inputs = torch.cat([batch.state, batch.action], dim=-1)
-        mean, log_variance = self._bounded(self.net.learn(inputs, generator, shard or Shard()))
+        mean, log_variance = self._moments(self.net.learn(inputs, generator, shard or Shard()))
         error = (mean - self.targets(batch)).square()
         nll = error * torch.exp(-log_variance) + log_variance
         metrics = {"nll": 0.5 * nll.detach().mean((1, 2)).sum() / len(mean), "mse": error.detach().mean()}
@@ -190,11 +214,13 @@ class GaussianModel(nn.Module):
         bounds = self.config.bound_weight * (self.high - self.low).mean((1, 2)).sum()
         loss = nll + bounds
         if (divergence := self.net.divergence()) is not None:
-            share = divergence / (self.data_spec.transitions * mean.shape[-1])  # of one predicted number
-            loss, metrics["kl"] = loss + 2 * share, share.detach()
+            kl = divergence / (self.data_spec.transitions * mean.shape[-1])  # for each predicted number
+            loss = loss + 2 * kl
+            metrics["kl"] = kl.detach()
         if isinstance(self.termination, LearnedTermination):
-            ends = self._termination_loss(batch, self.termination).mean()
-            loss, metrics["termination_loss"] = loss + ends, ends.detach()
+            termination_loss = self._termination_loss(batch, self.termination).mean()
+            loss = loss + termination_loss
+            metrics["termination_loss"] = termination_loss.detach()
         return loss, metrics
 
     def _termination_loss(self, batch: Transitions, head: LearnedTermination) -> Tensor:
@@ -203,7 +229,7 @@ class GaussianModel(nn.Module):
         )
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Adam with each layer's own weight decay (added to the gradient, as an L2 term is)."""
+        """Adam with each layer's own weight decay, as an L2 term in the gradient."""
         layers = [m for m in self.net.modules() if isinstance(m, StackedLinear)]
         groups = [{"params": [m.weight], "weight_decay": m.weight_decay} for m in layers]
         decayed = {id(m.weight) for m in layers}
@@ -211,22 +237,22 @@ class GaussianModel(nn.Module):
         return torch.optim.Adam(groups, lr=self.config.learning_rate, fused=True)
 
     def checkpoint_groups(self) -> list[CheckpointGroup]:
-        """Each learner keeps its own best weights by its own error; the termination head by its own loss."""
+        """Each learner keeps the weights of its own lowest error, the termination head those of its lowest loss."""
         stacked = {k: p for k, p in self.named_parameters() if not k.startswith("termination.")}
-        parts = [CheckpointGroup(self.config.criterion, self.num_bootstraps, stacked)]
+        groups = [CheckpointGroup(self.config.criterion, self.num_bootstraps, stacked)]
         if isinstance(self.termination, LearnedTermination):
-            parts.append(CheckpointGroup.whole("termination_loss", self.termination))
-        return parts
+            groups.append(CheckpointGroup.whole("termination_loss", self.termination))
+        return groups
 
     @torch.no_grad()
     def held_out(self, batch: Transitions) -> dict[str, Tensor]:
-        """Sums over one held-out batch ("B ..." fields), to be added up and divided by ``count``: squared error,
-        also by output "L D", and negative log-likelihood of each learner "L", saturation of the log-variance at either
-        bound, termination loss.
+        """Sums over one held-out batch ("B ..." fields), to be added up and divided by ``count``.
 
-        Members that share a learner are judged together, as the Gaussian with the moments of their mixture.
+        For each learner: squared error "L", by output "L D", and negative log-likelihood "L" in nats, up to a constant.
+        Over all: the share of log-variances that are saturated at either bound, and the termination loss. Members that
+        share a learner are evaluated as one Gaussian with the moments of their mixture.
         """
-        mean, log_variance = self._believed(torch.cat([batch.state, batch.action], dim=-1))
+        mean, log_variance = self._member_moments(torch.cat([batch.state, batch.action], dim=-1))
         margin = BOUND_MARGIN * (self.high - self.low)
         sums = {
             "low_share": (log_variance < self.low + margin).float().mean((0, 2)).sum(),
@@ -239,22 +265,21 @@ class GaussianModel(nn.Module):
         sums |= {"mse": error.mean(-1).sum(1), "output_mse": error.sum(1)}
         sums["nll"] = 0.5 * (error * torch.exp(-log_variance) + log_variance).mean(-1).sum(1)
         if isinstance(self.termination, LearnedTermination):
-            ends = self._termination_loss(batch, self.termination)
-            sums["termination_loss"] = ends.mean() * len(batch)
+            sums["termination_loss"] = self._termination_loss(batch, self.termination).mean() * len(batch)
         return sums
 
     def validation_metrics(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Held-out means, the errors of single outputs as their geometric mean "L"."""
+        """The held-out means; the errors "L D" of single outputs are replaced by their geometric mean "L"."""
         outputs = held_out.pop("output_mse")
         return held_out | {"geometric_mse": outputs.log().mean(-1).exp()}
 
     def calibrate(self, held_out: list[Transitions], train: list[Transitions]) -> None:
-        """Settle where the termination head decides, once the best weights are back."""
+        """Set the decision threshold of a learned termination head."""
         if isinstance(self.termination, LearnedTermination):
             self.termination.calibrate(held_out, train)
 
 
 def mixture(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance "1 B D" of members "M B D" in equal parts, by the law of total variance."""
+    """Mean and log-variance "1 B D" of the equal mixture of members "M B D", by the law of total variance."""
     variance = log_variance.exp().mean(0, keepdim=True) + mean.var(0, correction=0, keepdim=True)
     return mean.mean(0, keepdim=True), variance.log()

@@ -1,4 +1,5 @@
-"""A probabilistic ensemble of Gaussian networks (PETS, Chua et al. 2018; as used by MOPO, Yu et al. 2020)."""
+"""A probabilistic ensemble of Gaussian networks (PETS, Chua et al. 2018, arXiv:1805.12114; used by MOPO, Yu et al.
+2020, arXiv:2005.13239)."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -25,38 +26,39 @@ class EnsembleConfig(GaussianConfig):
 
 
 class EnsembleNetwork(nn.Sequential):
-    """Members that never see each other: each learns from a batch of its own."""
+    """Independent members: each is trained on its own batches."""
 
     def __init__(self, members: int, sizes: list[int], decays: list[float]) -> None:
         super().__init__(*stacked_mlp(members, sizes, decays))
-        self.num_bootstraps = self.members = members
+        self.members = members
+        self.num_bootstraps = members
 
     def learn(self, x: Tensor, generator: Generator | None, shard: Shard) -> Tensor:
-        """What it predicts: nothing is drawn."""
-        return self(x)  # type: ignore[no-any-return]
+        """The same as prediction, "M B X" -> "M B Y"; nothing is drawn."""
+        return self(x)
 
     def divergence(self) -> None:
-        """Weights are not random."""
+        """None: weights are not random."""
 
 
 class GaussianEnsemble(GaussianModel):
-    """Members trained apart; those of least held-out error are drawn from."""
+    """Independently trained members; rollouts sample those with the lowest held-out error, the elites."""
 
     Config = EnsembleConfig
+    config: EnsembleConfig
+    net: EnsembleNetwork
 
-    def __init__(self, config: EnsembleConfig, facts: DataSpec) -> None:
-        ramp = torch.linspace(0.25, 1.0, config.depth + 1) * config.weight_decay
-        super().__init__(config, facts, lambda sizes: EnsembleNetwork(config.members, sizes, ramp.tolist()))
+    def __init__(self, config: EnsembleConfig, data_spec: DataSpec) -> None:
+        decays = torch.linspace(0.25, 1.0, config.depth + 1) * config.weight_decay
+        super().__init__(config, data_spec, lambda sizes: EnsembleNetwork(config.members, sizes, decays.tolist()))
         self.register_buffer("elite_members", torch.arange(config.elites))
 
     def sample_members(self, generator: Generator, count: int | None = None) -> Self:
-        """An ensemble is its own set of weight samples; nothing is drawn."""
+        """This model: its members are its weight samples, and nothing is drawn."""
         return self
 
     def finalize(self, best: dict[str, Tensor], held_out: list[Transitions], train: list[Transitions]) -> None:
-        """Choose the elites and calibrate the termination head, once the best weights are back.
-
-        Elites by held-out error: training error prefers the member that overfits.
-        """
+        """Choose the elites and calibrate the termination head with the best weights."""
+        # By held-out error, because training error prefers the member that overfits.
         self.elites.copy_(best[self.config.criterion].argsort()[: self.config.elites])
         self.calibrate(held_out, train)

@@ -1,7 +1,7 @@
-"""The stochastic part of a latent state: Gaussian, categorical, or a point without noise.
+"""Distributions of the stochastic part of a latent state: Gaussian, categorical, or deterministic.
 
-A latent is described by ``raw`` numbers "... R" that a network gives, sampled with ``noise`` of the latent's own kind,
-and compared by the Kullback-Leibler divergence of one raw from another. Leading axes are free: time, batch, member.
+A network outputs the parameters ``params`` "... R" of a distribution. Samples "... D" are computed from ``noise``,
+whose kind depends on the distribution. Leading axes are free: time, batch, member.
 """
 
 from typing import Protocol
@@ -13,124 +13,144 @@ from torch.nn import functional as F
 
 from pipeline.types import CategoricalPrediction, Prediction
 
-UNIFORM = 0.01  # share of a uniform in every categorical: no class is ever impossible (DreamerV3)
+UNIFORM = 0.01  # share of a uniform in every categorical, so that no class has probability 0 (DreamerV3)
 LEAST_STD, LARGEST_STD = 0.02, 2.0
 
 
 class Latent(Protocol):
-    """``dim`` numbers are drawn, ``classes`` of them form one unit; ``raw_dim`` describe their distribution; ``random``
-    says whether it has any width."""
+    """A family of distributions over latents "... D"."""
 
-    dim: int
-    classes: int  # 1 where continuous
-    raw_dim: int
-    random: bool
+    dim: int  # D
+    classes: int  # numbers that form one unit: 1 for continuous latents, a one-hot vector for categorical ones
+    raw_dim: int  # R, the number of parameters
+    random: bool  # False: deterministic
 
     def noise(self, shape: tuple[int, ...], generator: Generator, device: torch.device) -> Tensor:
-        """What one sample of leading ``shape`` needs, "... D"."""
+        """Noise "... D" for one sample with leading axes ``shape``."""
 
-    def sample(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        """A reparameterized draw "... D"; the mode when ``noise`` is None."""
+    def sample(self, params: Tensor, noise: Tensor | None) -> Tensor:
+        """A reparameterized sample "... D"; the mode when ``noise`` is None."""
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
         """KL(left || right) in nats, summed over the latent's dimensions, "..."."""
 
-    def prediction(self, raw: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
-        """What members believe, ``raw`` "M B R", in units of ``spread`` "D"."""
+    def prediction(self, params: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
+        """The members' distributions, from ``params`` "M B R", in units of ``spread`` "D"; ``carry`` "B C" is kept."""
 
-    def draw(self, believed: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
-        """A reparameterized draw "B D" in units of ``spread`` from the only member of ``believed`` "1 B D"."""
+    def draw(self, prediction: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
+        """A reparameterized sample "B D", in units of ``spread`` "D", from the only member of ``prediction`` "1 B D";
+        the mode when ``noise`` is None."""
 
 
 class GaussianLatent:
-    """Independent normals, with a standard deviation kept between 0.02 and 2."""
+    """Independent normals with standard deviations between ``LEAST_STD`` and ``LARGEST_STD``."""
 
     random = True
 
     def __init__(self, dim: int) -> None:
-        self.dim, self.raw_dim, self.classes = dim, 2 * dim, 1
+        self.dim = dim
+        self.raw_dim = 2 * dim
+        self.classes = 1
 
-    def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        mean, scale = raw.chunk(2, dim=-1)
-        return mean, LEAST_STD + (LARGEST_STD - LEAST_STD) * torch.sigmoid(scale - 2)  # about 0.25 at first
+    def moments(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation "... D"."""
+        mean, scale = params.chunk(2, dim=-1)
+        return mean, LEAST_STD + (LARGEST_STD - LEAST_STD) * torch.sigmoid(scale - 2)  # about 0.25 initially
 
     def noise(self, shape: tuple[int, ...], generator: Generator, device: torch.device) -> Tensor:
+        """Standard normal noise "... D"."""
         return torch.randn(*shape, self.dim, generator=generator, device=device)
 
-    def sample(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        mean, std = self.moments(raw)
+    def sample(self, params: Tensor, noise: Tensor | None) -> Tensor:
+        """A reparameterized sample "... D"; the mean when ``noise`` is None."""
+        mean, std = self.moments(params)
         return mean if noise is None else mean + std * noise
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
+        """KL(left || right) "..." in nats, summed over dimensions."""
         (m, s), (n, t) = self.moments(left), self.moments(right)
         return (torch.log(t / s) + (s.square() + (m - n).square()) / (2 * t.square()) - 0.5).sum(-1)
 
-    def prediction(self, raw: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
-        mean, std = self.moments(raw)
+    def prediction(self, params: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
+        """The members' normals, from ``params`` "M B R", in units of ``spread`` "D"."""
+        mean, std = self.moments(params)
         return Prediction(mean / spread, std / spread, carry)
 
-    def draw(self, believed: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
-        return believed.mean[0] if noise is None else believed.mean[0] + believed.std[0] * noise
+    def draw(self, prediction: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
+        """A reparameterized sample "B D" from ``prediction`` "1 B D"; the mean when ``noise`` is None."""
+        return prediction.mean[0] if noise is None else prediction.mean[0] + prediction.std[0] * noise
 
 
 class PointLatent(GaussianLatent):
-    """A deterministic transition: the mean alone. Its divergence is that of two normals of unit spread, half the
-    squared distance; it expects no noise, so all of its uncertainty is disagreement."""
+    """A deterministic latent: the mean alone.
+
+    Its divergence is that of two normals with standard deviation 1: half the squared distance. Predictions have
+    standard deviation 0, so disagreement between members is the only uncertainty.
+    """
 
     random = False
 
-    def moments(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        mean = raw.chunk(2, dim=-1)[0]
+    def moments(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and a standard deviation of one, "... D", for the divergence."""
+        mean = params.chunk(2, dim=-1)[0]
         return mean, torch.ones_like(mean)
 
-    def sample(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        return self.moments(raw)[0]
+    def sample(self, params: Tensor, noise: Tensor | None) -> Tensor:
+        """The mean "... D"; ``noise`` is ignored."""
+        return self.moments(params)[0]
 
-    def prediction(self, raw: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
-        mean = self.moments(raw)[0] / spread
+    def prediction(self, params: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
+        """The members' means, from ``params`` "M B R", in units of ``spread`` "D", with standard deviation 0."""
+        mean = self.moments(params)[0] / spread
         return Prediction(mean, torch.zeros_like(mean), carry)
 
 
 class CategoricalLatent:
-    """``groups`` categoricals of ``classes`` each, as one-hot vectors side by side, with straight-through gradients
-    (DreamerV2, Hafner et al. 2021, arXiv:2010.02193) and 1 % of a uniform mixed in (DreamerV3)."""
+    """``groups`` categoricals of ``classes`` each: one-hot vectors side by side, with straight-through gradients
+    (DreamerV2, Hafner et al. 2021, arXiv:2010.02193) and a small share of a uniform distribution (DreamerV3, Hafner et
+    al. 2023, arXiv:2301.04104)."""
 
     random = True
 
     def __init__(self, groups: int, classes: int) -> None:
-        self.groups, self.classes = groups, classes
+        self.groups = groups
+        self.classes = classes
         self.dim = self.raw_dim = groups * classes
 
-    def probs(self, raw: Tensor) -> Tensor:
+    def probs(self, params: Tensor) -> Tensor:
         """Class probabilities "... G C"."""
-        softmax = F.softmax(self._grouped(raw), dim=-1)
+        softmax = F.softmax(self._grouped(params), dim=-1)
         return (1 - UNIFORM) * softmax + UNIFORM / self.classes
 
     def noise(self, shape: tuple[int, ...], generator: Generator, device: torch.device) -> Tensor:
-        """Gumbel noise: the largest of log-probability plus noise is a draw."""
+        """Gumbel noise "... D": the class with the largest log-probability plus noise is a sample."""
         uniform = torch.rand(*shape, self.dim, generator=generator, device=device)
         return -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
 
-    def sample(self, raw: Tensor, noise: Tensor | None) -> Tensor:
-        return self._hot(self.probs(raw), noise)
+    def sample(self, params: Tensor, noise: Tensor | None) -> Tensor:
+        """One-hot samples "... D" with straight-through gradients; the mode when ``noise`` is None."""
+        return self._hot(self.probs(params), noise)
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
+        """KL(left || right) "..." in nats, summed over groups."""
         p, q = self.probs(left), self.probs(right)
         return (p * (p.log() - q.log())).sum((-2, -1))
 
-    def prediction(self, raw: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
-        probs = self.probs(raw).flatten(-2)
+    def prediction(self, params: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
+        """The members' categoricals, from ``params`` "M B R"; moments in units of ``spread`` "D"."""
+        probs = self.probs(params).flatten(-2)
         return CategoricalPrediction(probs / spread, (probs * (1 - probs)).sqrt() / spread, carry, probs)
 
-    def draw(self, believed: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
-        assert isinstance(believed, CategoricalPrediction)
-        return self._hot(self._grouped(believed.probs[0]), noise) / spread
+    def draw(self, prediction: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
+        """One-hot samples "B D" from ``prediction`` "1 B D", in units of ``spread`` "D"; the mode without noise."""
+        assert isinstance(prediction, CategoricalPrediction)
+        return self._hot(self._grouped(prediction.probs[0]), noise) / spread
 
     def _hot(self, probs: Tensor, noise: Tensor | None) -> Tensor:
         score = probs.log() if noise is None else probs.log() + self._grouped(noise)
-        hot = F.one_hot(score.argmax(-1), self.classes).to(probs.dtype)
-        # The value is the one-hot, the gradient that of the probabilities.
-        return (hot + (probs - probs.detach())).flatten(-2)
+        one_hot = F.one_hot(score.argmax(-1), self.classes).to(probs.dtype)
+        # Straight-through: the value is one-hot, the gradient is that of the probabilities.
+        return (one_hot + (probs - probs.detach())).flatten(-2)
 
-    def _grouped(self, raw: Tensor) -> Tensor:
-        return rearrange(raw, "... (g c) -> ... g c", c=self.classes)
+    def _grouped(self, params: Tensor) -> Tensor:
+        return rearrange(params, "... (g c) -> ... g c", c=self.classes)

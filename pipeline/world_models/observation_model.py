@@ -1,7 +1,7 @@
-"""Observations into an embedding and back: symlog for vectors, convolutions for images, both together for a dict.
+"""Encoder and decoder of observations: perceptrons for vectors, convolutions for images.
 
-Leading axes are free. Vectors are normalized, then squashed by symlog, so that a rare outlier does not rule the loss;
-images come as uint8 "H W C" and are scaled on the device.
+Leading axes are free. Vectors are normalized, then transformed by symlog, so that rare outliers do not dominate the
+loss. Images are uint8 "H W C" and are scaled on the device.
 """
 
 import math
@@ -18,7 +18,7 @@ from pipeline.types import Observation
 
 
 class Observations(nn.Module):
-    """What encoder and decoder must agree on: which keys are vectors and which images, and the scale of the vectors."""
+    """What encoder and decoder share: which keys are vectors and which are images, and the scale of the vectors."""
 
     def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         super().__init__()
@@ -29,15 +29,15 @@ class Observations(nn.Module):
         self.active: Tensor
 
     def normalized(self, obs: Observation) -> Tensor:
-        """All vectors, flat: "... O"."""
+        """All vectors side by side, normalized: "... O"."""
         return self.standard.encode(self.standard.flat(obs))
 
     def squashed(self, obs: Observation) -> Tensor:
-        """All vectors, flat, normalized and squashed: "... O"."""
+        """All vectors side by side, normalized and transformed by symlog: "... O"."""
         return symlog(self.normalized(obs))
 
     def unsquashed(self, squashed: Tensor) -> Tensor:
-        """The normalized vectors "... O" again. Features that never vary keep their only value."""
+        """The inverse of symlog: normalized vectors "... O". Constant features keep their only value."""
         flat = torch.zeros_like(squashed)
         flat[..., self.active] = symexp(squashed)[..., self.active]
         return flat
@@ -50,11 +50,12 @@ class Encoder(nn.Module):
         super().__init__()
         self.observations = observations
         self.vectors = mlp([observations.vector_dim, width, width], nn.SiLU) if observations.vector_dim else None
-        self.images = nn.ModuleDict({k: ImageEncoder(s, depth) for k, s in observations.images.items()})
-        image_dim = sum(e.embed_dim for e in self.images.values())  # type: ignore[misc]
-        self.embed_dim = image_dim + (width if self.vectors else 0)
+        encoders = {k: ImageEncoder(s, depth) for k, s in observations.images.items()}
+        self.images = nn.ModuleDict(encoders)
+        self.embed_dim = sum(encoder.embed_dim for encoder in encoders.values()) + (width if self.vectors else 0)
 
     def forward(self, obs: Observation) -> Tensor:
+        """Observations, each "... O" or "... H W C" -> embedding "... E"."""
         parts = [] if self.vectors is None else [self.vectors(self.observations.squashed(obs))]
         for key, encoder in self.images.items():
             lead = obs[key].shape[:-3]
@@ -63,31 +64,33 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """State features "... F" -> observations, and how far they are from what was seen."""
+    """State features "... F" -> observations, and their likelihood."""
 
     def __init__(
         self, observations: Observations, features: int, width: int, depth: int, vector_std: float, image_std: float
     ) -> None:
         super().__init__()
-        self.observations, self.vector_std, self.image_std = observations, vector_std, image_std
+        self.observations = observations
+        self.vector_std = vector_std
+        self.image_std = image_std
         dim = observations.vector_dim
         self.vectors = mlp([features, width, width, dim], nn.SiLU) if dim else None
         self.images = nn.ModuleDict({k: ImageDecoder(features, s, depth) for k, s in observations.images.items()})
         self.current_dim = features if observations.images else dim
 
     def forward(self, features: Tensor) -> Observation:
-        """In the environment's own units; images are float in [0, 255]."""
-        found = {} if self.vectors is None else self.decode(features)
+        """Features "... F" -> observations in the environment's own units; images are float in [0, 255]."""
+        obs = {} if self.vectors is None else self.decode(features)
         for key, decoder in self.images.items():
-            found[key] = (self._image(decoder, features) + 0.5).clamp(0, 1) * 255
-        return found
+            obs[key] = (self._image(decoder, features) + 0.5).clamp(0, 1) * 255
+        return obs
 
     def current_obs(self, features: Tensor) -> Tensor:
-        """What tells of an end: the normalized vectors "... O"; the features themselves where there are images."""
+        """Input of the termination head: the normalized vectors "... O", or features "... F" if there are images."""
         return features if self.observations.images else self._normalized(features)
 
     def decode(self, features: Tensor) -> Observation:
-        """The vectors alone, in the environment's own units. There must be some."""
+        """The vectors alone, in the environment's own units. The observations must hold at least one."""
         return self.observations.standard.decode(self._normalized(features))
 
     def _normalized(self, features: Tensor) -> Tensor:
@@ -95,8 +98,8 @@ class Decoder(nn.Module):
         return self.observations.unsquashed(self.vectors(features))
 
     def loss(self, features: Tensor, obs: Observation) -> Tensor:
-        """Negative log-likelihood "..." up to a constant, summed over features and pixels: normals of spread
-        ``vector_std`` around squashed vectors and of spread ``image_std`` around scaled pixels."""
+        """Negative log-likelihood "..." of ``obs`` in nats, up to a constant, summed over vector entries and pixels.
+        The normals have standard deviation ``vector_std`` in symlog space and ``image_std`` for scaled pixels."""
         total = torch.zeros(features.shape[:-1], device=features.device)
         if self.vectors is not None:
             error = (self.vectors(features) - self.observations.squashed(obs))[..., self.observations.active]

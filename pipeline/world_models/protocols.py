@@ -1,4 +1,4 @@
-"""The contract of a world model that can be trained, assessed and stored. Acting and imagining need less:
+"""The Protocols of a world model that can be trained, assessed and stored. Acting and imagining need less:
 :class:`pipeline.protocols.WorldModel`.
 
 ``Batch`` is :class:`~pipeline.types.Transitions` where ``recurrent`` is False, with a leading learner axis "L B ..." in
@@ -17,20 +17,21 @@ from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.latents import Latent
 from pipeline.world_models.termination import Termination
 
-Batch = Any  # Transitions or Segments; a model only ever sees the kind that its ``recurrent`` names
+Batch = Any  # Transitions or Segments, depending on ``recurrent``
 
 
 class ModelConfig(Protocol):
-    """A frozen dataclass, and what training reads from it for any world model."""
+    """The options that training reads for any world model. A frozen dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Initial learning rate of the optimizer."""
 
 
 class TrainableWorldModel(WorldModel, TorchModule, Protocol):
-    """A torch module. It is built from its ``Config`` and the :class:`~pipeline.encoders.statistics.DataSpec` of the
+    """A torch module that is built from its ``Config`` and the :class:`~pipeline.encoders.statistics.DataSpec` of the
     training split."""
 
     Config: Any  # a frozen dataclass of options
@@ -39,39 +40,41 @@ class TrainableWorldModel(WorldModel, TorchModule, Protocol):
     def __init__(self, config: Any, data_spec: DataSpec) -> None: ...
 
     @property
-    def config(self) -> ModelConfig: ...
+    def config(self) -> ModelConfig:
+        """The options that the model was built with."""
 
     @property
-    def data_spec(self) -> DataSpec: ...
+    def data_spec(self) -> DataSpec:
+        """The facts about the training split that the model was built with."""
 
     @property
     def num_bootstraps(self) -> int:
-        """Number of batches "L" that one gradient step takes side by side; 1 unless members are trained apart."""
+        """Number of batches "L" that one gradient step takes side by side; 1 unless members are trained separately."""
 
     @property
     def gradient_clip(self) -> float | None:
-        """Largest norm of all gradients together; None for no limit."""
+        """Maximum norm of the gradient over all parameters; None for no limit."""
 
     def loss(self, batch: Batch, generator: Generator, shard: Shard | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of one batch and its metrics as detached scalars, ``nll`` among them."""
+        """The loss of one batch, and its metrics as detached scalars; ``nll`` is one of them."""
 
     def optimizer(self) -> torch.optim.Optimizer:
         """A new optimizer over all parameters."""
 
     def checkpoint_groups(self) -> list[CheckpointGroup]:
-        """The groups of parameters whose best weights are kept apart; the first decides when training stops."""
+        """Groups of parameters that keep their best weights separately; the first decides when training stops."""
 
     def held_out(self, batch: Batch) -> dict[str, Tensor]:
-        """Sums over one held-out batch, ``nll`` and ``count`` among them. Sums of several batches are added up, then
-        divided by ``count``."""
+        """Sums over one held-out batch; ``nll`` and ``count`` are two of them. The caller adds up the sums of all
+        batches and divides by ``count``."""
 
     def validation_metrics(self, held_out: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Validation metrics from held-out means; every criterion that ``parts`` names is among them."""
+        """Validation metrics from held-out means, with every ``criterion`` of ``checkpoint_groups``."""
 
     def finalize(self, best: dict[str, Tensor], held_out: list[Batch], train: list[Batch]) -> None:
-        """Finish training once the best weights are restored: choose elites, calibrate the termination head.
+        """Finish training after the best weights are restored: choose elites, calibrate the termination head.
 
-        ``best`` holds the score of each group, one for each of its members.
+        ``best`` maps the criterion of each group to the best values of its members "M".
         """
 
     @property
@@ -91,9 +94,9 @@ class LatentWorldModel(TrainableWorldModel, Protocol):
     latent: Latent
 
     def beliefs(self, windows: Segments) -> Beliefs:
-        """Posterior and prior at every frame of windows; nothing is drawn."""
+        """Posterior and prior at every frame of windows. Deterministic."""
 
 
 def is_latent(model: WorldModel) -> TypeGuard[LatentWorldModel]:
-    """Whether ``model`` keeps the contract of a latent world model."""
+    """Whether ``model`` implements :class:`LatentWorldModel`."""
     return model.recurrent

@@ -1,4 +1,4 @@
-"""What a Markov model predicts of a step: how the state changes, and the reward, normalized."""
+"""The normalized targets of a Markov model: change of state and reward."""
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +8,11 @@ from pipeline.types import Transitions
 
 
 class StepScale(nn.Module):
-    """Turns steps into targets "... B D" and targets back into steps. States are normalized observations; those of
-    a batch may hold more behind them."""
+    """Converts steps to targets "... B D" and targets back to steps. States start with the normalized observation; what
+    follows it, such as a history, is ignored."""
 
     def __init__(self, statistics: Statistics, clamp_margin: float) -> None:
-        """``clamp_margin`` is the share of the logged range by which drawn states may leave it."""
+        """Sampled states stay within the logged range, widened on both sides by ``clamp_margin`` times the range."""
         super().__init__()
         s = self.statistics = statistics
         low, high, mean, std = (torch.tensor(x) for x in (s.obs_min, s.obs_max, s.obs_mean, s.obs_std))
@@ -32,14 +32,14 @@ class StepScale(nn.Module):
         self.state_high: Tensor
 
     def targets(self, batch: Transitions) -> Tensor:
-        """Normalized change of the state dimensions that steps change, and reward: "... B D"."""
+        """Normalized change of the changing state dimensions, then the reward: "... B D"."""
         delta = (batch.next_state - batch.state)[..., self.changing]
         return (torch.cat([delta, batch.reward[..., None]], dim=-1) - self.target_mean) / self.target_std
 
-    def advance(self, present: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalized observation "B O" and what was drawn "B D" -> the next "B O" and reward "B", in logged range."""
-        raw = target * self.target_std + self.target_mean
-        moved = present.index_add(1, self.changing, raw[:, :-1])
-        # torch.clamp between tensors: a drawn step beyond what was ever logged is the model's error, not a discovery.
-        moved = torch.clamp(moved, self.state_low, self.state_high)
-        return moved, raw[:, -1].clamp(self.statistics.reward_min, self.statistics.reward_max)
+    def advance(self, obs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalized observation "B O" and sampled target "B D" -> the next observation "B O" and reward "B", clamped
+        to the logged range."""
+        step = target * self.target_std + self.target_mean
+        next_obs = obs.index_add(1, self.changing, step[:, :-1])
+        next_obs = torch.clamp(next_obs, self.state_low, self.state_high)
+        return next_obs, step[:, -1].clamp(self.statistics.reward_min, self.statistics.reward_max)

@@ -1,5 +1,5 @@
-"""When does an episode end? Learned from the logs by default; the known rules of some tasks are privileged knowledge
-and stand in this one table."""
+"""Prediction of the end of an episode. It is learned from the logs by default. The known rules of some tasks are
+privileged knowledge; ``KNOWN_RULES`` lists them all."""
 
 import math
 from collections.abc import Callable
@@ -44,15 +44,15 @@ KNOWN_RULES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Reader(Protocol):
-    """Tells what states "B Z" hold of the present."""
+    """Extracts the current observation from states "B Z"."""
 
-    current_dim: int
+    current_dim: int  # P
 
     def current_obs(self, state: Tensor) -> Tensor:
-        """What a learned head is shown: "B P"."""
+        """The input "B P" of a learned head."""
 
     def decode(self, state: Tensor) -> Observation:
-        """The vectors in the environment's own units."""
+        """The vector observations in the environment's own units."""
 
 
 class KnownTermination(nn.Module):
@@ -61,108 +61,120 @@ class KnownTermination(nn.Module):
     def __init__(self, task: str, reader: Reader) -> None:
         super().__init__()
         if task not in KNOWN_RULES:
-            raise ValueError(f"params.yaml: `world_model.termination: known` has no rule for `{task}` "
-                             f"(known: {', '.join(KNOWN_RULES)}); use `learned`")  # fmt: skip
-        self.task, self.decode = task, reader.decode
+            raise ValueError(
+                f"params.yaml: `world_model.termination: known` has no rule for `{task}`, "
+                f"only for {', '.join(KNOWN_RULES)}; use `learned`"
+            )
+        self.task = task
+        self.decode = reader.decode
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """1 or 0 for each row, "B", from ``next_state`` "B Z" alone."""
         flat = torch.cat([v.flatten(1) for v in self.decode(next_state).values()], dim=1)
         return 1.0 - KNOWN_RULES[self.task](flat).to(flat.dtype)
 
 
 class NoTermination(nn.Module):
-    """For logs without a single terminal: the model never ends an episode."""
+    """Episodes never end, as in logs without a terminal."""
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """1 for each row, "B"."""
         return torch.ones_like(next_state[:, 0])
 
 
 class LearnedTermination(nn.Module):
-    """Binary classifier on (state, action, next state). Terminals are rare, so they are weighted up in the loss; the
-    weight is taken off the logit again, and ``calibrate`` moves the decision point to where F1 is best. Of a state it
-    sees what ``present`` makes of it, "B Z" -> "B P": in a history or a wide latent the few terminals would be learned
-    by heart."""
+    """A binary classifier of (state, action, next state).
+
+    Terminals are rare, so the loss gives them a larger weight. The offset removes that weight from the logit again, and
+    ``calibrate`` moves the decision threshold to the best F1. The input is the current observation only: with a history
+    or a wide latent the classifier would memorize the few terminals.
+    """
 
     def __init__(self, reader: Reader, action_dim: int, terminal_share: float) -> None:
+        """``terminal_share`` is the share of terminal steps in the training split."""
         super().__init__()
-        self.current_obs, self.net = (
-            reader.current_obs,
-            mlp([2 * reader.current_dim + action_dim, WIDTH, WIDTH, 1], nn.SiLU),
-        )
+        self.current_obs = reader.current_obs
+        self.net = mlp([2 * reader.current_dim + action_dim, WIDTH, WIDTH, 1], nn.SiLU)
         self.positive_weight = math.sqrt((1 - terminal_share) / terminal_share)
         self.register_buffer("offset", torch.tensor(-math.log(self.positive_weight)))
         self.offset: Tensor
 
     def forward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """The weighted logit of "this step was terminal", "B"."""
+        """The weighted logit "B" of "this step is terminal", from states "B Z" and actions "B A"."""
         return self._logit(self.current_obs(state), action, self.current_obs(next_state))
 
-    def loss(self, present: Tensor, action: Tensor, next_present: Tensor, terminal: Tensor) -> Tensor:
-        """Weighted cross-entropy of every step, "...", of presents "... P" instead of states."""
+    def loss(self, obs: Tensor, action: Tensor, next_obs: Tensor, terminal: Tensor) -> Tensor:
+        """Weighted cross-entropy "..." of every step in nats, from results "... P" of ``current_obs``."""
         weight = torch.tensor(self.positive_weight, device=terminal.device)
-        logit = self._logit(present, action, next_present)
+        logit = self._logit(obs, action, next_obs)
         return F.binary_cross_entropy_with_logits(logit, terminal, pos_weight=weight, reduction="none")
 
-    def _logit(self, present: Tensor, action: Tensor, next_present: Tensor) -> Tensor:
-        return self.net(torch.cat([present, action, next_present], dim=-1)).squeeze(-1)
+    def _logit(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        return self.net(torch.cat([obs, action, next_obs], dim=-1)).squeeze(-1)
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
+        """Probability "B" that the episode continues after the step; 0.5 is the decision threshold."""
         return torch.sigmoid(-(self(state, action, next_state) + self.offset))
 
     @torch.no_grad()
     def calibrate(self, held_out: list[Transitions], train: list[Transitions]) -> None:
-        """Put the decision point (probability one half) at the logit of best F1 on held-out batches, on the others
-        where no terminal was held out."""
+        """Move the threshold (probability one half) to the logit with the best F1 on held-out batches, or on the
+        training batches if no held-out step is terminal."""
         data = Transitions.cat(held_out if any(batch.terminal.any() for batch in held_out) else train)
         logit, order = self(data.state, data.action, data.next_state).sort(descending=True)
         hits = data.terminal[order].cumsum(0)
         f1 = 2 * hits / (torch.arange(1, len(hits) + 1, device=hits.device) + data.terminal.sum())
         best = int(f1.argmax())
-        after = logit[min(best + 1, len(logit) - 1)]
-        self.offset.copy_(-(logit[best] + after) / 2)
+        following = logit[min(best + 1, len(logit) - 1)]
+        self.offset.copy_(-(logit[best] + following) / 2)
 
 
 Termination = KnownTermination | LearnedTermination | NoTermination
 
 
-def build_termination(choice: str, facts: DataSpec, reader: Reader) -> Termination:
-    """``choice``: learned, known or off. Raises ValueError for a task without a known rule."""
-    terminals = facts.statistics.terminals
+def build_termination(choice: str, data_spec: DataSpec, reader: Reader) -> Termination:
+    """A new termination model; ``choice`` is learned, known or off. Raises ValueError for a known rule where the task
+    has none or observations have no vectors."""
+    terminals = data_spec.statistics.terminals
     if choice == "known":
-        if not facts.statistics.obs_mean:
-            raise ValueError("params.yaml: `world_model.termination: known` is a rule for vectors, and these logs hold "
-                             "images alone; use `learned`")  # fmt: skip
-        return KnownTermination((facts.task or "").split("-")[0].lower(), reader)
+        if not data_spec.statistics.obs_mean:
+            raise ValueError(
+                "params.yaml: `world_model.termination: known` is a rule for vectors, and these logs hold "
+                "images alone; use `learned`"
+            )
+        return KnownTermination((data_spec.task or "").split("-")[0].lower(), reader)
     if choice == "off" or terminals == 0:
         return NoTermination()
-    return LearnedTermination(reader, facts.action_dim, terminals / facts.transitions)
+    return LearnedTermination(reader, data_spec.action_dim, terminals / data_spec.transitions)
 
 
-def in_words(termination: Termination, facts: DataSpec) -> str:
-    """What ends an imagined episode, for the report."""
+def in_words(termination: Termination, data_spec: DataSpec) -> str:
+    """How imagined episodes end, for the report."""
     if isinstance(termination, KnownTermination):
         return f"known rule {termination.task}"
     if isinstance(termination, LearnedTermination):
         return "learned"
-    return "off: by choice" if facts.statistics.terminals else "off: logs hold no terminal"
+    return "off: by choice" if data_spec.statistics.terminals else "off: logs hold no terminal"
 
 
-def privileged(termination: Termination, facts: DataSpec) -> list[str]:
-    """What a model was told rather than taught."""
-    known = isinstance(termination, KnownTermination)
-    return [f"hand-written termination rule of {facts.task}"] if known else []
+def privileged(termination: Termination, data_spec: DataSpec) -> list[str]:
+    """Prior knowledge in ``termination`` that was not learned from data, for the report."""
+    has_rule = isinstance(termination, KnownTermination)
+    return [f"hand-written termination rule of {data_spec.task}"] if has_rule else []
 
 
 @torch.no_grad()
 def termination_quality(model: "TrainableWorldModel", data: Transitions) -> dict[str, float | int | None]:
-    """Precision and recall of "this step is terminal" on logged transitions; None where undefined."""
+    """Precision and recall of "this step is terminal" on logged transitions, and the number of terminals; None where
+    undefined."""
     rows = 512
     parts = [data[i : i + rows] for i in range(0, len(data), rows)]
-    said = [model.termination.continue_prob(p.state, p.action, p.next_state) < 0.5 for p in parts]
-    predicted, truth = torch.cat(said), data.terminal.bool()
-    hits, claims, positives = int((predicted & truth).sum()), int(predicted.sum()), int(truth.sum())
+    decisions = [model.termination.continue_prob(p.state, p.action, p.next_state) < 0.5 for p in parts]
+    predicted = torch.cat(decisions)
+    terminal = data.terminal.bool()
+    hits, predictions, positives = int((predicted & terminal).sum()), int(predicted.sum()), int(terminal.sum())
     return {
-        "precision": hits / claims if claims else None,
+        "precision": hits / predictions if predictions else None,
         "recall": hits / positives if positives else None,
         "positives": positives,
     }
