@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
-from pipeline.networks.distributions import HEADS, TwoHot, UnitGaussian, zero_last_layer
+from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp
 from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.losses import absorbing_value, lambda_return, pessimistic_reward, survival_probability
@@ -70,7 +70,7 @@ class ActorCritic(nn.Module):
         self.reward_scale = task.reward_std
         self.penalty_weight = task.penalty_weight
         self.actor = actor_for(task.action_kind, task.state_dim, task.action_dim, config.hidden)
-        self.head: TwoHot | UnitGaussian = HEADS[config.value_head]()
+        self.head: Head = HEADS[config.value_head]()
         # A smooth activation, because the actor's gradient passes through the critic.
         self.critic = zero_last_layer(mlp([task.state_dim, *config.hidden, self.head.size], nn.SiLU))
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
