@@ -1,7 +1,7 @@
-"""``make bench``: how fast models, learners and ingest are on this machine, beside a plain loop and mbrl-lib.
+"""``make bench``: the speed of models, learners and ingest on this machine, compared with plain loops and mbrl-lib.
 
-Imports torch, lightning, einops, numpy and omegaconf alone, so that ``python -m pipeline.bench`` runs on a bare
-machine.
+It imports only torch, lightning, einops, numpy and omegaconf, so ``python -m pipeline.bench`` runs without the
+libraries of the full CLI.
 """
 
 import json
@@ -27,7 +27,7 @@ OUTPUT = Path("reports/metrics/bench.json")
 
 
 def main(threads: int = 2, mbrl: str | None = None, output: Path = OUTPUT) -> None:
-    """Measure, print tables, write ``output``. ``mbrl`` is an interpreter that has mbrl-lib."""
+    """Measure speeds, print tables and write ``output``. ``mbrl`` is a Python interpreter that has mbrl-lib."""
     report = measure(BenchConfig(threads=threads), mbrl)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(report, indent=2) + "\n")
@@ -35,10 +35,17 @@ def main(threads: int = 2, mbrl: str | None = None, output: Path = OUTPUT) -> No
 
 
 def measure(config: BenchConfig, mbrl: str | None) -> dict[str, Any]:
-    """Every case on the CPU and, where there is one, on the GPU. Prints as it goes; returns what bench.json holds."""
+    """Measure every case on the CPU and, if there is one, on the GPU. Prints tables; returns the contents of
+    bench.json."""
     torch.set_num_threads(config.threads)
-    report: dict[str, Any] = {"machine": _machine(config), "config": asdict(config), "results": [],
-                              "outside_tensor_work": [], "reduced_precision": [], "simulated_time": []}  # fmt: skip
+    report: dict[str, Any] = {
+        "machine": _machine(config),
+        "config": asdict(config),
+        "results": [],
+        "outside_tensor_work": [],
+        "reduced_precision": [],
+        "simulated_time": [],
+    }
     print(_heading(report["machine"], config))
     for name in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         _measure_device(config, torch.device(name), mbrl, report)
@@ -60,7 +67,8 @@ def _measure_device(config: BenchConfig, device: torch.device, mbrl: str | None,
     print(f"\n{rate_table(results)}")
     simulated = _simulated(results, config)
     print(f"\n{simulated['seconds']:,.0f} s of simulated time per second of compute at {config.dt} s a step")
-    shells, reduced = overheads(world), precisions(world)
+    shells = overheads(world)
+    reduced = precisions(world)
     print(f"\n{overhead_table(shells)}\n\n{precision_table(reduced)}")
     report["results"] += [asdict(r) for r in results]
     report["outside_tensor_work"] += shells
@@ -69,7 +77,7 @@ def _measure_device(config: BenchConfig, device: torch.device, mbrl: str | None,
 
 
 def latents_for(config: BenchConfig, device: torch.device) -> list[LatentShapes]:
-    """The large ones take a GPU."""
+    """The recurrent models to measure; the large ones only on a GPU."""
     return [*config.latents, *(config.large_latents if device.type == "cuda" else [])]
 
 
@@ -80,13 +88,19 @@ def _simulated(results: list[Result], config: BenchConfig) -> dict[str, float]:
 
 def _machine(config: BenchConfig) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"processor": _processor(), "cores": os.cpu_count(), "threads": config.threads, "gpu": gpu,
-            "python": platform.python_version(), "torch": torch.__version__,
-            "system": platform.system()}  # fmt: skip
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": config.threads,
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.system(),
+    }
 
 
 def _processor() -> str:
-    """Linux names it in a file only."""
+    """The name of the processor; on Linux only /proc/cpuinfo has it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -96,16 +110,18 @@ def _processor() -> str:
 def _heading(machine: dict[str, Any], c: BenchConfig) -> str:
     return (
         f"{machine['processor']}, {machine['cores']} cores, {c.threads} torch threads, torch {machine['torch']}, "
-        f"GPU {machine['gpu'] or 'none'}; float32 unless said; medians of 3\n"
+        f"GPU {machine['gpu'] or 'none'}; float32 unless stated otherwise; medians of 3\n"
         f"ensemble: {c.members} members, {c.obs + c.action} inputs, {c.depth}x{c.width} hidden, {2 * (c.obs + 1)} "
         f"outputs, batch {c.batch} a member\n"
-        f"imagination: {c.starts} rollouts of {c.horizon} steps with penalty; ours and plain act by the policy, "
-        f"mbrl by random actions\n"
+        f"imagination: {c.starts} rollouts of {c.horizon} steps with penalty; ours and plain use the policy, "
+        f"mbrl random actions\n"
         f"policy: SAC {'x'.join(map(str, c.hidden))}, {c.critics} critics, {c.obs} observations, {c.action} actions, "
         f"batch {c.batch}\n" + "\n".join(f"rssm, {shapes}" for shapes in c.latents)
     )
 
 
-def _ingest_line(found: dict[str, Any]) -> str:
-    return (f"ingest {found['mb_per_second']:.0f} MB/s: {found['transitions']:,} transitions, "
-            f"{found['megabytes']:.0f} MB of .npz in {found['seconds']:.1f} s")  # fmt: skip
+def _ingest_line(speed: dict[str, Any]) -> str:
+    return (
+        f"ingest {speed['mb_per_second']:.0f} MB/s: {speed['transitions']:,} transitions, "
+        f"{speed['megabytes']:.0f} MB of .npz in {speed['seconds']:.1f} s"
+    )

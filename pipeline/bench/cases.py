@@ -1,4 +1,4 @@
-"""The cases in tensor work: the matmul ceiling, ensemble gradient steps, imagined transitions, policy updates."""
+"""Cases of tensor work: the matmul ceiling, ensemble gradient steps, imagined transitions, policy updates."""
 
 import itertools
 import statistics
@@ -8,23 +8,25 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.plain import PlainEnsemble, PlainSAC
-from pipeline.bench.timing import Result, Work, compare, matmul_precision, rates, twenty
+from pipeline.bench.timing import Result, Work, compare, matmul_precision, rates, repeated
 from pipeline.bench.world import World
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.uncertainty import Penalty
 
 PRECISIONS = {"highest": "fp32", "medium": "medium"}  # of float32_matmul_precision, as the results name them
-POOL = 50  # batches drawn before the clock starts and used in turn
+POOL = 50  # batches, drawn before the timing starts and used in turn
 Ceilings = dict[str, float]  # "bmm" and "linear" -> GFLOP/s in fp32
 
 
 def matmul_ceiling(world: World) -> list[Result]:
-    """What torch reaches at the very shapes used: the members' hidden layer, and one layer of actor and critics."""
-    c, device = world.config, world.device
-    x, w = torch.randn(c.members, c.batch, c.width, device=device), torch.randn(c.members, c.width, c.width)
-    y, v = torch.randn(c.batch, c.hidden[0], device=device), torch.randn(c.hidden[0], c.hidden[0], device=device)
-    w = w.to(device)
+    """Speed of torch's matrix products at the shapes of the members' hidden layer and of one layer of the actor."""
+    c = world.config
+    device = world.device
+    x = torch.randn(c.members, c.batch, c.width, device=device)
+    w = torch.randn(c.members, c.width, c.width).to(device)
+    y = torch.randn(c.batch, c.hidden[0], device=device)
+    v = torch.randn(c.hidden[0], c.hidden[0], device=device)
     gflop = {"bmm": 2e-9 * x.numel() * c.width, "linear": 2e-9 * y.numel() * c.hidden[0]}
     rivals = {
         ("bmm", f"bmm {c.members}x{c.batch}x{c.width}x{c.width}"): lambda: torch.bmm(x, w),
@@ -33,17 +35,19 @@ def matmul_ceiling(world: World) -> list[Result]:
     results = []
     for ((kind, shape), product), name in itertools.product(rivals.items(), PRECISIONS):
         with matmul_precision(name), torch.no_grad():
-            repeats = rates({"": twenty(product, gflop[kind])}, c.seconds / 4, device)[""]
+            repeats = rates({"": repeated(product, gflop[kind])}, c.seconds / 4, device)[""]
         median = statistics.median(repeats)
         results.append(Result(shape, "torch", device.type, PRECISIONS[name], "GFLOP", median, repeats, median))
     return results
 
 
 def ceilings(results: list[Result]) -> Ceilings:
+    """The fp32 speeds of :func:`matmul_ceiling`."""
     return {r.case.split()[0]: r.rate for r in results if r.precision == "fp32"}
 
 
 def ensemble_steps(world: World, ceiling: Ceilings) -> list[Result]:
+    """Gradient steps of the Gaussian ensemble."""
     fused = world.ensemble()
     plain = PlainEnsemble(world.ensemble())
     rows = itertools.cycle(world.rows(POOL))
@@ -55,7 +59,7 @@ def ensemble_steps(world: World, ceiling: Ceilings) -> list[Result]:
 
 
 def descend(loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> Work:
-    """One gradient step."""
+    """Work of one gradient step on ``loss``."""
 
     def work() -> float:
         value = loss()
@@ -68,8 +72,11 @@ def descend(loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> Wor
 
 
 def imagined_transitions(world: World, ceiling: Ceilings) -> list[Result]:
-    """The policy acts, every member predicts, one is drawn, the penalty is taken, the steps are stored."""
-    c, model, learner = world.config, world.ensemble(), world.learner()
+    """Imagined transitions: the policy acts, all members predict, one is sampled, and the step is penalized and
+    stored."""
+    c = world.config
+    model = world.ensemble()
+    learner = world.learner()
     penalty = Penalty("ensemble_std")
     replay = MixedReplay(world.train, Imagination(model, penalty), RolloutSpec(length=c.horizon, starts=c.starts))
     plain = Imagination(PlainEnsemble(model), penalty)  # type: ignore[arg-type]
@@ -89,7 +96,9 @@ def imagined_transitions(world: World, ceiling: Ceilings) -> list[Result]:
 
 
 def policy_updates(world: World, ceiling: Ceilings) -> list[Result]:
-    c, fused = world.config, world.learner()
+    """Updates of soft actor-critic."""
+    c = world.config
+    fused = world.learner()
     plain = PlainSAC(world.learner())
     draws = world.generator("policy")
     batches = itertools.cycle(LoggedReplay(world.train).batches(POOL, c.batch, draws))

@@ -1,4 +1,4 @@
-"""Ingest speed: an .npz log in a temporary folder through validation, split and storage."""
+"""Speed of ingest: reading, validating, splitting and storing an .npz log in a temporary folder."""
 
 import statistics
 import tempfile
@@ -18,7 +18,7 @@ EPISODE = 1000  # steps
 
 
 def ingest_speed(config: BenchConfig) -> dict[str, Any]:
-    """MB (10^6 bytes of the log) a second."""
+    """Speed in MB (10^6 bytes of the log) per second."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.npz"
         _write_log(log, config)
@@ -43,7 +43,8 @@ def _ingest(log: Path, folder: Path) -> float:
 
 
 def _write_log(file: Path, config: BenchConfig) -> None:
-    rng, steps = np.random.default_rng(0), config.ingest_rows
+    rng = np.random.default_rng(0)
+    steps = config.ingest_rows
     obs = rng.normal(size=(steps + 1, config.obs)).astype(np.float32)
     action = rng.uniform(-1, 1, (steps, config.action)).astype(np.float32)
     ends = (np.arange(1, steps + 1) % EPISODE == 0).astype(np.float32)

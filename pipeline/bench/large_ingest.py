@@ -1,7 +1,7 @@
-"""``python -m pipeline.bench.large_ingest``: logs larger than memory through ingest, made as they are read.
+"""``python -m pipeline.bench.large_ingest``: ingest of a log larger than memory, generated as it is read.
 
-Prints the time and the peak of anonymous memory (``RssAnon`` of Linux): pages of memory-mapped files are the kernel's
-to take back, so they do not count.
+Prints the time and the peak of anonymous memory (``RssAnon`` on Linux). Pages of memory-mapped files are not counted,
+because the kernel can reclaim them.
 """
 
 import argparse
@@ -26,7 +26,7 @@ ROW_BYTES = 4 * (OBS + ACTION + 1) + 1
 
 
 def episodes(count: int) -> Iterator[Episode]:
-    """A random walk, each time from another place, so that no episode is a copy and making them costs little."""
+    """Yield one random walk from ``count`` different starts: cheap to generate, and no two episodes are equal."""
     rng = np.random.default_rng(0)
     walk = rng.normal(size=(STEPS + 1, OBS)).astype(np.float32).cumsum(axis=0)
     action = rng.uniform(-1, 1, (STEPS, ACTION)).astype(np.float32)
@@ -36,7 +36,7 @@ def episodes(count: int) -> Iterator[Episode]:
 
 
 class AnonymousPeak:
-    """Samples this process's anonymous memory, bytes, every 20 ms while it is entered."""
+    """Context manager that samples the anonymous memory of this process, in bytes, every 20 ms."""
 
     def __enter__(self) -> "AnonymousPeak":
         self.start = self.peak = anonymous_bytes()
@@ -56,29 +56,32 @@ class AnonymousPeak:
 
 
 def anonymous_bytes() -> int:
-    """Raises OSError where there is no /proc."""
+    """Anonymous memory of this process. Raises OSError on systems without /proc."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) << 10
 
 
 def measure(gigabytes: float, scratch: Path | None) -> dict[str, Any]:
-    """Ingest about ``gigabytes`` (10^9 bytes) of prepared arrays into a temporary folder below ``scratch``."""
+    """Time and memory of ingesting about ``gigabytes`` (10^9 bytes) of prepared arrays into a temporary folder below
+    ``scratch``."""
     count = max(2, round(gigabytes * 1e9 / (ROW_BYTES * (STEPS + 1))))
     where = {"path": __file__, "held_out_path": __file__, "function": "pipeline.bench.large_ingest:episodes"}
     bounds = {"action_low": [-1.0] * ACTION, "action_high": [1.0] * ACTION}
     block = {"source": "callable", **where, "kwargs": {"count": count}, **bounds}
     source, config = choose(SOURCES, block, "dataset", key="source")
     with tempfile.TemporaryDirectory(dir=scratch) as folder, AnonymousPeak() as memory:
-        start, processor = time.perf_counter(), time.process_time()
+        start = time.perf_counter()
+        processor_start = time.process_time()
         dataset = write_dataset(Path(folder) / "dataset", source(config).read(), "large", 0.1, 0)
         card(dataset, run_checks(dataset))
-        seconds, processor = time.perf_counter() - start, time.process_time() - processor
+        seconds = time.perf_counter() - start
+        processor_seconds = time.process_time() - processor_start
         stored = sum(file.stat().st_size for file in (Path(folder) / "dataset").iterdir())
     return {
         "transitions": dataset.spec.transitions,
         "gigabytes": stored / 1e9,
         "seconds": seconds,
-        "processor_seconds": processor,
+        "processor_seconds": processor_seconds,
         "anonymous_mib_before": memory.start >> 20,
         "anonymous_mib_peak": memory.peak >> 20,
     }
@@ -86,7 +89,7 @@ def measure(gigabytes: float, scratch: Path | None) -> dict[str, Any]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gigabytes", type=float, default=20.0, help="of prepared arrays, deleted afterwards")
-    parser.add_argument("--scratch", type=Path, help="a folder on a file system with that much room")
+    parser.add_argument("--gigabytes", type=float, default=20.0, help="size of the prepared arrays, deleted afterwards")
+    parser.add_argument("--scratch", type=Path, help="folder on a file system with that much free space")
     arguments = parser.parse_args()
     print(measure(arguments.gigabytes, arguments.scratch))

@@ -1,5 +1,5 @@
-"""Run by an interpreter that has mbrl-lib 0.2.0 (https://github.com/facebookresearch/mbrl-lib): its own ensemble,
-training loop and model rollouts at our shapes. Imports nothing of this project; reads a JSON argument, prints JSON.
+"""The ensemble, training loop and rollouts of mbrl-lib 0.2.0 (https://github.com/facebookresearch/mbrl-lib) at our
+shapes, run by an interpreter that has it. Imports nothing of this project; reads a JSON argument and prints JSON.
 
     python mbrl_worker.py '{"threads": 2, "device": "cpu", ...}'
 """
@@ -8,6 +8,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,17 +19,27 @@ from mbrl.types import TransitionBatch
 from mbrl.util.replay_buffer import BootstrapIterator
 
 REPEATS = 3
-EPOCH = 50  # gradient steps between looks at the clock
+EPOCH = 50  # gradient steps between two readings of the clock
+Run = Callable[[], int]  # does some work and returns how much
 
 
 def main(c: SimpleNamespace) -> dict[str, Any]:
+    """Gradient steps or transitions per second of each case, three times each."""
     torch.set_num_threads(c.threads)
     torch.manual_seed(0)
-    mlp = GaussianMLP(c.obs + c.action, c.obs + 1, c.device, num_layers=c.depth, ensemble_size=c.members,
-                      hid_size=c.width, propagation_method="random_model", learn_logvar_bounds=True,
-                      activation_fn_cfg={"_target_": "torch.nn.SiLU"})  # fmt: skip
+    mlp = GaussianMLP(
+        c.obs + c.action,
+        c.obs + 1,
+        c.device,
+        num_layers=c.depth,
+        ensemble_size=c.members,
+        hid_size=c.width,
+        propagation_method="random_model",
+        learn_logvar_bounds=True,
+        activation_fn_cfg={"_target_": "torch.nn.SiLU"},
+    )
     model = OneDTransitionRewardModel(mlp, target_is_delta=True, normalize=True, learned_rewards=True)
-    starts = c.starts // c.members * c.members  # mbrl wants a multiple of its members
+    starts = c.starts // c.members * c.members  # mbrl requires a multiple of the number of members
     return {
         "ensemble": _rates(lambda: _train(c, model), c),
         "imagination, one member a row, no penalty": _rates(lambda: _rollout(c, model, starts), c),
@@ -36,15 +47,16 @@ def main(c: SimpleNamespace) -> dict[str, Any]:
     }
 
 
-def _rates(work: Any, c: SimpleNamespace) -> list[float]:
-    run = work()
+def _rates(prepare: Callable[[], Run], c: SimpleNamespace) -> list[float]:
+    run = prepare()
     run()
     return [_rate(run, c) for _ in range(REPEATS)]
 
 
-def _rate(run: Any, c: SimpleNamespace) -> float:
+def _rate(run: Run, c: SimpleNamespace) -> float:
     _wait(c)
-    start, done = time.perf_counter(), 0
+    done = 0
+    start = time.perf_counter()
     while time.perf_counter() - start < c.seconds / REPEATS:
         done += run()
     _wait(c)
@@ -56,9 +68,10 @@ def _wait(c: SimpleNamespace) -> None:
         torch.cuda.synchronize()
 
 
-def _train(c: SimpleNamespace, model: OneDTransitionRewardModel) -> Any:
-    """Its trainer on its bootstrap iterator, without its evaluation."""
-    rng, rows = np.random.default_rng(0), EPOCH * c.batch
+def _train(c: SimpleNamespace, model: OneDTransitionRewardModel) -> Run:
+    """mbrl's trainer and bootstrap iterator, without evaluation."""
+    rng = np.random.default_rng(0)
+    rows = EPOCH * c.batch
     obs = rng.normal(size=(rows, c.obs)).astype(np.float32)
     action = rng.uniform(-1, 1, (rows, c.action)).astype(np.float32)
     change = 0.1 * np.tanh(obs + action.mean(1, keepdims=True))
@@ -75,11 +88,14 @@ def _train(c: SimpleNamespace, model: OneDTransitionRewardModel) -> Any:
     return run
 
 
-def _rollout(c: SimpleNamespace, model: OneDTransitionRewardModel, starts: int) -> Any:
-    """Its ModelEnv with random actions, tensors kept on the device."""
+def _rollout(c: SimpleNamespace, model: OneDTransitionRewardModel, starts: int) -> Run:
+    """mbrl's ModelEnv with random actions; tensors stay on the device."""
+
+    def never_ends(action: torch.Tensor, obs: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(obs), 1, dtype=torch.bool, device=obs.device)
+
     spaces = SimpleNamespace(observation_space=None, action_space=None)
-    never = lambda action, obs: torch.zeros(len(obs), 1, dtype=torch.bool, device=obs.device)  # noqa: E731
-    env = ModelEnv(spaces, model, never, generator=torch.Generator(c.device).manual_seed(0))
+    env = ModelEnv(spaces, model, never_ends, generator=torch.Generator(c.device).manual_seed(0))
     obs = np.random.default_rng(0).normal(size=(starts, c.obs)).astype(np.float32)
 
     def run() -> int:
@@ -92,22 +108,23 @@ def _rollout(c: SimpleNamespace, model: OneDTransitionRewardModel, starts: int) 
     return run
 
 
-def _rollout_all(c: SimpleNamespace, model: OneDTransitionRewardModel, mlp: GaussianMLP, starts: int) -> Any:
-    """Every member predicts and one is drawn, with the penalty of ensemble standard deviation, as a user of mbrl would
-    add it. The actions are random."""
+def _rollout_all(c: SimpleNamespace, model: OneDTransitionRewardModel, mlp: GaussianMLP, starts: int) -> Run:
+    """Rollouts in which all members predict, one is sampled, and the ensemble standard deviation is computed as a
+    penalty, as a user of mbrl would write it. Actions are random."""
     first = torch.randn(starts, c.obs, device=c.device)
 
     @torch.no_grad()
     def run() -> int:
-        obs, rows = first, torch.arange(starts, device=c.device)
+        obs = first
+        rows = torch.arange(starts, device=c.device)
         for _ in range(c.horizon):
             action = torch.rand(starts, c.action, device=c.device) * 2 - 1
             x = model.input_normalizer.normalize(torch.cat([obs, action], 1)).float()
             mean, log_variance = mlp(x, use_propagation=False)
             (log_variance.exp().mean(0) + mean.var(0, correction=0)).mean(-1).sqrt()
             member = torch.randint(c.members, (starts,), device=c.device)
-            drawn = mean[member, rows] + (0.5 * log_variance[member, rows]).exp() * torch.randn_like(mean[0])
-            obs = (obs + drawn[:, :-1]).clamp(-10, 10)
+            sample = mean[member, rows] + (0.5 * log_variance[member, rows]).exp() * torch.randn_like(mean[0])
+            obs = (obs + sample[:, :-1]).clamp(-10, 10)
         return starts * c.horizon
 
     return run

@@ -1,5 +1,5 @@
-"""The same mathematics written the plain way: a Python loop over networks of ``nn.Linear``, PyTorch's default Adam,
-separate critics. What batching buys is measured against these; tests hold both to the same losses and gradients."""
+"""Reference implementations with Python loops over networks of ``nn.Linear``, PyTorch's default Adam and separate
+critics. They show what batching gains; tests check that losses and gradients are equal."""
 
 import copy
 
@@ -32,27 +32,29 @@ def unstack(net: nn.Sequential, member: int) -> nn.Sequential:
 
 
 class PlainEnsemble:
-    """A list of Gaussian networks with the weights that ``fused`` has now."""
+    """A list of Gaussian networks with copies of the weights of ``fused``."""
 
     def __init__(self, fused: GaussianEnsemble) -> None:
         assert isinstance(fused.termination, NoTermination)
-        self.fused, self.reward_scale = fused, fused.reward_scale
+        self.fused = fused
+        self.reward_scale = fused.reward_scale
         self.nets = [unstack(fused.net, m) for m in range(fused.config.members)]
         self.low = [nn.Parameter(x.detach().clone()) for x in fused.low]
         self.high = [nn.Parameter(x.detach().clone()) for x in fused.high]
 
     def loss(self, batch: Transitions) -> Tensor:
-        """Gaussian negative log-likelihood, summed over members, of a batch for each member ("M B ..." fields)."""
+        """Gaussian negative log-likelihood, summed over members, of batches with "M B ..." fields."""
         losses = []
         for m in range(len(self.nets)):
-            own = Transitions(**{name: field[m] for name, field in vars(batch).items()})
-            mean, log_variance = self._member(m, torch.cat([own.state, own.action], dim=-1))
-            error = (mean - self.fused.targets(own)).square()
+            member_batch = Transitions(**{name: field[m] for name, field in vars(batch).items()})
+            mean, log_variance = self._member(m, torch.cat([member_batch.state, member_batch.action], dim=-1))
+            error = (mean - self.fused.targets(member_batch)).square()
             bounds = self.fused.config.bound_weight * (self.high[m] - self.low[m]).mean()
             losses.append((error * torch.exp(-log_variance) + log_variance).mean() + bounds)
         return torch.stack(losses).sum()
 
     def optimizer(self) -> torch.optim.Optimizer:
+        """Adam with the weight decay of each layer."""
         decays = [m.weight_decay for m in self.fused.net if isinstance(m, StackedLinear)]
         groups: list[dict] = []
         for net in self.nets:
@@ -63,7 +65,7 @@ class PlainEnsemble:
         return torch.optim.Adam(groups, lr=self.fused.config.learning_rate)
 
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
-        """State "B Z" and action "B A" -> mean and std "M B D"."""
+        """Mean and standard deviation "M B D" for states "B Z" and actions "B A"."""
         x = torch.cat([state, action], dim=-1)
         mean, log_variance = zip(*(self._member(m, x) for m in range(len(self.nets))), strict=True)
         spread = torch.exp(0.5 * torch.stack(log_variance))
@@ -72,9 +74,11 @@ class PlainEnsemble:
     def draw(
         self, state: Tensor, action: Tensor, prediction: Prediction, generator: Generator, member: Tensor | None = None
     ) -> Step:
+        """The step that ``fused`` draws."""
         return self.fused.draw(state, action, prediction, generator, member)
 
     def sample_members(self, generator: Generator) -> "PlainEnsemble":
+        """This ensemble; it draws nothing."""
         return self
 
     def _member(self, m: int, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,10 +88,11 @@ class PlainEnsemble:
 
 
 class PlainSAC:
-    """Soft actor-critic with separate critics, whose weights get gradients in the actor's loss too."""
+    """Soft actor-critic with separate critics. The actor's loss computes gradients of the critics' weights too."""
 
     def __init__(self, fused: SAC) -> None:
-        self.fused, self.config = fused, fused.config
+        self.fused = fused
+        self.config = fused.config
         self.actor = copy.deepcopy(fused.actor)
         self.critics = nn.ModuleList(unstack(fused.critics.net, n) for n in range(self.config.critics))
         self.target_critics = copy.deepcopy(self.critics)
@@ -98,7 +103,7 @@ class PlainSAC:
         self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=c.alpha_learning_rate)
 
     def update(self, batch: Transitions, generator: Generator) -> tuple[Tensor, Tensor]:
-        """One update; the critics' and the actor's loss. The actor's learning rate stays constant."""
+        """One update with a constant learning rate; returns the losses of the critics and of the actor."""
         critic_loss = self.critic_loss(batch, generator)
         _descend(self.critic_optimizer, critic_loss)
         actor_loss, log_prob = self.actor_loss(batch, generator)
@@ -112,18 +117,20 @@ class PlainSAC:
         return critic_loss.detach(), actor_loss.detach()
 
     def critic_loss(self, batch: Transitions, generator: Generator) -> Tensor:
+        """Squared error from the pessimistic target, summed over critics."""
         with torch.no_grad():
             next_action, _ = self.actor.sample(batch.next_state, generator)
             next_value = self._least(self.target_critics, batch.next_state, next_action)
             pessimism = (batch.penalty, self.fused.penalty_weight, self.fused.penalty_limit)
-            after_end = absorbing_value(*pessimism, self.config.discount)
+            end_value = absorbing_value(*pessimism, self.config.discount)
             reward = pessimistic_reward(batch.reward, *pessimism)
-            target = td_target(reward, batch.terminal, next_value, after_end, self.config.discount)
+            target = td_target(reward, batch.terminal, next_value, end_value, self.config.discount)
             target = target.clamp(*self.fused.value_range)
         x = torch.cat([batch.state, batch.action], dim=-1)
         return torch.stack([F.mse_loss(critic(x).squeeze(-1), target) for critic in self.critics]).sum()
 
     def actor_loss(self, batch: Transitions, generator: Generator) -> tuple[Tensor, Tensor]:
+        """The actor's loss and the log-probabilities "B" of its actions."""
         action, log_prob = self.actor.sample(batch.state, generator)
         value = self._least(self.critics, batch.state, action)
         return (self.log_alpha.detach().exp() * log_prob - value).mean(), log_prob

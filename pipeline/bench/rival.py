@@ -1,4 +1,4 @@
-"""mbrl-lib in an environment of its own: ``--mbrl PYTHON`` names the interpreter that has it."""
+"""Measures mbrl-lib in its own environment: ``--mbrl PYTHON`` names an interpreter that has it."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ WORKER = Path(__file__).with_name("mbrl_worker.py")
 
 
 def mbrl_results(python: str, config: BenchConfig, device: str) -> list[Result]:
-    """Raises ValueError with the interpreter's last line when it cannot run the worker."""
+    """The rates of mbrl-lib. Raises ValueError with the last error line if ``python`` cannot run the worker."""
     arguments = json.dumps({**asdict(config), "device": device})
     try:
         ran = subprocess.run([python, str(WORKER), arguments], capture_output=True, text=True, check=True)
@@ -20,8 +20,8 @@ def mbrl_results(python: str, config: BenchConfig, device: str) -> list[Result]:
         raise ValueError(f"--mbrl {python}: no such interpreter") from None
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise ValueError(f"--mbrl {python}: {last[0]}; install mbrl==0.2.0 there with --no-deps, and torch, hydra-core "
-                         "and gymnasium beside it") from None  # fmt: skip
+        fix = "install mbrl==0.2.0 there with --no-deps, then torch, hydra-core and gymnasium"
+        raise ValueError(f"--mbrl {python}: {last[0]}; {fix}") from None
     measured = json.loads(ran.stdout.strip().splitlines()[-1])
     return [_result(case, x["rate"], x["repeats"], device) for case, x in measured.items()]
 

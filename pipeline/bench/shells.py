@@ -1,4 +1,4 @@
-"""What the Lightning shells cost: the same gradient steps inside them and in a bare loop."""
+"""The overhead of the Lightning modules: the same gradient steps in a Lightning module and in a bare loop."""
 
 import logging
 import statistics
@@ -25,7 +25,8 @@ from pipeline.types import Transitions
 
 @dataclass(frozen=True)
 class Overhead:
-    """Seconds are medians. ``share`` is (shell - bare) / shell; ``start_up`` is paid once a stage and counted apart."""
+    """Seconds are medians; a shell is a Lightning module. ``share`` is (shell - bare) / shell. The start-up happens
+    once in a stage and is not part of it."""
 
     shell: str
     device: str
@@ -37,46 +38,59 @@ class Overhead:
 
 
 class Stopwatch(Callback):
-    """Seconds between the first and the last training step, epoch ends included."""
+    """Measures the seconds of the training loop, epoch ends included."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
         wait(self.device)
         self.started = time.perf_counter()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
         wait(self.device)
         self.seconds = time.perf_counter() - self.started
 
 
 def overheads(world: World) -> list[dict[str, Any]]:
-    found = [
-        _overhead("WorldModelTraining", world, lambda: _world_model_shell(world), lambda: _bare_ensemble(world)),
-        _overhead("PolicyTraining", world, lambda: _policy_shell(world), lambda: _bare_learner(world)),
+    """The fields of :class:`Overhead` for both Lightning modules."""
+    return [
+        asdict(
+            _overhead("WorldModelTraining", world, lambda: _world_model_shell(world), lambda: _bare_ensemble(world))
+        ),
+        asdict(_overhead("PolicyTraining", world, lambda: _policy_shell(world), lambda: _bare_learner(world))),
     ]
-    return [asdict(x) for x in found]
 
 
 def _overhead(name: str, world: World, shell: Callable[[], LightningModule], bare: Callable[[], float]) -> Overhead:
-    in_shell, alone, start_up = [], [], []
+    shell_repeats, start_up_repeats, bare_repeats = [], [], []
     for _ in range(REPEATS):
-        seconds, before = _fit(shell(), world)
-        in_shell.append(seconds)
-        start_up.append(before)
-        alone.append(bare())
-    a, b = statistics.median(in_shell), statistics.median(alone)
-    return Overhead(name, world.device.type, world.config.shell_steps, a, b, (a - b) / a, statistics.median(start_up))
+        shell_seconds, start_up = _fit(shell(), world)
+        shell_repeats.append(shell_seconds)
+        start_up_repeats.append(start_up)
+        bare_repeats.append(bare())
+    shell_median = statistics.median(shell_repeats)
+    bare_median = statistics.median(bare_repeats)
+    return Overhead(
+        shell=name,
+        device=world.device.type,
+        steps=world.config.shell_steps,
+        shell_seconds=shell_median,
+        bare_seconds=bare_median,
+        share=(shell_median - bare_median) / shell_median,
+        start_up_seconds=statistics.median(start_up_repeats),
+    )
 
 
 def _fit(module: LightningModule, world: World) -> tuple[float, float]:
-    """Seconds in the training loop, and around it."""
-    watch, config = Stopwatch(world.device), world.config
+    """Seconds in the training loop, and seconds before and after it."""
+    watch = Stopwatch(world.device)
     accelerator = "gpu" if world.device.type == "cuda" else "cpu"
+    config = TrainerConfig(accelerator=accelerator, threads=world.config.threads)
     with _quiet():
-        trainer = make_trainer(TrainerConfig(accelerator=accelerator, threads=config.threads), 1, [watch],
-                               progress=False)  # fmt: skip
+        trainer = make_trainer(config, 1, [watch], progress=False)
         start = time.perf_counter()
         trainer.fit(module)
     return watch.seconds, time.perf_counter() - start - watch.seconds
@@ -89,13 +103,14 @@ def _world_model_shell(world: World) -> WorldModelTraining:
 
 
 def _rows_for(world: World) -> Transitions:
-    """As many transitions as one epoch of ``shell_steps`` batches has; rows repeat where the world has fewer."""
+    """The transitions of one epoch of ``shell_steps`` batches; rows repeat if the world has fewer."""
     count = world.config.shell_steps * world.config.batch
     return world.train[torch.arange(count, device=world.device) % len(world.train)]
 
 
 def _bare_ensemble(world: World) -> float:
-    model, rows = world.ensemble(), iter(world.rows(world.config.shell_steps))
+    model = world.ensemble()
+    rows = iter(world.rows(world.config.shell_steps))
     step = descend(lambda: model.loss(world.train[next(rows)])[0], model.optimizer())
     wait(world.device)
     start = time.perf_counter()
@@ -111,7 +126,10 @@ def _policy_shell(world: World) -> PolicyTraining:
 
 
 def _bare_learner(world: World) -> float:
-    c, learner, replay, draws = world.config, world.learner(), LoggedReplay(world.train), world.generator("bare")
+    c = world.config
+    learner = world.learner()
+    replay = LoggedReplay(world.train)
+    draws = world.generator("bare")
     wait(world.device)
     start = time.perf_counter()
     for first in range(0, c.shell_steps, CHUNK):
@@ -123,7 +141,7 @@ def _bare_learner(world: World) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's remarks about devices and workers."""
+    """Silence Lightning's messages about devices and workers."""
     log = logging.getLogger("lightning.pytorch")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The results as text."""
+"""The results as text tables."""
 
 from typing import Any
 
@@ -6,11 +6,13 @@ from pipeline.bench.timing import Result
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Columns aligned: the first two to the left, figures to the right."""
+    """A table whose first two columns are aligned to the left and the others to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [header, ["-" * w for w in widths], *rows]
-    return "\n".join("  ".join(_cell(x, w, i) for i, (x, w) in enumerate(zip(line, widths, strict=True)))
-                     for line in lines)  # fmt: skip
+    return "\n".join(
+        "  ".join(_cell(text, width, i) for i, (text, width) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    )
 
 
 def _cell(text: str, width: int, column: int) -> str:
@@ -18,7 +20,7 @@ def _cell(text: str, width: int, column: int) -> str:
 
 
 def rate_table(results: list[Result]) -> str:
-    """A row for each result; ``times plain`` compares with the plain loop of the same case and device."""
+    """One row for each result; the last column compares with the plain loop of the same case and device."""
     plain = {(r.case.split(",")[0], r.device): r.rate for r in results if r.who == "plain"}
     rows = [_rate_row(r, plain.get((r.case.split(",")[0], r.device))) for r in results]
     return table(
@@ -38,17 +40,34 @@ def _figure(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
-def overhead_table(found: list[dict[str, Any]]) -> str:
+def overhead_table(overheads: list[dict[str, Any]]) -> str:
+    """One row for each Lightning module."""
     rows = [
-        [x["shell"], x["device"], str(x["steps"]), f"{x['shell_seconds']:.2f}", f"{x['bare_seconds']:.2f}",
-         f"{x['share']:.1%}", f"{x['start_up_seconds']:.2f}"] for x in found
-    ]  # fmt: skip
+        [
+            x["shell"],
+            x["device"],
+            str(x["steps"]),
+            f"{x['shell_seconds']:.2f}",
+            f"{x['bare_seconds']:.2f}",
+            f"{x['share']:.1%}",
+            f"{x['start_up_seconds']:.2f}",
+        ]
+        for x in overheads
+    ]
     return table(["outside tensor work", "device", "steps", "shell s", "bare s", "share", "start-up s"], rows)
 
 
-def precision_table(found: list[dict[str, Any]]) -> str:
+def precision_table(precisions: list[dict[str, Any]]) -> str:
+    """One row for each precision."""
     rows = [
-        [x["precision"], x["device"], str(x["steps"]), f"{x['steps_per_second']:.0f}", f"{x['held_out_mse']:.5f}",
-         f"{x['held_out_nll']:.3f}"] for x in found
-    ]  # fmt: skip
+        [
+            x["precision"],
+            x["device"],
+            str(x["steps"]),
+            f"{x['steps_per_second']:.0f}",
+            f"{x['held_out_mse']:.5f}",
+            f"{x['held_out_nll']:.3f}",
+        ]
+        for x in precisions
+    ]
     return table(["precision", "device", "steps", "steps/s", "held-out MSE", "held-out NLL"], rows)

@@ -1,4 +1,4 @@
-"""How work is timed: the median of repeats, with rivals taking turns so that a slow minute of the machine hits all."""
+"""Timing: medians of repeats. Rivals take turns, so that a temporary slowdown of the machine affects all of them."""
 
 import statistics
 import time
@@ -16,7 +16,7 @@ Work = Callable[[], float]  # does some work and returns how much
 
 @dataclass(frozen=True)
 class Result:
-    """``rate`` is the median of ``repeats``, in ``unit`` a second; GFLOP/s counts the matrix products of that work."""
+    """``rate`` is the median of ``repeats``, in ``unit`` per second; ``gflops`` counts only matrix products."""
 
     case: str
     who: str  # ours, plain, mbrl, torch
@@ -26,17 +26,17 @@ class Result:
     rate: float
     repeats: list[float]
     gflops: float | None = None
-    share_of_ceiling: float | None = None  # of the same machine's matmul at the same shape and precision
+    share_of_ceiling: float | None = None  # of the machine's matmul at the same shape and precision
 
 
 def wait(device: torch.device) -> None:
-    """A GPU works behind the back of the clock."""
+    """Wait for a GPU to finish, because its work is asynchronous."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def rates(rivals: dict[str, Work], seconds: float, device: torch.device) -> dict[str, list[float]]:
-    """Work done per second by each rival, ``REPEATS`` times within about ``seconds`` each, after a warm-up."""
+    """Work per second of each rival, ``REPEATS`` times within about ``seconds`` in all, after a warm-up."""
     for work in rivals.values():
         work()
     measured: dict[str, list[float]] = {name: [] for name in rivals}
@@ -48,7 +48,8 @@ def rates(rivals: dict[str, Work], seconds: float, device: torch.device) -> dict
 
 def _rate(work: Work, seconds: float, device: torch.device) -> float:
     wait(device)
-    start, done = time.perf_counter(), 0.0
+    done = 0.0
+    start = time.perf_counter()
     while time.perf_counter() - start < seconds:
         done += work()
     wait(device)
@@ -58,7 +59,7 @@ def _rate(work: Work, seconds: float, device: torch.device) -> float:
 def compare(
     case: str, unit: str, rivals: dict[str, Work], seconds: float, device: torch.device, ceiling: float | None
 ) -> list[Result]:
-    """One fp32 case, done by each of ``rivals``; ``ceiling`` is in GFLOP/s."""
+    """The results of one fp32 case for each of ``rivals``; ``ceiling`` is in GFLOP/s."""
     results = []
     for who, repeats in rates(rivals, seconds, device).items():
         rate = statistics.median(repeats)
@@ -68,19 +69,19 @@ def compare(
     return results
 
 
-def twenty(product: Callable[[], Tensor], gflop: float) -> Work:
-    """Many products between looks at the clock, so that the clock does not count."""
+def repeated(product: Callable[[], Tensor], gflop: float, count: int = 20) -> Work:
+    """Work of ``count`` products of ``gflop`` each, so that reading the clock takes a negligible share of the time."""
 
     def work() -> float:
-        for _ in range(20):
+        for _ in range(count):
             product()
-        return 20 * gflop
+        return count * gflop
 
     return work
 
 
 def gflop_of(work: Work) -> float:
-    """Floating-point operations of the matrix products in one unit of work, in 10^9."""
+    """Floating-point operations of the matrix products in one unit of work, in 10^9. Runs ``work`` once."""
     with FlopCounterMode(display=False) as counter:
         done = work()
     return counter.get_total_flops() / 1e9 / done
@@ -88,7 +89,7 @@ def gflop_of(work: Work) -> float:
 
 @contextmanager
 def matmul_precision(name: str) -> Iterator[None]:
-    """Under ``torch.set_float32_matmul_precision(name)``."""
+    """Context with ``torch.set_float32_matmul_precision(name)``."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(name)
     try:

@@ -1,4 +1,4 @@
-"""What is measured: the sizes, and a made-up nonlinear world of the same shapes as MuJoCo's HalfCheetah."""
+"""The sizes of the benchmark, and a synthetic nonlinear world with the shapes of MuJoCo's HalfCheetah."""
 
 from dataclasses import dataclass, field
 
@@ -47,7 +47,7 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class World:
-    """A fresh ensemble and learner, and the transitions they learn from, on one device."""
+    """Builds ensembles and learners; holds the transitions they learn from, on one device."""
 
     config: BenchConfig
     data_spec: DataSpec
@@ -56,19 +56,22 @@ class World:
     device: torch.device
 
     def ensemble(self) -> GaussianEnsemble:
-        """The same initial weights at every call."""
+        """A new ensemble with the same initial weights at every call."""
         torch.manual_seed(seed_of(0, "bench", "ensemble"))
         c = self.config
-        return GaussianEnsemble(EnsembleConfig(members=c.members, elites=min(5, c.members), width=c.width,
-                                               depth=c.depth), self.data_spec).to(self.device)  # fmt: skip
+        config = EnsembleConfig(members=c.members, elites=min(5, c.members), width=c.width, depth=c.depth)
+        return GaussianEnsemble(config, self.data_spec).to(self.device)
 
     def learner(self, updates: int = 1_000_000) -> SAC:
+        """A new learner with the same initial weights at every call."""
         torch.manual_seed(seed_of(0, "bench", "learner"))
-        c, s = self.config, self.data_spec.statistics
+        c = self.config
         config = SACConfig(updates=updates, batch_size=c.batch, hidden=c.hidden, critics=c.critics)
-        return SAC(config, LearnerSpec.of(c.obs, c.action, s, penalty_weight=1.0)).to(self.device)
+        task = LearnerSpec.of(c.obs, c.action, self.data_spec.statistics, penalty_weight=1.0)
+        return SAC(config, task).to(self.device)
 
     def generator(self, *place: str) -> torch.Generator:
+        """A generator on the device, seeded by ``place``."""
         return generator(0, "bench", *place, device=self.device)
 
     def rows(self, steps: int) -> Tensor:
@@ -78,7 +81,7 @@ class World:
 
 
 def make_world(config: BenchConfig, device: torch.device) -> World:
-    """Transitions of a random two-layer network with a little noise; nothing ever ends."""
+    """Transitions of a random two-layer network with a little noise and without terminals."""
     count = config.rows + config.rows // 10
     draws = generator(0, "bench", "world")
     obs = torch.randn(count, config.obs, generator=draws)
@@ -87,9 +90,10 @@ def make_world(config: BenchConfig, device: torch.device) -> World:
     second = torch.randn(32, config.obs + 1, generator=draws) / 32**0.5
     change = torch.tanh(2 * torch.cat([obs, action], 1) @ first) @ second
     change = change + NOISE * torch.randn(change.shape, generator=draws)
-    next_obs, reward, nothing = obs + 0.3 * change[:, :-1], change[:, -1], torch.zeros(count)
-    facts = DataSpec(Statistics.of(obs, next_obs, reward, nothing), {"state": [config.obs]}, config.action, count)
-    mean, std = torch.tensor(facts.statistics.obs_mean), torch.tensor(facts.statistics.obs_std)
-    before, after = (obs - mean) / std, (next_obs - mean) / std
-    everything = Transitions.from_log(before, action, reward, after, nothing).to(device)
-    return World(config, facts, everything[: config.rows], everything[config.rows :], device)
+    next_obs = obs + 0.3 * change[:, :-1]
+    reward = change[:, -1]
+    terminal = torch.zeros(count)
+    spec = DataSpec(Statistics.of(obs, next_obs, reward, terminal), {"state": [config.obs]}, config.action, count)
+    mean, std = torch.tensor(spec.statistics.obs_mean), torch.tensor(spec.statistics.obs_std)
+    transitions = Transitions.from_log((obs - mean) / std, action, reward, (next_obs - mean) / std, terminal).to(device)
+    return World(config, spec, transitions[: config.rows], transitions[config.rows :], device)
