@@ -1,9 +1,9 @@
-"""Fixtures for all tests, and the shape alphabet of ``pipeline.types``, which is enforced here."""
+"""Fixtures for all tests. One of them checks the shapes of the dataclasses in ``pipeline.types``."""
 
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import pytest
 import torch
@@ -16,23 +16,24 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real logs of other authors, which the project does not ship."""
+    """The folder with logs of other authors, which are not part of the project; skips the test if it is missing."""
     folder = Path(os.environ.get("OFFLINE_RL_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
     if not folder.is_dir():
         pytest.skip("no logs to test against: set OFFLINE_RL_DATA to the folder that holds them")
     return folder
 
 
-def check_shapes(instance: Any) -> None:
-    """Dimensions named alike in the annotations must agree; "B ..." may stand for several leading axes."""
+def check_shapes(instance: object) -> None:
+    """Fails if dimensions with the same letter have different sizes. More leading axes than annotated are allowed."""
     sizes: dict[str, int] = {}
     for name, hint in get_type_hints(type(instance), include_extras=True).items():
-        if not hasattr(hint, "__metadata__"):  # observations have the shapes that the environment gives them
+        if not hasattr(hint, "__metadata__"):  # the environment defines the shapes of observations
             continue
-        tensor, alphabet = getattr(instance, name), hint.__metadata__[0].split()
-        shape = tuple(tensor.shape)[-len(alphabet) :]
-        assert len(shape) == len(alphabet), f"{type(instance).__name__}.{name}: {tuple(tensor.shape)} is not {alphabet}"
-        for letter, size in zip(alphabet, shape, strict=True):
+        tensor = getattr(instance, name)
+        letters = hint.__metadata__[0].split()
+        shape = tuple(tensor.shape)[-len(letters) :]
+        assert len(shape) == len(letters), f"{type(instance).__name__}.{name}: {tuple(tensor.shape)} is not {letters}"
+        for letter, size in zip(letters, shape, strict=True):
             base, _, more = letter.partition("+")
             expected = sizes.setdefault(base, size - int(more or 0)) + int(more or 0)
             assert size == expected, f"{type(instance).__name__}.{name}: {letter} is {size}, expected {expected}"
@@ -40,7 +41,7 @@ def check_shapes(instance: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def shapes_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every tensor dataclass built during a test is checked against its annotations."""
+    """Check the shapes of every tensor dataclass that a test builds."""
     for value in vars(types).values():
         if isinstance(value, type) and issubclass(value, TensorFields) and dataclasses.is_dataclass(value):
             monkeypatch.setattr(value, "__post_init__", check_shapes, raising=False)

@@ -1,7 +1,5 @@
-"""Which members of a Protocol an object lacks. ``isinstance`` answers only yes or no, and from Python 3.12 on it does
-not see the submodules and buffers of a torch module."""
-
-from typing import Any
+"""Lists the members of a Protocol that an object lacks. ``isinstance`` does not name them, and from Python 3.12 on it
+ignores submodules and buffers of torch modules."""
 
 IGNORED = {"__init__", "__subclasshook__", "__hash__"}
 
@@ -13,6 +11,6 @@ def members(protocol: type) -> set[str]:
     return {name for name in names if not name.startswith("_") or name == "__call__"}
 
 
-def missing(candidate: Any, protocol: type) -> list[str]:
+def missing(candidate: object, protocol: type) -> list[str]:
     """The declared members that ``candidate`` lacks, sorted."""
     return sorted(name for name in members(protocol) if not hasattr(candidate, name))

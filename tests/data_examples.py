@@ -1,4 +1,4 @@
-"""Logs whose every number says where it stands, so that a wrong boundary shows."""
+"""Logs in which every number encodes its episode and step, so that tests detect rows in the wrong place."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ LENGTHS = (4, 1, 6, 3, 5)
 
 
 def counting_episode(e: int, steps: int, terminated: bool = False) -> Episode:
-    """Observation t of episode e is (100 e + t, e), its action (100 e + t) / 1000, its reward 100 e + t."""
+    """Episode e: observation t is (100 e + t, e), action t is (100 e + t) / 1000, reward t is 100 e + t."""
     clock = 100.0 * e + np.arange(steps + 1)
     obs = np.stack([clock, np.full(steps + 1, e)], axis=1).astype(np.float32)
     return Episode(
@@ -19,15 +19,16 @@ def counting_episode(e: int, steps: int, terminated: bool = False) -> Episode:
     )
 
 
-def counting_log(lengths: tuple[int, ...] = LENGTHS, **facts: Any) -> LoggedData:
-    """Even episodes end in a terminal, odd ones at a time limit."""
+def counting_log(lengths: tuple[int, ...] = LENGTHS, **fields: Any) -> LoggedData:
+    """A log of counting episodes: even ones end in a terminal, odd ones at a time limit. ``fields`` are those of
+    :class:`LoggedData`."""
     episodes = [counting_episode(e, steps, terminated=e % 2 == 0) for e, steps in enumerate(lengths)]
     bounds = {"action_low": [-1.0], "action_high": [1.0]}
-    return LoggedData(**{"place": "counting", "source": "npz", "episodes": episodes, **bounds, **facts})
+    return LoggedData(**{"place": "counting", "source": "npz", "episodes": episodes, **bounds, **fields})
 
 
 def counting_columns(lengths: tuple[int, ...] = LENGTHS) -> dict[str, np.ndarray]:
-    """The counting log as flat columns under the npz source's names."""
+    """The counting log as flat columns with the names of the npz source."""
     episodes = [counting_episode(e, steps) for e, steps in enumerate(lengths)]
     ends = np.cumsum(lengths) - 1
     even = np.arange(len(lengths)) % 2 == 0
@@ -44,7 +45,7 @@ def counting_columns(lengths: tuple[int, ...] = LENGTHS) -> dict[str, np.ndarray
 
 
 def npz_block(file: Path, columns: dict[str, np.ndarray], **options: Any) -> dict[str, Any]:
-    """Writes the columns and returns the block of params.yaml that reads them."""
+    """Write the columns to ``file``; returns the block of params.yaml that reads them."""
     np.savez(file, **columns)  # type: ignore[arg-type]
     bounds = {"action_low": [-1.0], "action_high": [1.0]}
     return {"source": "npz", "path": str(file), "held_out_path": str(file), **bounds, **options}

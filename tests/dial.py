@@ -1,4 +1,4 @@
-"""A task whose every picture and number follows from the step it belongs to."""
+"""An environment whose images and numbers follow from the number of the step."""
 
 from typing import Any, ClassVar
 
@@ -9,8 +9,11 @@ DIAL_SIDE, DIAL_STEPS = 96, 7
 
 
 class Dial(gymnasium.Env[Any, Any]):
-    """Its state counts steps, adds up actions and holds a number drawn at each reset. Red of the frame grows by 2 a
-    column, green by 10 a step; with ``block``, a quarter of an even frame is gray instead. The reward is the action."""
+    """The state holds the number of steps, the sum of actions and a random number of each reset.
+
+    In the frame, red grows by 2 with each column and green by 10 with each step; with ``block``, one quarter of a black
+    frame is gray instead. The reward is the action. With ``blind`` it renders None; with ``dark`` rendering fails.
+    """
 
     metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
     observation_space = gymnasium.spaces.Box(-1e6, 1e6, (3,), np.float32)
@@ -21,16 +24,19 @@ class Dial(gymnasium.Env[Any, Any]):
     ) -> None:
         self.render_mode, self.block, self.blind, self.dark = render_mode, block, blind, dark
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode."""
         super().reset(seed=seed)
         self.state = np.array([0.0, 0.0, self.np_random.random()], np.float32)
         return self.state.copy(), {}
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Add the action to the state; never ends."""
         self.state += np.array([1.0, action[0], 0.0], np.float32)
         return self.state.copy(), float(action[0]), False, False, {}
 
     def render(self) -> Any:
+        """The frame, uint8 [96, 96, 3]."""
         if self.dark:
             raise RuntimeError("no\nscreen")
         frame = np.zeros((DIAL_SIDE, DIAL_SIDE, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""What the stages before the report write, with made-up but realistic numbers: the report's tests render it."""
+"""Outputs of the stages before the report, with synthetic but realistic numbers, for the tests of the report."""
 
 import json
 from dataclasses import asdict
@@ -14,19 +14,20 @@ from pipeline.ingest.writer import write_dataset
 from pipeline.ope.summary import offline_result
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
-PENALTIES = {"max_aleatoric": 0.45, "ensemble_std": 0.75}  # name -> strength of its link with the true error
+PENALTIES = {"max_aleatoric": 0.45, "ensemble_std": 0.75}  # name -> rank correlation with the true error
 KINDS = {"max_aleatoric": "aleatoric", "ensemble_std": "total"}
-OUTPUTS = {"state[0]": 0.9, "state[1]": 0.6, "reward": 0.95}  # name -> what its 90 % interval holds
+OUTPUTS = {"state[0]": 0.9, "state[1]": 0.6, "reward": 0.95}  # name -> coverage of its 90 % interval
 LEVELS = [0.5, 0.8, 0.9, 0.95]
 IMAGINED_HORIZON = 50
+References = tuple[float, float] | tuple[None, None]
 
 
 def write_outputs(
     root: Path, seeds: list[int], with_environment: bool = True, references: bool = True, action_dim: int = 1
 ) -> None:
-    """A finished pipeline below ``root``."""
+    """Write the outputs of a finished pipeline below ``root``."""
     rng = np.random.default_rng(7)
-    refs = (-1200.0, -150.0) if references else (None, None)
+    refs: References = (-1200.0, -150.0) if references else (None, None)
     logged = _dataset(root, rng, refs, with_environment, action_dim)
     for seed in seeds:
         _world_model(root / f"data/world_model/seed-{seed}", rng)
@@ -35,12 +36,14 @@ def write_outputs(
     _evaluation(root, seeds, rng, logged, refs, with_environment)
 
 
-def _json(path: Path, content: Any) -> None:
+def _json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
 
 
-def _dataset(root: Path, rng: np.random.Generator, refs: Any, with_environment: bool, action_dim: int) -> np.ndarray:
+def _dataset(
+    root: Path, rng: np.random.Generator, refs: References, with_environment: bool, action_dim: int
+) -> np.ndarray:
     def episode(quality: float) -> Episode:
         steps = int(rng.integers(80, 121))
         obs = {"state": np.cumsum(rng.normal(size=(steps + 1, 3)), 0).astype(np.float32)}
@@ -100,15 +103,16 @@ def _world_model(folder: Path, rng: np.random.Generator) -> None:
 
 def _calibration(folder: Path, rng: np.random.Generator) -> None:
     error = np.exp(rng.normal(-3, 0.8, 4000))
-    samples, correlations = {"true_error": error}, {}
+    samples = {"true_error": error}
+    correlations = {}
     for name, link in PENALTIES.items():
         noise = rng.normal(0, 0.8, len(error))
         penalty = np.exp(link * np.log(error) + (1 - link) * noise)
         samples[f"penalty_{name}"] = penalty
         pearson = float(np.corrcoef(error, penalty)[0, 1])
-        along = {"spearman": [link, link - 0.3], "pearson": [link, None]}
-        told = {"kind": KINDS[name], "spearman": link + 0.1, "pearson": pearson, "auc": 0.5 + link / 2, "score": link}
-        correlations[name] = told | {"rollout": {"horizons": [1, 5], "sum": along, "max": along}}
+        rollout = {"spearman": [link, link - 0.3], "pearson": [link, None]}
+        row = {"kind": KINDS[name], "spearman": link + 0.1, "pearson": pearson, "auc": 0.5 + link / 2, "score": link}
+        correlations[name] = row | {"rollout": {"horizons": [1, 5], "sum": rollout, "max": rollout}}
     h = np.array(HORIZONS, float)
     errors = {
         "horizons": HORIZONS,
@@ -177,7 +181,7 @@ def _policies(root: Path, seed: int, rng: np.random.Generator, with_environment:
 
 
 def _evaluation(
-    root: Path, seeds: list[int], rng: np.random.Generator, logged: np.ndarray, refs: Any, with_environment: bool
+    root: Path, seeds: list[int], rng: np.random.Generator, logged: np.ndarray, refs: References, with_environment: bool
 ) -> None:
     shape = (len(seeds), 40)
     returns = {"logged": logged[None], "imagined": rng.normal(-80, 20, (len(seeds), 256))}
@@ -207,9 +211,9 @@ def _evaluation(
 
 
 def _offline(root: Path, seeds: list[int], returns: dict[str, np.ndarray]) -> None:
-    """The policy judged well by every estimate but importance weighting; behavior cloning worse."""
+    """The policy is better than behavior cloning by every estimate except importance sampling, which gives none."""
 
-    def judged(value: float) -> dict[str, Any]:
+    def estimates(value: float) -> dict[str, Any]:
         estimate = {"value": value, "low": 1.2 * value, "high": 0.8 * value, "per_step": value / 100}
         none = {**dict.fromkeys(estimate), "reason": "1.2 effective episodes of 6, fewer than 5"}
         return {
@@ -219,12 +223,13 @@ def _offline(root: Path, seeds: list[int], returns: dict[str, np.ndarray]) -> No
             "importance": none,
         }
 
-    told = {"discount": 0.99, "horizon": 120, "logged": {**judged(-400.0)["fqe"], "return": -700.0, "episodes": 6}}
-    agents = {"policy": judged(-120.0), "bc": judged(-330.0)}
+    logged = {**estimates(-400.0)["fqe"], "return": -700.0, "episodes": 6}
+    agents = {"policy": estimates(-120.0), "bc": estimates(-330.0)}
     truth = {
         name: [{"return": float(r.mean()), "value": 0.8 * float(r.mean())} for r in returns[name]]
         for name in agents
         if name in returns
     }
-    result = offline_result([{**told, "seed": seed, "agents": agents} for seed in seeds], truth)
+    by_seed = [{"discount": 0.99, "horizon": 120, "logged": logged, "seed": seed, "agents": agents} for seed in seeds]
+    result = offline_result(by_seed, truth)
     _json(root / "reports/metrics/offline.json", result)

@@ -1,5 +1,5 @@
-"""Small trainings of each kind. As a script it trains one and is killed, as by kill -9, at a stated moment:
-`python resume_worker.py NAME FOLDER epoch|write`."""
+"""Small trainings of each kind. As a script, it trains one and kills itself with SIGKILL in the middle of an epoch or
+of a write: `python resume_worker.py NAME FOLDER epoch|write`."""
 
 import io
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from toys import linear_world, rssm_training, small_ensemble, training_of, transitions_of
 
 from pipeline.imagination import Imagination, RolloutSpec
@@ -26,21 +26,21 @@ from pipeline.uncertainty import Penalty
 
 TRAINER = TrainerConfig(accelerator="cpu", threads=1)
 EPOCHS = 4
-KILLED_IN = 3  # the epoch whose middle, or the save at whose end, is the last moment of the killed process
+KILLED_IN = 3  # the epoch in which, or the resume point during whose writing, the process is killed
 
 
 def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
-    """A training from its beginning; ``weights`` seeds the initial weights."""
+    """A new training; ``weights`` seeds the initial weights."""
     if name == "rssm":  # more than one chunk of steps, so that an epoch has a middle
         fit = FitConfig(batch_size=16, window=4, max_epochs=EPOCHS, patience=EPOCHS)
-        return _moved(rssm_training(80, fit), weights)
+        return _perturb_weights(rssm_training(80, fit), weights)
     raw = linear_world(2600)
     model = small_ensemble(raw, width=16)
     data = transitions_of(raw, model.encoder)
     torch.manual_seed(weights)
     if name == "world_model":
         fit = FitConfig(batch_size=32, max_epochs=EPOCHS)
-        return _moved(training_of(model, data[:2400], data[2400:], fit), weights)
+        return _perturb_weights(training_of(model, data[:2400], data[2400:], fit), weights)
     if name == "bc":
         learner = BehaviorCloning(BCConfig(updates=150 * EPOCHS, batch_size=32, hidden=[16]), LearnerSpec(3, 2))
         return PolicyTraining(learner, LoggedReplay(data), None, 150, 0, "bc")
@@ -55,7 +55,7 @@ def build(name: str, weights: int = 0) -> WorldModelTraining | PolicyTraining:
     return PolicyTraining(sac, replay, imagination, 150, 0, "policy")
 
 
-def _moved(training: WorldModelTraining, weights: int) -> WorldModelTraining:
+def _perturb_weights(training: WorldModelTraining, weights: int) -> WorldModelTraining:
     torch.manual_seed(weights)
     for parameter in training.model.parameters():
         parameter.data.add_(0.01 * torch.randn_like(parameter))
@@ -63,25 +63,34 @@ def _moved(training: WorldModelTraining, weights: int) -> WorldModelTraining:
 
 
 def train(training: WorldModelTraining | PolicyTraining, callbacks: list[Callback]) -> dict[str, Any]:
-    """Train to the end, and return all of the final state, the weights of every member's best included."""
+    """Train to the end; returns the whole final state, the best weights of every member included."""
     set_up_torch(TRAINER)
     make_trainer(TRAINER, EPOCHS - training.epochs_done, callbacks, progress=False).fit(training)
     return training.resume_state()
 
 
 class KillInEpoch(Callback):
-    """SIGKILL between two Lightning steps of one epoch."""
+    """Kills the process between two Lightning steps of one epoch."""
 
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        module: WorldModelTraining | PolicyTraining,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Kill after the first step of epoch ``KILLED_IN``."""
         if module.epochs_done == KILLED_IN - 1 and batch_idx == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def kill_in_write() -> None:
-    """From now on, the process is killed with half of the third resume point on disk."""
-    save, saves = torch.save, []
+    """Patch torch.save so that the process is killed with half of the third resume point on disk."""
+    save = torch.save
+    saves: list[Path] = []
 
-    def half(state: Any, path: Path) -> None:
+    def save_half(state: object, path: Path) -> None:
         saves.append(path)
         if len(saves) < KILLED_IN:
             save(state, path)
@@ -90,7 +99,7 @@ def kill_in_write() -> None:
         path.write_bytes(buffer.getvalue()[: buffer.tell() // 2])
         os.kill(os.getpid(), signal.SIGKILL)
 
-    torch.save = half
+    torch.save = save_half
 
 
 if __name__ == "__main__":
