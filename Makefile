@@ -1,9 +1,9 @@
-# make repro | make test | make ui | make bench        PYTHON=python3.12 picks the interpreter of a new .venv
+# make repro | make test | make ui | make bench | make docs        PYTHON=python3.12 picks the interpreter of a new .venv
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 WORK := $(CURDIR)/.work
 
-.PHONY: repro test ui bench
+.PHONY: repro test ui bench docs
 
 repro: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
@@ -20,6 +20,9 @@ ui: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m pipeline bench $(if $(MBRL),--mbrl $(MBRL))
 
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
@@ -30,4 +33,8 @@ $(BIN)/python:
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install -q -e ".[docs]"
 	touch $@

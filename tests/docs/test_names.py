@@ -1,0 +1,135 @@
+"""What README and docs/ name exists: commands, presets, stages, keys and values of params.yaml, files, links."""
+
+import dataclasses
+import importlib
+import itertools
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from pages import BLOCKS, PAGES, ROOT, Block, blocks_of, short
+
+from pipeline.__main__ import app
+from pipeline.cli.preset import PRESETS
+from pipeline.ingest.sources import SOURCES
+from pipeline.params import build
+from pipeline.policies import LEARNERS
+from pipeline.stages.preflight import _blocks
+from pipeline.world_models import WORLD_MODELS
+
+FAMILIES: dict[str, dict[str, Any]] = {"dataset": SOURCES, "policy": LEARNERS, "world_model": WORLD_MODELS}
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+INLINE = re.compile(r"`((?:python -m pipeline|dvc|make) [^`]+)`")
+
+
+def lines_of(page: Path) -> list[str]:
+    """Commands of the page, in blocks and in the text."""
+    joined = [re.sub(r"\\\n\s*", "", b.code) for b in blocks_of(page) if b.language == "sh"]
+    return [line for code in joined for line in code.splitlines()] + INLINE.findall(page.read_text().replace("\n", " "))
+
+
+def problem(line: str) -> str | None:
+    """What a command names that does not exist."""
+    parts = shlex.split(line, comments=True)
+    if parts[:3] == ["python", "-m", "pipeline"]:
+        return command_problem(parts[3:])
+    if parts[:2] == ["dvc", "repro"]:
+        return next((p for p in parts[2:] if p.split("@")[0] not in {*STAGES, "STAGE"}), None)
+    if parts[:3] == ["dvc", "exp", "run"]:
+        settings = [setting for flag, setting in itertools.pairwise(parts) if flag == "-S"]
+        stages = [p for p in parts[3:] if not p.startswith("-") and p not in settings]
+        wrong = [s for s in settings if not key_exists(s.partition("=")[0])]
+        return next(iter(wrong + [p for p in stages if p.split("@")[0] not in STAGES]), None)
+    if parts[:1] == ["make"]:
+        return None if parts[1] in TARGETS else parts[1]
+    return None
+
+
+def command_problem(parts: list[str]) -> str | None:
+    if not parts or parts[0] == "NAME":
+        return None
+    name, *rest = parts
+    if name not in COMMANDS:
+        return name
+    options = {option for param in COMMANDS[name].params for option in param.opts}
+    presets = {path.stem for path in PRESETS.glob("*.yaml")} | {"NAME"}
+    wrong = [part for part in rest if part.startswith("--") and part not in options]
+    return next(iter(wrong + [p for p in rest[:1] if name == "preset" and p not in presets]), None)
+
+
+def key_exists(key: str) -> bool:
+    block, _, name = key.partition(".")
+    if block == "seeds":
+        return True
+    configs = [entry.Config for entry in FAMILIES[block].values()] if block in FAMILIES else []
+    configs = configs or ([type(_blocks()[block]({}, block))] if block in _blocks() else [])
+    fields = {field.name for config in configs for field in dataclasses.fields(config)}
+    return name in fields | ({"name", "source"} if block in FAMILIES else set())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=short)
+def test_commands_exist(page: Path):
+    assert {line: wrong for line in lines_of(page) if (wrong := problem(line))} == {}
+
+
+def test_wrong_commands_are_noticed():
+    assert problem("dvc exp run -S penalty.wait=2.0") == "penalty.wait=2.0"
+    assert problem("dvc repro train") == "train"
+    assert problem("python -m pipeline preset pendulun") == "pendulun"
+    assert problem("python -m pipeline evaluate folder --episode 3") == "--episode"
+    assert problem("make all") == "all"
+
+
+OWN = ("learner.md", "world-model.md")  # what they register themselves is checked by test_code.py
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in BLOCKS if b.language == "yaml" and b.page.name not in OWN], ids=lambda b: b.name
+)
+def test_blocks_of_params_are_valid(block: Block):
+    """Keys and values as the pages show them; a draft of ``inspect`` is not complete."""
+    for name, values in yaml.safe_load(block.code).items():
+        if block.code.startswith("# data/logs"):
+            assert all(key_exists(f"{name}.{key}") for key in values)
+        elif name in FAMILIES and not {"name", "source"} & set(values):
+            default = {"policy": "sac", "world_model": "gaussian_ensemble"}[name]
+            build(FAMILIES[name][default].Config, values, name)
+        else:
+            _blocks()[name](values, name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=short)
+def test_files_and_modules_that_a_page_names_exist(page: Path):
+    """What stages write below data/ is not looked for."""
+    text = page.read_text()
+    files = re.findall(r"`((?:pipeline|tests|docs|reports)/[\w./-]*\w)`", text)
+    assert [f for f in files if "NAME" not in f and not (ROOT / f).exists()] == []
+    names = re.findall(r"`(pipeline(?:\.\w+)+)(?::\w+-v\d+)?`", text)
+    assert [name for name in names if not module_or_member(name)] == []
+
+
+def module_or_member(name: str) -> bool:
+    parent, _, member = name.rpartition(".")
+    try:
+        return hasattr(importlib.import_module(parent), member) or bool(importlib.import_module(name))
+    except ImportError:
+        return False
+
+
+def test_readme_is_short_and_its_links_exist():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text)]
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = [str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")]
+    assert [page for page in pages if page not in navigation] == []
