@@ -34,8 +34,8 @@ Wrapper = gymnasium.Wrapper[Any, Any, Any, Any]
 class Pixels(Wrapper):
     """A task observed through its own rendering.
 
-    The observation is a dict with ``pixels``, uint8 "size size 3", and the task's vector as ``state`` if that is asked
-    for. Raises ValueError for options out of range and for a task that cannot be rendered.
+    The observation is a dict with ``pixels``, uint8 "size size 3"; ``state: true`` adds the task's vector as
+    ``state``. Raises ValueError for options out of range and for a task that cannot be rendered.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], size: int, state: bool, distractor: str | None) -> None:
