@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CheckpointGroup:
+class TableSplit:
     """The train or the held-out files, or both in one."""
 
     path: Path
@@ -37,7 +37,7 @@ class Table:
         """Raises ValueError for files that are missing or no tables, and for missing columns."""
         config, params = self.config, ("path", "held_out_path")
         parts = [
-            CheckpointGroup(path, table_files(existing(path, param), config.delimiter), held_out)
+            TableSplit(path, table_files(existing(path, param), config.delimiter), held_out)
             for (path, held_out), param in zip(config.parts, params, strict=False)
         ]
         files = [file for part in parts for file in part.files]
@@ -74,7 +74,7 @@ class Reader:
         rows = file.rows()
         return 0 if rows is None else 4 * rows * (len(self.features) + actions + 2)
 
-    def episodes(self, part: CheckpointGroup, remarks: Remarks) -> Iterator[Episode]:
+    def episodes(self, part: TableSplit, remarks: Remarks) -> Iterator[Episode]:
         assembly = Assembly(self.config, str, self.features)
         seen: set[str] = set()
         for file in part.files:
