@@ -153,7 +153,7 @@ class ActorCritic(nn.Module):
         """Pessimistic lambda-returns, in standard deviations of the logged reward.
 
         Each step weights continuing and terminating by their predicted probabilities, so the return stays
-        differentiable in them. Terminating is worth the penalty paid for ever (:func:`absorbing_value`), so early
+        differentiable in them. Terminating is worth the penalty paid forever (:func:`absorbing_value`), so early
         termination is not rewarded. At a predicted terminal the return bootstraps from the next value alone.
         """
         c = self.config

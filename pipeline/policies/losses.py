@@ -13,7 +13,7 @@ def pessimistic_reward(reward_t: Tensor, penalty_t: Tensor, weight: float, limit
 
 
 def absorbing_value(penalty_t: Tensor, weight: float, limit: float, discount: float) -> Tensor:
-    """The value after a terminal step: its penalty, paid for ever. It is zero for logged steps, which have no penalty.
+    """The value after a terminal step: its penalty, paid forever. It is zero for logged steps, which have no penalty.
 
     With a value of zero, early termination would avoid all later penalties, so a heavily penalized policy would seek
     it. Any shape.

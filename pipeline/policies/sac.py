@@ -96,7 +96,7 @@ class SAC(nn.Module):
         return self.actor.default_target_entropy(task.action_std if self.config.bc_weight > 0 else None)
 
     def _floor_value(self, lowest_reward: float) -> float | None:
-        """The value after a halt: a reward below all logged rewards, for ever (MOReL, Kidambi et al. 2020)."""
+        """The value after a halt: a reward below all logged rewards, forever (MOReL, Kidambi et al. 2020)."""
         c = self.config
         return None if c.halt_cost is None else (lowest_reward - c.halt_cost * self.reward_scale) / (1 - c.discount)
 

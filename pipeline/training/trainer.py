@@ -123,7 +123,7 @@ def chunk_loader(count: int) -> DataLoader[int]:
 
 
 def _die_with_parent() -> None:
-    """End this rank when its launcher ends; otherwise it would wait in a collective operation for ever."""
+    """End this rank when its launcher ends; otherwise it would wait in a collective operation forever."""
     # The launcher may end while this rank is still importing, so getppid() alone could name another process.
     parent = int(os.environ.get(LAUNCHER, os.getppid()))
 
