@@ -9,6 +9,7 @@ from pipeline.protocols import Actor, Penalty, Value, ValuePenalty, WorldModel
 from pipeline.types import Prediction, Rollout, Transitions
 
 AUTO = "auto"  # in params.yaml: take the value from the assessment of the world model
+CPU_ROWS = 512  # on a CPU, the members' activations for so many rows stay in its cache
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # the assessment measures these quantiles of a penalty over held-out logs
 
 
@@ -52,6 +53,11 @@ class RolloutSpec(RolloutOptions):
     """The same once ``auto`` is resolved (:func:`pipeline.uncertainty.auto.resolve_auto`)."""
 
     length: int = 5  # imagined steps
+
+
+def rows_at_once(state: Tensor) -> int:
+    """How many rows of states "B Z" to imagine at once: few on a CPU, all on a GPU."""
+    return CPU_ROWS if state.device.type == "cpu" else max(len(state), 1)
 
 
 class Imagination:

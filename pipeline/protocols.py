@@ -9,6 +9,7 @@ Shapes use the alphabet of :mod:`pipeline.types`.
 from collections.abc import Callable
 from typing import Protocol, Self, runtime_checkable
 
+import torch
 from torch import Generator, Tensor
 
 from pipeline.types import Metrics, Observation, Prediction, Step, Transitions
@@ -28,6 +29,14 @@ class StateEncoder(Protocol):
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
         """The state "B Z" after ``action`` "B A" in ``state`` "B Z" led to ``obs``. Where ``first`` "B" is 1.0 an
         episode starts, and ``state`` and ``action`` are ignored."""
+
+
+@torch.no_grad()
+def first_state(encoder: StateEncoder, obs: Observation, action_dim: int) -> Tensor:
+    """States "B Z" of episodes that start with the raw observations "B ..."."""
+    count = len(next(iter(obs.values())))
+    state = encoder.initial(count)
+    return encoder.observe(state, state.new_zeros(count, action_dim), obs, state.new_ones(count))
 
 
 @runtime_checkable
@@ -137,4 +146,5 @@ __all__ = [
     "ValuePenalty",
     "WindowEncoder",
     "WorldModel",
+    "first_state",
 ]

@@ -78,6 +78,10 @@ class TensorFields:
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
+    def split(self, rows: int) -> list[Self]:
+        """Consecutive parts of at most ``rows`` rows; views where the tensors allow it."""
+        return [self[i : i + rows] for i in range(0, len(self), rows)]
+
     @classmethod
     def cat(cls, parts: list[Self]) -> Self:
         """All ``parts`` joined along the leading axis. Their fields must be tensors."""

@@ -42,10 +42,12 @@ MAY_IMPORT = {
     "policies": {"encoders", "imagination", "networks", "protocols", "seeding", "types"},
     # sources ask the environment that made the logs; what they give is the dataset's
     "ingest": {"data", "envs", "params"},
-    "training": {"imagination", "networks", "policies", "seeding", "types", "world_models"},
+    # each training from a prepared dataset to a fitted model or a learned policy
+    "training": {"data", "encoders", "envs", "imagination", "networks", "policies", "protocols", "seeding", "types",
+                 "uncertainty", "world_models"},
     # a bundle is read by way of the registries of what acts and of world models, which encode and imagine for them
-    "serving": {"data", "encoders", "envs", "imagination", "params", "policies", "protocols", "uncertainty",
-                "world_models"},
+    "serving": {"data", "encoders", "envs", "imagination", "params", "policies", "protocols", "types",
+                "uncertainty", "world_models"},
     "assessment": {"data", "encoders", "imagination", "protocols", "seeding", "types", "uncertainty", "world_models"},
     # evaluation compares agents with logs and with what was imagined
     "evaluation": {"assessment", "data", "envs", "imagination", "policies", "protocols", "seeding", "serving", "types",

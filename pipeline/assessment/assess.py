@@ -37,6 +37,7 @@ class Assessment:
     errors: Json  # data/calibration/seed-K/errors.json
     reliability: Json  # data/calibration/seed-K/reliability.json
     samples: dict[str, NDArray[Any]]  # true error beside every penalty, one step, "N"
+    latents: dict[str, NDArray[Any]] | None = None  # of held-out windows; None for a model without latents
 
     @property
     def calibration(self) -> Calibration:

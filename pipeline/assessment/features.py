@@ -29,7 +29,7 @@ def feature_errors(
     minus the mean square error over that of persistence: nothing changes, the reward is its mean. None without
     ``linear``.
     """
-    said = [_said(model, data[i : i + ROWS]) for i in range(0, len(data), ROWS)]
+    said = [_said(model, batch) for batch in data.split(ROWS)]
     truth = torch.cat([next_obs, data.reward[:, None]], dim=1)
     still = torch.cat([obs, data.reward.mean().expand(len(data), 1)], dim=1)
     spread = (truth - still).std(0, correction=0)

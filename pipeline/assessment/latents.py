@@ -91,7 +91,7 @@ def examples(model: LatentWorldModel, windows: Segments, context: int) -> Arrays
 
 def _pieces(batches: Iterable[Segments]) -> Iterator[Segments]:
     for windows in batches:
-        yield from (windows[i : i + ROWS] for i in range(0, len(windows), ROWS))
+        yield from windows.split(ROWS)
 
 
 def _by_frame(model: LatentWorldModel, beliefs: Beliefs, windows: Segments, scale: Scale) -> dict[str, Tensor]:

@@ -63,8 +63,7 @@ def one_step(
     """On each transition: ``true_error``, the root mean square of the members' mean's normalized error times the
     reward's spread (the unit of the penalties), and ``penalty_<name>``, which see a draw, not the truth."""
     samples: dict[str, list[Tensor]] = {"true_error": [], **{f"penalty_{n}": [] for n in penalties}}
-    for i in range(0, len(data), ROWS):
-        batch = data[i : i + ROWS]
+    for batch in data.split(ROWS):
         prediction = model.predict(batch.state, batch.action)
         step = model.draw(batch.state, batch.action, prediction, generator, None)
         error = (prediction.mean[model.elites].mean(0) - model.targets(batch)).square().mean(-1).sqrt()

@@ -19,8 +19,7 @@ def beliefs(model: WorldModel, data: Transitions) -> tuple[Tensor, Tensor, Tenso
     """Mean and std "M B D" of the elites and the targets "B D", in the model's normalized units; or, where beliefs
     have no density, the reason."""
     parts = []
-    for i in range(0, len(data), ROWS):
-        batch = data[i : i + ROWS]
+    for batch in data.split(ROWS):
         prediction = model.predict(batch.state, batch.action)
         if isinstance(prediction, CategoricalPrediction):
             return "a categorical latent has no intervals to cover anything"

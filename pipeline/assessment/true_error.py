@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.assessment.penalty_quality import Correlations, ranking
-from pipeline.protocols import WorldModel
+from pipeline.protocols import WorldModel, first_state
 from pipeline.types import Transitions
 
 Array = NDArray[Any]
@@ -32,22 +31,14 @@ def by_equations(model: WorldModel, key: str, obs: Array, action: Array, equatio
     after, reward, terminal = (torch.as_tensor(x, dtype=torch.float32) for x in equations(obs, action))
     nothing = torch.zeros(len(obs))
     return Transitions(
-        state=_state(model, key, torch.as_tensor(obs)),
+        state=first_state(model, {key: torch.as_tensor(obs)}, model.action_dim),
         action=torch.as_tensor(action, dtype=torch.float32),
         reward=reward,
-        next_state=_state(model, key, after),
+        next_state=first_state(model, {key: after}, model.action_dim),
         terminal=terminal,
         penalty=nothing,
         logged=nothing,
         halted=nothing,
-    )
-
-
-@torch.no_grad()
-def _state(model: WorldModel, key: str, obs: Tensor) -> Tensor:
-    batch = len(obs)
-    return model.observe(  # type: ignore[no-any-return]
-        model.initial(batch), torch.zeros(batch, model.action_dim), {key: obs}, torch.ones(batch)
     )
 
 

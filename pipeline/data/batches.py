@@ -50,8 +50,7 @@ class Bootstrap:
 
     def held_out(self, shard: Shard) -> Iterator[Transitions]:
         """The rank's share of the held-out transitions, in batches "B ..."."""
-        share = self.held_out_data.map(shard.of)
-        yield from (share[i : i + HELD_OUT_ROWS] for i in range(0, len(share), HELD_OUT_ROWS))
+        yield from self.held_out_data.map(shard.of).split(HELD_OUT_ROWS)
 
     def some_train(self) -> list[Transitions]:
         """All training transitions as one batch."""

@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.types import Observation
 
 
@@ -29,6 +29,7 @@ class StackedFrames(nn.Module):
     the state.
     """
 
+    Config = FramesConfig
     stateful = True
 
     def __init__(self, config: FramesConfig, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
@@ -39,6 +40,11 @@ class StackedFrames(nn.Module):
         self.images = {k: [h, w, config.frames * c] for k, (h, w, c) in image_shapes.items()}
         self.sizes = [self.standard.state_dim, *(h * w * c for h, w, c in self.images.values())]
         self.state_dim = sum(self.sizes)
+
+    @classmethod
+    def from_data(cls, config: FramesConfig, data: DataSpec) -> "StackedFrames":
+        """The encoder for logs like ``data``."""
+        return cls(config, data.obs_shapes, data.statistics)
 
     def initial(self, batch: int) -> Tensor:
         """Zeros "B Z"; the first observation of an episode replaces them."""

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.types import Observation
 
-LONGEST = 100  # steps; longer dependence needs a recurrent model
+MAX_HISTORY = 100  # steps; longer dependence needs a recurrent model
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class HistoryConfig:
     history: int = 1  # steps before the present one
 
     def __post_init__(self) -> None:
-        if not 1 <= self.history <= LONGEST:
-            raise ValueError(f"history {self.history} must lie between 1 and {LONGEST}")
+        if not 1 <= self.history <= MAX_HISTORY:
+            raise ValueError(f"history {self.history} must lie between 1 and {MAX_HISTORY}")
 
 
 class HistoryEncoder(nn.Module):
@@ -32,6 +32,7 @@ class HistoryEncoder(nn.Module):
     cover only the features that steps change. At the start of an episode changes and actions are zero.
     """
 
+    Config = HistoryConfig
     stateful = True
 
     def __init__(
@@ -48,6 +49,11 @@ class HistoryEncoder(nn.Module):
         self.register_buffer("delta_std", torch.tensor(statistics.delta_std), persistent=False)
         self.changing: Tensor
         self.delta_std: Tensor
+
+    @classmethod
+    def from_data(cls, config: HistoryConfig, data: DataSpec) -> "HistoryEncoder":
+        """The encoder for logs like ``data``."""
+        return cls(config, data.obs_shapes, data.statistics, data.action_dim)
 
     def initial(self, batch: int) -> Tensor:
         """Zeros "B Z"; the first observation of an episode replaces them."""

@@ -1,22 +1,30 @@
 """The encoder that normalizes vector observations."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.encoders.statistics import Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.types import Observation
+
+
+@dataclass(frozen=True)
+class StandardConfig:
+    """The standard encoder has no options."""
 
 
 class StandardEncoder(nn.Module):
     """A Markov encoder: the state is the flat observation with mean 0 and standard deviation 1 in the logs. Keys are
     concatenated in sorted order; images are left out."""
 
+    Config = StandardConfig
     stateful = False
 
     def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         super().__init__()
+        self.config = StandardConfig()
         self.obs_shapes = {k: s for k, s in sorted(obs_shapes.items()) if len(s) < 3}
         self.state_dim = self.current_dim = len(statistics.obs_mean)
         # Not persistent: the statistics are saved beside the weights as readable JSON.
@@ -24,6 +32,11 @@ class StandardEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(statistics.obs_std), persistent=False)
         self.mean: Tensor
         self.std: Tensor
+
+    @classmethod
+    def from_data(cls, config: StandardConfig, data: DataSpec) -> "StandardEncoder":
+        """The encoder for logs like ``data``."""
+        return cls(data.obs_shapes, data.statistics)
 
     def encode(self, flat_obs: Tensor) -> Tensor:
         """Flat observation "... O" in the log's own units -> state "... Z"."""

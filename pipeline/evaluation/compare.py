@@ -14,7 +14,7 @@ from pipeline.evaluation.episodes import ArrayAgent, EpisodeResults, run_episode
 from pipeline.evaluation.imagined import imagined_returns
 from pipeline.evaluation.statistics import summary
 from pipeline.imagination import Imagination
-from pipeline.protocols import WorldModel
+from pipeline.protocols import WorldModel, first_state
 from pipeline.seeding import generator
 from pipeline.serving.agent import PolicyAgent
 
@@ -60,8 +60,7 @@ def imagined_of(
     )
     obs, rows = observations(dataset, firsts[picks].numpy()), []
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
-        nothing = torch.zeros(len(picks), model.action_dim)
-        starts = model.observe(model.initial(len(picks)), nothing, obs, torch.ones(len(picks)))
+        starts = first_state(model, obs, model.action_dim)
         draws = generator(config.seed, "evaluate", "imagined", i)
         rows.append(imagined_returns(Imagination(model), agent.policy, starts, config.imagined_horizon, draws))
     return torch.stack(rows).double().numpy()

@@ -94,8 +94,8 @@ def bellman(model: TrainableWorldModel, steps: Transitions, critic: Critic, draw
     """The Bellman penalty "B" of real steps under the values of ``critic``."""
     imagination, asked = Imagination(model, Bellman()), replace(steps, logged=torch.zeros_like(steps.logged))
     value = lambda state: critic.value(state, draws)  # noqa: E731
-    parts = [asked[i : i + ROWS] for i in range(0, len(asked), ROWS)]
-    return torch.cat([imagination.recompute_penalties(part, value, draws).penalty for part in parts]).numpy()
+    parts = [imagination.recompute_penalties(part, value, draws) for part in asked.split(ROWS)]
+    return torch.cat([part.penalty for part in parts]).numpy()
 
 
 def as_logs(episodes: Sequence[Episode], spec: DatasetSpec) -> PreparedDataset:

@@ -6,6 +6,15 @@ from torch import Tensor, nn
 from pipeline.networks.mlp import stacked_mlp
 
 
+@torch.no_grad()
+def polyak_update(target: nn.Module, source: nn.Module, rate: float) -> None:
+    """Move every parameter of ``target`` toward that of ``source`` by the share ``rate`` (Polyak averaging, as in
+    Lillicrap et al. 2016, arXiv:1509.02971)."""
+    targets: list[Tensor] = list(target.parameters())
+    sources: list[Tensor] = list(source.parameters())
+    torch._foreach_lerp_(targets, sources, rate)
+
+
 class Critics(nn.Module):
     """``count`` action-value functions "N" of one shape, computed as batched matrix products.
 

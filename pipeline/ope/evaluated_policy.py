@@ -6,7 +6,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.transitions import IntArray, iter_states
-from pipeline.protocols import Actor, StateEncoder, WorldModel
+from pipeline.protocols import Actor, StateEncoder, WorldModel, first_state
 from pipeline.serving.agent import PolicyAgent
 from pipeline.types import Observation
 
@@ -58,9 +58,7 @@ class EvaluatedPolicy:
         return _Shared(self) if self.shares_state else _Foreign(self, self._first_states(obs))
 
     def _first_states(self, obs: Observation) -> Tensor:
-        count = len(next(iter(obs.values())))
-        nothing = torch.zeros(count, self.model.action_dim)
-        return self.encoder.observe(self.encoder.initial(count), nothing, obs, torch.ones(count))
+        return first_state(self.encoder, obs, self.model.action_dim)
 
 
 class _Shared:

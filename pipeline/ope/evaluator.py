@@ -22,7 +22,7 @@ from pipeline.ope.estimates import (
 )
 from pipeline.ope.evaluated_policy import EvaluatedPolicy
 from pipeline.ope.model_value import imagined_rewards
-from pipeline.protocols import StateEncoder
+from pipeline.protocols import StateEncoder, first_state
 from pipeline.seeding import generator
 from pipeline.serving.agent import PolicyAgent
 from pipeline.uncertainty import Penalty
@@ -154,10 +154,7 @@ class PolicyEvaluator:
 
     def _starts(self, judged: EvaluatedPolicy, episodes: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         obs = observations(self.dataset, self.dataset.offsets[episodes])
-        nothing, first = torch.zeros(len(episodes), self.model.action_dim), torch.ones(len(episodes))
-        with torch.no_grad():
-            state = self.model.observe(self.model.initial(len(episodes)), nothing, obs, first)
-        return state, judged.first_actions(obs)
+        return first_state(self.model, obs, self.model.action_dim), judged.first_actions(obs)
 
     def _episode_numbers(self, rows: IntArray) -> torch.Tensor:
         """Those of training rows, from 0 on, without gaps."""

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.networks.critic import Critics
+from pipeline.networks.critic import Critics, polyak_update
 from pipeline.ope import OfflineConfig
 from pipeline.policies.losses import td_target
 from pipeline.types import TensorFields
@@ -78,9 +78,7 @@ class FittedQ(nn.Module):
         self.optimizer.zero_grad(set_to_none=True)
         (weight * error).mean(1).sum().backward()
         self.optimizer.step()
-        with torch.no_grad():
-            slow: list[Tensor] = list(self.slow.parameters())
-            torch._foreach_lerp_(slow, list[Tensor](self.critics.parameters()), self.config.target_rate)
+        polyak_update(self.slow, self.critics, self.config.target_rate)
         return clamped
 
     def targets(self, batch: Experience, discount: float) -> tuple[Annotated[Tensor, "K B"], Tensor]:

@@ -7,12 +7,10 @@ import torch
 from einops import rearrange, repeat
 from torch import Generator, Tensor
 
-from pipeline.imagination import Imagination
+from pipeline.imagination import Imagination, rows_at_once
 from pipeline.ope.evaluated_policy import EvaluatedPolicy
-from pipeline.protocols import Penalty
+from pipeline.protocols import Penalty, first_state
 from pipeline.types import Observation
-
-CPU_ROWS = 512  # rows imagined at once: the members' activations then stay in cache
 
 
 class GivenMembers:
@@ -43,10 +41,10 @@ def imagined_rewards(
     member = repeat(model.elites, "m -> (m n)", n=count)
     rows = torch.arange(count).repeat(len(model.elites))
     pieces = []
-    for some, which in zip(rows.split(CPU_ROWS), member.split(CPU_ROWS), strict=True):
+    size = rows_at_once(member)
+    for some, which in zip(rows.split(size), member.split(size), strict=True):
         seen = {key: value[some] for key, value in obs.items()}
-        nothing = torch.zeros(len(some), model.action_dim)
-        start = model.observe(model.initial(len(some)), nothing, seen, torch.ones(len(some)))
+        start = first_state(model, seen, model.action_dim)
         imagination = Imagination(GivenMembers(model, which), penalty)  # type: ignore[arg-type]
         rollout = imagination.rollout(judged.actor(seen), start, horizon, generator, fixed_member=True)
         pieces.append(torch.stack([rollout.reward, rollout.reward - weight * rollout.penalty]) * rollout.alive)

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
+from pipeline.networks.critic import polyak_update
 from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp
 from pipeline.networks.schedule import cosine_decay
@@ -100,9 +101,7 @@ class ActorCritic(nn.Module):
         metrics = self._update_actor(state, raw.detach(), returns, value, survival, generator)
         loss = (survival * self.head.loss(logits, returns)).mean()
         self._descend(self.critic_optimizer, self.critic, loss)
-        with torch.no_grad():
-            slow: list[Tensor] = list(self.slow_critic.parameters())
-            torch._foreach_lerp_(slow, list[Tensor](self.critic.parameters()), self.config.target_rate)
+        polyak_update(self.slow_critic, self.critic, self.config.target_rate)
         self.updates_done += 1
         steps = rollout.alive.sum()
         return metrics | {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.encoders.history import LONGEST
+from pipeline.encoders.history import MAX_HISTORY
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
 from pipeline.networks.conv import ImageTorso
@@ -25,8 +25,8 @@ class BCConfig:
     def __post_init__(self) -> None:
         if min(self.updates, self.batch_size, self.image_depth) < 1:
             raise ValueError("updates, batch_size and image_depth must be at least 1")
-        if not 0 <= self.history <= LONGEST:
-            raise ValueError(f"history {self.history} must lie between 0 and {LONGEST}")
+        if not 0 <= self.history <= MAX_HISTORY:
+            raise ValueError(f"history {self.history} must lie between 0 and {MAX_HISTORY}")
 
 
 class BehaviorCloning(nn.Module):

@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
-from pipeline.networks.critic import Critics
+from pipeline.networks.critic import Critics, polyak_update
 from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.losses import absorbing_value, conservative_gap, logged_mean, pessimistic_reward, td_target
 from pipeline.policies.protocols import Critic
@@ -138,10 +138,7 @@ class SAC(nn.Module):
             metrics["imagined_penalty"] = batch.penalty.sum() / (1 - batch.logged).sum().clamp(min=1)
         metrics |= self._update_critics(batch, generator)
         metrics |= self._update_actor(batch, generator)
-        with torch.no_grad():
-            targets: list[Tensor] = list(self.target_critics.parameters())
-            sources: list[Tensor] = list(self.critics.parameters())
-            torch._foreach_lerp_(targets, sources, self.config.target_rate)
+        polyak_update(self.target_critics, self.critics, self.config.target_rate)
         self.updates_done += 1
         return metrics
 

@@ -4,6 +4,7 @@ it is :mod:`pipeline.serving.load_bundle`'s part."""
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -12,20 +13,19 @@ from safetensors.torch import save
 from torch import nn
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.encoders.frame_stack import StackedFrames
-from pipeline.encoders.history import HistoryEncoder
-from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import DataSpec
+from pipeline.encoders import ENCODERS, Encoder
+from pipeline.encoders.statistics import DataSpec, Statistics
+from pipeline.params import build
+from pipeline.policies.learned import LearnedPolicy
 from pipeline.protocols import StateEncoder
-from pipeline.world_models.checkpoint import name_of
+from pipeline.types import TorchModule
+from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
 SCHEMA_VERSION = 2  # 2: encoder, encoder_config and neighbors were filter, filter_config and neighbours
-STANDARD = "standard"  # the filter that keeps no state: its scales are in the statistics
-FRAMES = "frames"  # the filter that stacks the last images
-HISTORY = "history"  # the filter that carries the last steps
-ENCODER_PREFIX = "state_encoder."  # of the names of its weights
-TOLD = ("name", "digest", "license", "transitions", "episodes", "source", "obs_names")  # of the dataset, by a bundle
+STATE_ENCODERS: Mapping[str, type[Encoder | TrainableWorldModel]] = {**ENCODERS, **WORLD_MODELS}
+ENCODER_PREFIX = "state_encoder."  # of the names of the encoder's weights
+DATASET_KEYS = ("name", "digest", "license", "transitions", "episodes", "source", "obs_names")
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class BundleSpec:
     seed: int
     privileged_knowledge: list[str]
     penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; none for a policy that only imitates
-    encoder: str = STANDARD  # or frames, history, or the world model that filters
+    encoder: str = "standard"  # one of STATE_ENCODERS
     encoder_config: dict[str, Any] = field(default_factory=dict)
     action_kind: str = "continuous"
     action_start: int = 0
 
 
 def save_bundle(
-    folder: Path, learner: nn.Module, encoder: StateEncoder, facts: BundleSpec, history: dict[str, Any], card: str
+    folder: Path, learner: TorchModule, encoder: StateEncoder, facts: BundleSpec, history: dict[str, Any], card: str
 ) -> None:
     """Write ``bundle.json``, ``weights.safetensors``, ``history.json`` and the model card ``README.md``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def bundle_spec(
         action_high=spec.action_high,
         env_id=spec.env_id,
         env_kwargs=spec.env_kwargs,
-        dataset={k: getattr(spec, k) for k in TOLD},
+        dataset={k: getattr(spec, k) for k in DATASET_KEYS},
         seed=seed,
         privileged_knowledge=privileged,
         action_kind=spec.action_kind,
@@ -97,16 +97,43 @@ def bundle_spec(
     )
 
 
+def learned_spec(learned: LearnedPolicy, dataset: PreparedDataset) -> BundleSpec:
+    """The bundle's description of a policy that was learned from ``dataset``."""
+    return bundle_spec(
+        learned.name,
+        learned.config,
+        dataset,
+        learned.data_spec,
+        learned.seed,
+        learned.privileged_knowledge,
+        **encoder_spec(learned.encoder),
+        penalty=learned.penalty,
+    )
+
+
 def encoder_spec(encoder: StateEncoder) -> dict[str, Any]:
-    """What a bundle says of its filter: of the standard one, nothing."""
-    if isinstance(encoder, StandardEncoder):
-        return {}
-    if isinstance(encoder, StackedFrames):
-        return {"encoder": FRAMES, "encoder_config": dataclasses.asdict(encoder.config)}
-    if isinstance(encoder, HistoryEncoder):
-        return {"encoder": HISTORY, "encoder_config": dataclasses.asdict(encoder.config)}
-    model = cast(TrainableWorldModel, encoder)
-    return {"encoder": name_of(model), "encoder_config": dataclasses.asdict(model.config)}
+    """The fields of a bundle that name its encoder."""
+    known = cast(Encoder | TrainableWorldModel, encoder)
+    name = next(name for name, kind in STATE_ENCODERS.items() if type(encoder) is kind)
+    return {"encoder": name, "encoder_config": dataclasses.asdict(known.config)}
+
+
+def build_encoder(spec: BundleSpec) -> Encoder | TrainableWorldModel:
+    """The encoder that a bundle names, without its weights."""
+    data = DataSpec(
+        Statistics(**spec.statistics),
+        spec.obs_shapes,
+        len(spec.action_low),
+        spec.dataset.get("transitions", 0),
+        spec.env_id,
+    )
+    kind = STATE_ENCODERS[spec.encoder]
+    config = build(kind.Config, spec.encoder_config, "encoder_config")
+    return (
+        ENCODERS[spec.encoder].from_data(config, data)
+        if spec.encoder in ENCODERS
+        else WORLD_MODELS[spec.encoder](config, data)
+    )
 
 
 def weights_digest(folder: Path) -> str:

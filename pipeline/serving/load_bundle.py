@@ -11,27 +11,23 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
-from pipeline.encoders.history import HistoryConfig, HistoryEncoder
-from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import DataSpec, Statistics
+from pipeline.encoders import Encoder, StackedFrames
+from pipeline.encoders.statistics import Statistics
 from pipeline.envs.action_space import KINDS
 from pipeline.imagination import Imagination
 from pipeline.params import build
 from pipeline.policies import LEARNERS
 from pipeline.policies.protocols import Policy
 from pipeline.policies.task import LearnerSpec
-from pipeline.protocols import StateEncoder, WorldModel
-from pipeline.serving.bundle import ENCODER_PREFIX, FRAMES, HISTORY, SCHEMA_VERSION, STANDARD, BundleSpec
+from pipeline.protocols import StateEncoder, WorldModel, first_state
+from pipeline.serving.bundle import ENCODER_PREFIX, SCHEMA_VERSION, BundleSpec, build_encoder
 from pipeline.uncertainty import Penalty, PenaltyConfig
-from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
-BundleEncoder = StandardEncoder | HistoryEncoder | StackedFrames | TrainableWorldModel
 LARGEST_JSON = 16 * 2**20  # bytes
 
 
-def load_bundle(folder: Path | str) -> tuple[Policy, BundleEncoder, BundleSpec]:
+def load_bundle(folder: Path | str) -> tuple[Policy, Encoder | TrainableWorldModel, BundleSpec]:
     """The learner, its filter and the facts. Raises ValueError that says what is wrong with a bundle it refuses."""
     folder = Path(folder)
     described = _read_json(folder / "bundle.json")
@@ -39,7 +35,7 @@ def load_bundle(folder: Path | str) -> tuple[Policy, BundleEncoder, BundleSpec]:
     facts = _facts(folder, described)
     weights = _read_weights(folder / "weights.safetensors", digest)
     try:
-        encoder = _encoder(facts)
+        encoder = build_encoder(facts)
         encoder.load_state_dict(
             {k.removeprefix(ENCODER_PREFIX): weights.pop(k) for k in list(weights) if k.startswith(ENCODER_PREFIX)}
         )
@@ -64,23 +60,9 @@ def load_bundle(folder: Path | str) -> tuple[Policy, BundleEncoder, BundleSpec]:
 def _check_encoder(encoder: StateEncoder, facts: BundleSpec) -> None:
     """One observation must pass, so that a bundle fails where it is loaded and not where it acts."""
     seen = {k: torch.zeros(1, *s, dtype=torch.uint8 if len(s) == 3 else None) for k, s in facts.obs_shapes.items()}
-    state = encoder.observe(encoder.initial(1), torch.zeros(1, len(facts.action_low)), seen, torch.ones(1))
+    state = first_state(encoder, seen, len(facts.action_low))
     if not torch.isfinite(state).all():
         raise ValueError("an observation of zeros becomes a state that is not finite")
-
-
-def _encoder(facts: BundleSpec) -> BundleEncoder:
-    statistics = Statistics(**facts.statistics)
-    if facts.encoder == STANDARD:
-        return StandardEncoder(facts.obs_shapes, statistics)
-    if facts.encoder == FRAMES:
-        return StackedFrames(build(FramesConfig, facts.encoder_config, "encoder_config"), facts.obs_shapes, statistics)
-    if facts.encoder == HISTORY:
-        config = build(HistoryConfig, facts.encoder_config, "encoder_config")
-        return HistoryEncoder(config, facts.obs_shapes, statistics, len(facts.action_low))
-    chosen = WORLD_MODELS[facts.encoder]
-    told = DataSpec(statistics, facts.obs_shapes, len(facts.action_low), facts.dataset["transitions"], facts.env_id)
-    return chosen(build(chosen.Config, facts.encoder_config, "encoder_config"), told)
 
 
 def _imagination(model: StateEncoder, facts: BundleSpec) -> Imagination:

@@ -1,5 +1,7 @@
-"""What every stage opens: ``with stage("learn_policy", seed=0) as run:`` gives params, tracking, a log file, errors."""
+"""The frame of every stage: ``with stage("learn_policy", seed=0) as run:`` reads params.yaml, opens the MLflow run and
+the log file, and turns user errors into one line."""
 
+import argparse
 import errno
 import os
 import signal
@@ -9,10 +11,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 from pipeline.params import read_params
-from pipeline.tracking.console import log_to_file
+from pipeline.tracking.console import Tee, log_to_file
 from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import address, stage_key
 from pipeline.tracking.run import StageRun
@@ -22,16 +24,23 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def is_main_process() -> bool:
-    """False in the processes that torchrun, srun or Lightning's DDP start beside the first one."""
+    """False in the additional processes that torchrun, srun or Lightning's DDP start."""
     return all(int(os.environ.get(name) or 0) == 0 for name in RANKS)
+
+
+def seed_argument() -> int:
+    """The value of ``--seed`` on the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, required=True)
+    return int(parser.parse_args().seed)
 
 
 @contextmanager
 def stage(name: str, seed: int | None = None) -> Iterator[StageRun]:
-    """One stage of the pipeline, from its parameters to the end of its MLflow run.
+    """One stage of the pipeline, from reading its parameters to closing its MLflow run.
 
-    A ValueError, or a full disk, is the user's to mend: one line on stderr, exit code 1, the traceback in the log file.
-    Any other exception leaves with its traceback. Both end the run as FAILED; SIGTERM and Ctrl-C end it as KILLED.
+    A ValueError or a full disk is for the user to fix: one line on stderr, exit code 1, the traceback in the log file.
+    Any other exception keeps its traceback. Both end the run as FAILED; SIGTERM and Ctrl-C end it as KILLED.
     """
     label = name if seed is None else f"{name}-seed-{seed}"
     if not is_main_process():
@@ -56,10 +65,13 @@ def stage(name: str, seed: int | None = None) -> Iterator[StageRun]:
 
 
 def _check_unchanged(run: StageRun) -> None:
-    """DVC reads params and code again when a stage ends, and would note an edit beside what the old ones made."""
+    """DVC records params and code when a stage ends: an edit made meanwhile would be recorded with outputs of the old
+    version."""
     if stage_key(address(run.name, run.seed), read_params()) != run.key:
-        raise ValueError("params.yaml, code or data of this stage changed while it ran, so what it made is of neither; "
-                         "start again: with the change undone it goes on from its last resume point")  # fmt: skip
+        raise ValueError(
+            "params.yaml, code or data of this stage changed while it ran, so its outputs match neither version; run it"
+            " again. Undo the change first to resume from the last resume point"
+        )
 
 
 @contextmanager
@@ -70,20 +82,19 @@ def _one_line_errors() -> Iterator[None]:
         line = _user_message(error)
         if line is None:
             raise
-        log = getattr(sys.stderr, "log", None)
-        if log is not None:
-            traceback.print_exc(file=log)
+        if isinstance(sys.stderr, Tee):
+            traceback.print_exc(file=sys.stderr.log)
         print(f"error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _user_message(error: Exception) -> str | None:
+def _user_message(error: ValueError | OSError) -> str | None:
+    """One line for an error that the user can fix, else None."""
     if isinstance(error, ValueError):
         return " ".join(str(error).split())
-    if getattr(error, "errno", None) in _DISK_ERRORS:
-        where = getattr(error, "filename", None) or os.getcwd()
-        return f"{where}: {os.strerror(error.errno)}; free some space and start again"  # type: ignore[attr-defined]
-    return None
+    if error.errno is None or error.errno not in _DISK_ERRORS:
+        return None
+    return f"{error.filename or os.getcwd()}: {os.strerror(error.errno)}; free some space and start again"
 
 
 @contextmanager
@@ -98,5 +109,5 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _terminate(number: int, frame: FrameType | None) -> Any:
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)

@@ -59,6 +59,11 @@ class PolicyTraining(LightningModule):
         self.history: list[dict[str, Any]] = []
         self._optimizer_states: list[dict[str, Any]] = []
 
+    @property
+    def epochs_left(self) -> int:
+        """0 once all updates are done."""
+        return self.epochs - self.epochs_done
+
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """The learner's optimizers; its ``update`` steps them."""
         return self.learner.optimizers()

@@ -7,11 +7,9 @@ from typing import Protocol, Self
 import torch
 from torch import Generator, Tensor
 
-from pipeline.imagination import Imagination, RolloutSpec
+from pipeline.imagination import Imagination, RolloutSpec, rows_at_once
 from pipeline.policies.protocols import PolicyLearner
 from pipeline.types import Metrics, Transitions
-
-CPU_ROWS = 512  # rows imagined at once on a CPU: the members' activations then stay in its cache
 
 
 class Rows(Protocol):
@@ -125,10 +123,9 @@ class MixedReplay(LoggedReplay):
         last step.
         """
         starts = _draw(self.logged, self.config.starts, generator).state
-        rows = CPU_ROWS if starts.device.type == "cpu" else len(starts)
         actor = lambda state, t, draws: learner.act(state, draws)  # noqa: E731
         pieces, alive = [], 0.0
-        for start in starts.split(rows):
+        for start in starts.split(rows_at_once(starts)):
             rollout = self.imagination.rollout(
                 actor, start, self.config.length, generator, self.config.fixed_member, self.config.halt_above
             )

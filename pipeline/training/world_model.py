@@ -148,6 +148,11 @@ class WorldModelTraining(LightningModule):
         """Whether training stops early or has reached ``max_epochs``."""
         return self.stale_epochs >= self.config.patience or self.epochs_done >= self.config.max_epochs
 
+    @property
+    def epochs_left(self) -> int:
+        """0 once training is finished; otherwise the most epochs that may follow."""
+        return 0 if self.finished else self.config.max_epochs - self.epochs_done
+
     def _held_out(self) -> dict[str, Tensor]:
         """Held-out metrics, equal on every rank because sums are reduced over all ranks before dividing."""
         batch_sums = [self.model.held_out(batch) for batch in self.batches.held_out(self._shard)]

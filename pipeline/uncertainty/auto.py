@@ -12,7 +12,7 @@ from pipeline.imagination import AUTO, RolloutConfig, RolloutOptions, RolloutSpe
 from pipeline.uncertainty import PenaltyConfig, PenaltySpec
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
 
-LONGEST = 20  # steps; in longer rollouts, imagined transitions are outdated before they are used
+MAX_ROLLOUT = 20  # steps; in longer rollouts, imagined transitions are outdated before they are used
 BY_HAND = "give `penalty.weight` a number and set `rollout.halt_quantile` to null"
 
 
@@ -21,7 +21,7 @@ def resolve_auto(
 ) -> tuple[PenaltySpec, RolloutSpec]:
     """Both blocks without ``auto``. ``reward_std`` is the standard deviation of the logged reward.
 
-    The rollout length is the trusted horizon, clamped to between 1 and ``LONGEST`` steps. ``halt_quantile`` becomes
+    The rollout length is the trusted horizon, clamped to between 1 and ``MAX_ROLLOUT`` steps. ``halt_quantile`` becomes
     ``halt_above``: that quantile of the penalty over held-out logs. Raises ValueError when the assessment did not
     measure the penalty, or measured zero.
     """
@@ -31,7 +31,7 @@ def resolve_auto(
         weight = _scale(name, _penalty_calibration(calibration, name))
     length = rollout.length
     if isinstance(length, str):
-        length = min(max(calibration.horizon, 1), LONGEST)
+        length = min(max(calibration.horizon, 1), MAX_ROLLOUT)
     halt_above = rollout.halt_above
     if rollout.halt_quantile is not None:
         measured = _penalty_calibration(calibration, name)

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoders.history import LONGEST, HistoryEncoder, vector_encoder
+from pipeline.encoders.history import MAX_HISTORY, HistoryEncoder, vector_encoder
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import StackedLinear
@@ -64,8 +64,8 @@ class GaussianConfig:
             raise ValueError(f"criterion `{self.criterion}` must be mse or geometric_mse")
         if self.termination not in TERMINATIONS:
             raise ValueError(f"termination `{self.termination}` must be one of {', '.join(TERMINATIONS)}")
-        if not 0 <= self.history <= LONGEST:
-            raise ValueError(f"history {self.history} must lie between 0 and {LONGEST}")
+        if not 0 <= self.history <= MAX_HISTORY:
+            raise ValueError(f"history {self.history} must lie between 0 and {MAX_HISTORY}")
 
 
 def weighted(nll: Tensor, log_variance: Tensor, beta: float) -> Tensor:

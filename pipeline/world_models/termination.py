@@ -167,8 +167,7 @@ def privileged(termination: Termination, data_spec: DataSpec) -> list[str]:
 def termination_quality(model: "TrainableWorldModel", data: Transitions) -> dict[str, float | int | None]:
     """Precision and recall of "this step is terminal" on logged transitions, and the number of terminals; None where
     undefined."""
-    rows = 512
-    parts = [data[i : i + rows] for i in range(0, len(data), rows)]
+    parts = data.split(512)
     decisions = [model.termination.continue_prob(p.state, p.action, p.next_state) < 0.5 for p in parts]
     predicted = torch.cat(decisions)
     terminal = data.terminal.bool()

@@ -20,9 +20,9 @@ from pipeline.ingest.writer import write_dataset
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.task import LearnerSpec
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import FRAMES, bundle_spec, save_bundle
-from pipeline.stages.behavior_cloning import seen_by_the_policy
-from pipeline.stages.fit_world_model import check_observations
+from pipeline.serving.bundle import bundle_spec, save_bundle
+from pipeline.training.behavior_cloning import encoded_logs
+from pipeline.training.fit_world_model import check_observations
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import ReadReplay
 from pipeline.training.trainer import TrainerConfig, make_trainer
@@ -107,7 +107,7 @@ def test_one_batch_at_a_time_is_in_memory(bars: PreparedDataset) -> None:
 @pytest.fixture(scope="module")
 def cloned(bars: PreparedDataset) -> tuple[BehaviorCloning, StackedFrames]:
     facts = build_data_spec(bars)
-    encoder, replay = seen_by_the_policy(bars, facts, history=0)
+    encoder, replay = encoded_logs(bars, facts, history=0)
     assert isinstance(replay, ReadReplay)
     torch.manual_seed(0)
     config = BCConfig(updates=300, batch_size=64, hidden=[32], image_depth=4, learning_rate=3e-3)
@@ -119,7 +119,7 @@ def cloned(bars: PreparedDataset) -> tuple[BehaviorCloning, StackedFrames]:
 
 def bundle_of(bars: PreparedDataset, cloned: Any, folder: Path, **changes: Any) -> Path:
     learner, encoder = cloned
-    own = {"encoder": FRAMES, "encoder_config": asdict(encoder.config), **changes}
+    own = {"encoder": "frames", "encoder_config": asdict(encoder.config), **changes}
     facts = bundle_spec("bc", learner.config, bars, build_data_spec(bars), 0, [], **own)
     save_bundle(folder, learner, encoder, facts, {"rows": []}, "# card\n")
     return folder

@@ -28,8 +28,8 @@ from pipeline.policies.planning import PLANNERS
 from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import WindowEncoder, WorldModel
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import HISTORY, bundle_spec, encoder_spec, save_bundle
-from pipeline.stages.behavior_cloning import seen_by_the_policy
+from pipeline.serving.bundle import bundle_spec, encoder_spec, save_bundle
+from pipeline.training.behavior_cloning import encoded_logs
 from pipeline.training.trainer import TrainerConfig, make_trainer
 from pipeline.training.world_model import FitConfig
 from pipeline.types import Segments, Transitions
@@ -193,7 +193,7 @@ def test_history_recovers_what_one_observation_leaves_open(
 def cloned(dataset: PreparedDataset, history: int) -> tuple[BehaviorCloning, Any, Transitions]:
     torch.manual_seed(0)
     facts = transitions.build_data_spec(dataset)
-    encoder, replay = seen_by_the_policy(dataset, facts, history)
+    encoder, replay = encoded_logs(dataset, facts, history)
     learner = BehaviorCloning(BCConfig(hidden=[8], history=history), LearnerSpec(encoder.state_dim, 1))
     return learner, encoder, replay.steps if hasattr(replay, "steps") else encode_transitions(dataset, "train", encoder)
 
@@ -203,7 +203,7 @@ def test_a_bundle_carries_its_history(counted: PreparedDataset, tmp_path: Path):
     facts = bundle_spec(
         "bc", learner.config, counted, transitions.build_data_spec(counted), 0, [], **encoder_spec(encoder)
     )
-    assert (facts.encoder, facts.encoder_config) == (HISTORY, {"history": 2})
+    assert (facts.encoder, facts.encoder_config) == ("history", {"history": 2})
     save_bundle(tmp_path, learner, encoder, facts, {"rows": []}, "# card\n")
     agent = load_agent(tmp_path)
     assert agent.stateful
@@ -280,4 +280,4 @@ def test_mistakes_are_named(bars: PreparedDataset):  # noqa: F811
         with pytest.raises(ValueError, match="history -1 must lie between 0 and 100"):
             config(history=-1)
     with pytest.raises(ValueError, match=r"images are stacked, and `bc.history`"):
-        seen_by_the_policy(bars, transitions.build_data_spec(bars), history=1)
+        encoded_logs(bars, transitions.build_data_spec(bars), history=1)

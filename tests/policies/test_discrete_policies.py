@@ -16,7 +16,7 @@ from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticCo
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import LearnerSpec
-from pipeline.stages.learn_policy import check_actions
+from pipeline.training.learn_policy import check_actions
 from pipeline.types import Prediction, Step, Transitions
 
 BEST = torch.eye(3)[[2, 0, 1]]  # the best action in each of three contexts

@@ -5,7 +5,7 @@ import pytest
 from pipeline.imagination import RolloutConfig, RolloutSpec
 from pipeline.params import build
 from pipeline.uncertainty import PenaltyConfig, PenaltySpec
-from pipeline.uncertainty.auto import LONGEST, resolve_auto
+from pipeline.uncertainty.auto import MAX_ROLLOUT, resolve_auto
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
 
 
@@ -41,7 +41,7 @@ def test_weight_is_the_error_to_expect_of_one_unit():
     assert (penalty.name, penalty.weight) == ("ensemble_std", 1.5)
 
 
-@pytest.mark.parametrize(("horizon", "length"), [(0, 1), (7, 7), (50, LONGEST)])
+@pytest.mark.parametrize(("horizon", "length"), [(0, 1), (7, 7), (50, MAX_ROLLOUT)])
 def test_length_is_the_trusted_horizon_within_reason(horizon: int, length: int):
     assert resolve_auto(PenaltyConfig(), RolloutConfig(length="auto"), calibration(horizon), 2.0)[1].length == length
 

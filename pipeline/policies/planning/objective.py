@@ -7,11 +7,9 @@ from einops import reduce, repeat
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from pipeline.imagination import Imagination
+from pipeline.imagination import Imagination, rows_at_once
 from pipeline.policies.losses import survival_probability
 from pipeline.types import Rollout
-
-CPU_ROWS = 512  # rows imagined at once on a CPU: the members' activations then stay in its cache
 
 
 def plan_value(
@@ -77,7 +75,7 @@ class Objective:
         copies = max(self.particles, 1)
         start = repeat(state, "e z -> (e n p) z", n=count, p=copies)
         actions = repeat(plans, "e n t a -> (e n p) t a", p=copies)
-        rows = CPU_ROWS if start.device.type == "cpu" else len(start)
+        rows = rows_at_once(start)
         parts = zip(start.split(rows), actions.split(rows), strict=True)
         values = torch.cat([self._plan_value(self.rollout(s, a, generator)) for s, a in parts])
         return reduce(values, "(e n p) -> e n", "mean", n=count, p=copies)

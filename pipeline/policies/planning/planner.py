@@ -18,7 +18,7 @@ from pipeline.policies.task import LearnerSpec
 from pipeline.seeding import generator
 from pipeline.types import Rollout, TensorFields
 
-LONGEST = 1000  # steps of a plan
+MAX_PLAN_HORIZON = 1000  # steps of a plan
 Score = Callable[[Tensor], Tensor]  # plans "E N T A" -> their values "E N"
 
 
@@ -40,8 +40,8 @@ class PlannerConfig:
     seed: int = 0  # of what is drawn; every episode starts with the same draws
 
     def __post_init__(self) -> None:
-        if not 1 <= self.horizon <= LONGEST:
-            raise ValueError(f"horizon {self.horizon} must lie between 1 and {LONGEST}")
+        if not 1 <= self.horizon <= MAX_PLAN_HORIZON:
+            raise ValueError(f"horizon {self.horizon} must lie between 1 and {MAX_PLAN_HORIZON}")
         if not 1 <= self.elites <= self.population or self.iterations < 1 or self.particles < 0:
             raise ValueError("elites must lie between 1 and population, iterations from 1 on, particles from 0 on")
         if not 0 < self.discount <= 1 or self.noise < 0 or (self.penalty_cap or 0) < 0:

@@ -1,0 +1,77 @@
+"""Evaluate policies: real episodes where there is an environment, and the return that the world model predicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.assessment.penalty_quality import fitted_penalties
+from pipeline.data.dataset import PreparedDataset
+from pipeline.data.transitions import encode_transitions
+from pipeline.evaluation import EvaluationConfig
+from pipeline.evaluation.compare import Array, imagined_of, real_of, results_of, scores_of, true_values
+from pipeline.evaluation.episodes import ArrayAgent
+from pipeline.evaluation.visited import visited_of
+from pipeline.protocols import Penalty
+from pipeline.serving.agent import PolicyAgent, RandomAgent
+from pipeline.world_models.protocols import TrainableWorldModel
+
+POLICY = "policy"  # the agents that the world model's prediction is compared with
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluation measured, over all seeds."""
+
+    summary: dict[str, Any]  # the content of reports/metrics/evaluate.json
+    returns: dict[str, Array]  # raw returns "S E", and imagined ones "S N"
+    true_values: dict[str, list[dict[str, float]]]  # by agent and seed; empty without an environment
+
+    def lines(self) -> list[str]:
+        """The scores as lines of text."""
+        lines = []
+        for name, score in self.summary["scores"].items():
+            if score is not None:
+                low, high = score["return_ci95"]
+                normalized = "" if score["mean"] is None else f", score {score['mean']:.1f}"
+                lines.append(f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}]{normalized}")
+        if self.summary["environment"] is None:
+            lines.append("no environment: no real returns, only the world model's prediction and errors")
+        return lines
+
+
+def evaluate(
+    agents: Mapping[str, Sequence[PolicyAgent]],
+    models: Sequence[TrainableWorldModel],
+    dataset: PreparedDataset,
+    config: EvaluationConfig,
+    seeds: list[int],
+    discount: float,
+) -> Evaluation:
+    """Evaluate ``agents["policy"]`` and any other agents, one of each for every seed, beside the logs and random
+    actions; ``models`` are the world models of the same seeds. Without an environment, real returns are left out.
+
+    Raises ValueError when the environment cannot be made or does not fit the agents.
+    """
+    spec = dataset.spec
+    policies = agents[POLICY]
+    returns: dict[str, Array] = {"logged": dataset.episode_returns("all")[None]}
+    truth: dict[str, list[dict[str, float]]] = {}
+    real_prefix = None
+    if spec.env_id is not None:
+        contenders: dict[str, Sequence[ArrayAgent]] = {**agents, "random": [RandomAgent(spec, config.seed)]}
+        results = {name: results_of(group, spec, config, discount=discount) for name, group in contenders.items()}
+        returns |= {name: np.stack([r.returns for r in group]) for name, group in results.items()}
+        truth = {name: true_values(results[name]) for name in agents}
+        real_prefix = real_of(policies, spec, config, max_steps=config.imagined_horizon)
+    imagined = imagined_of(policies, models, dataset, config)
+
+    def penalties_of(model: TrainableWorldModel) -> dict[str, Penalty]:
+        return fitted_penalties(encode_transitions(dataset, "train", model), config.seed)
+
+    summary = scores_of(returns, imagined, real_prefix, spec, config, seeds)
+    summary["privileged_knowledge"] = models[0].privileged_knowledge()
+    summary["visited"] = visited_of(policies, models, penalties_of, spec, config)
+    imagined_and_real = {"imagined": imagined} | ({} if real_prefix is None else {"real_prefix": real_prefix})
+    return Evaluation(summary, returns | imagined_and_real, truth)

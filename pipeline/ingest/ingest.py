@@ -1,0 +1,39 @@
+"""Ingest a log into the prepared form."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.data.dataset import PreparedDataset
+from pipeline.data.episode import LoggedData
+from pipeline.ingest.checks import Finding, run_checks
+from pipeline.ingest.dataset_card import card
+from pipeline.ingest.sources.base import SourceConfig
+from pipeline.ingest.transform import transformed
+from pipeline.ingest.writer import write_dataset
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """A prepared dataset, and what the checks say about it."""
+
+    dataset: PreparedDataset
+    findings: list[Finding]  # the most severe first
+    card: dict[str, Any]  # the content of reports/metrics/dataset.json
+
+
+def ingest(logged: LoggedData, config: SourceConfig, folder: Path | str) -> Ingested:
+    """Transform, validate, split and store a log in ``folder``, then check it.
+
+    Raises ValueError for a log that cannot be used, which leaves the old content of ``folder`` in place.
+    """
+    dataset = write_dataset(
+        folder,
+        transformed(logged, config.transform),
+        config.name or config.title,
+        config.held_out_fraction,
+        config.split_seed,
+        config.train_share,
+    )
+    findings = run_checks(dataset)
+    return Ingested(dataset, findings, card(dataset, findings))

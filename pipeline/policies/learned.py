@@ -1,0 +1,24 @@
+"""A policy as learning leaves it, with all that it needs to act and to be stored."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.encoders.statistics import DataSpec
+from pipeline.policies.protocols import Policy
+from pipeline.protocols import StateEncoder
+
+
+@dataclass(frozen=True)
+class LearnedPolicy:
+    """``encoder`` turns observations into the states of ``policy``. ``history`` is the content of ``history.json``: a
+    row of metrics for each epoch and, for a planner, some example plans."""
+
+    name: str  # in the registry LEARNERS
+    policy: Policy
+    config: Any  # the policy's frozen dataclass of options
+    encoder: StateEncoder
+    data_spec: DataSpec
+    seed: int
+    privileged_knowledge: list[str] = field(default_factory=list)
+    penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; empty for pure imitation
+    history: dict[str, Any] = field(default_factory=dict)

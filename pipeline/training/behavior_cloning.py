@@ -1,0 +1,42 @@
+"""Behavior cloning: the baseline, a policy that imitates the logs."""
+
+from pipeline.data.dataset import PreparedDataset
+from pipeline.data.lazy_transitions import MappedTransitions
+from pipeline.data.transitions import build_data_spec, encode_transitions
+from pipeline.encoders import Encoder, StackedFrames, encoder_for
+from pipeline.encoders.statistics import DataSpec
+from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.learned import LearnedPolicy
+from pipeline.policies.task import LearnerSpec
+from pipeline.training.policy import PolicyTraining
+from pipeline.training.replay_buffer import LoggedReplay, ReadReplay
+from pipeline.training.session import Session, train
+from pipeline.training.trainer import TrainerConfig, seed_torch, single
+
+EPOCH = 1000  # updates between resume points
+
+
+def behavior_cloning(
+    config: BCConfig, dataset: PreparedDataset, trainer: TrainerConfig, seed: int, session: Session
+) -> LearnedPolicy:
+    """A policy that imitates the training split; it needs no world model.
+
+    Raises ValueError for images with a history, and when a loss is not finite.
+    """
+    data = build_data_spec(dataset)
+    encoder, replay = encoded_logs(dataset, data, config.history)
+    seed_torch(seed, "bc", "weights")
+    kind = dataset.spec.action_kind
+    spec = LearnerSpec.of(encoder.state_dim, data.action_dim, data.statistics, action_kind=kind)
+    learner = BehaviorCloning(config, spec, images=encoder.images if isinstance(encoder, StackedFrames) else None)
+    training = PolicyTraining(learner, replay, None, EPOCH, seed, "bc")
+    train(training, single(trainer), session)
+    return LearnedPolicy("bc", learner, config, encoder, data, seed, history={"rows": training.history})
+
+
+def encoded_logs(dataset: PreparedDataset, data: DataSpec, history: int) -> tuple[Encoder, LoggedReplay]:
+    """The policy's encoder, and the training transitions between the encoder's states."""
+    encoder = encoder_for(data, history)
+    if isinstance(encoder, StackedFrames):
+        return encoder, ReadReplay(MappedTransitions(dataset, "train", encoder, encoder.config.frames))
+    return encoder, LoggedReplay(encode_transitions(dataset, "train", encoder))

@@ -1,0 +1,51 @@
+"""Fit a world model to a prepared dataset."""
+
+from typing import Any
+
+from pipeline.data.batches import Bootstrap, WindowBatches
+from pipeline.data.dataset import DatasetSpec, PreparedDataset
+from pipeline.data.transitions import build_data_spec, encode_transitions
+from pipeline.data.windows import Windows
+from pipeline.training.session import Session, train
+from pipeline.training.trainer import TrainerConfig, seed_torch
+from pipeline.training.world_model import Batches, FitConfig, WorldModelTraining
+from pipeline.world_models.protocols import ModelConfig, TrainableWorldModel
+from pipeline.world_models.termination import termination_quality
+
+
+def fit_world_model(
+    model_class: type[TrainableWorldModel],
+    model_config: ModelConfig,
+    dataset: PreparedDataset,
+    fit: FitConfig,
+    trainer: TrainerConfig,
+    seed: int,
+    session: Session,
+) -> tuple[TrainableWorldModel, dict[str, Any]]:
+    """The fitted model on the CPU, and its history: the content of ``history.json``.
+
+    Raises ValueError for a model that cannot read the dataset's observations, and when a loss is not finite.
+    """
+    check_observations(model_class, dataset.spec)
+    seed_torch(seed, "world_model", "weights")
+    model = model_class(model_config, build_data_spec(dataset))
+    training = WorldModelTraining(model, batches_for(model, dataset, fit, seed), fit, seed)
+    train(training, trainer, session)
+    model = training.finish().cpu()
+    quality = termination_quality(model, encode_transitions(dataset, "held_out", model))
+    return model, training.summary() | {"termination": {"used": model.termination_used(), **quality}}
+
+
+def check_observations(model_class: type[TrainableWorldModel], spec: DatasetSpec) -> None:
+    """Raises ValueError for logs of images alone, which only a recurrent model can read."""
+    if not model_class.recurrent and not spec.vector_keys:
+        raise ValueError("params.yaml: observations are images alone; set `world_model.name: rssm`")
+
+
+def batches_for(model: TrainableWorldModel, dataset: PreparedDataset, config: FitConfig, seed: int) -> Batches:
+    """Windows for a recurrent model, single transitions for others."""
+    if model.recurrent:
+        train_windows, held_out_windows = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
+        return WindowBatches(train_windows, held_out_windows, config.windows, config.held_out_rows, seed)
+    steps, held_out = (encode_transitions(dataset, split, model) for split in ("train", "held_out"))
+    return Bootstrap(steps, held_out[: config.held_out_rows], model.num_bootstraps, config.batch_size, seed)

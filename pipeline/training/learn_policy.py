@@ -1,0 +1,116 @@
+"""Learn a policy in the pessimistic imagination of a world model."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.data.dataset import DatasetSpec, PreparedDataset
+from pipeline.data.transitions import encode_transitions
+from pipeline.envs.action_space import DISCRETE
+from pipeline.imagination import Imagination, RolloutSpec
+from pipeline.policies import LEARNERS
+from pipeline.policies.learned import LearnedPolicy
+from pipeline.policies.planning.example_plans import example_plans
+from pipeline.policies.protocols import Policy, is_learner, is_planner
+from pipeline.policies.task import LearnerSpec
+from pipeline.protocols import StateEncoder
+from pipeline.seeding import generator
+from pipeline.training.policy import PolicyTraining
+from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
+from pipeline.training.session import Session, train
+from pipeline.training.trainer import TrainerConfig, seed_torch, single
+from pipeline.types import Metrics, Transitions
+from pipeline.uncertainty import PenaltySpec, build_penalty
+from pipeline.world_models.protocols import TrainableWorldModel
+
+SMALLEST_SPREAD = 1e-3  # of a logged action, whose range is 2
+EPOCHS_PER_RESUME_POINT = 10
+Monitor = Callable[[int], Metrics]  # called with the number of updates done
+
+
+def learn_policy(
+    name: str,
+    config: Any,
+    model: TrainableWorldModel,
+    dataset: PreparedDataset,
+    penalty: PenaltySpec,
+    rollout: RolloutSpec,
+    trainer: TrainerConfig,
+    seed: int,
+    session: Session,
+    monitor: Callable[[LearnedPolicy], Monitor] | None = None,
+) -> LearnedPolicy:
+    """The policy that ``LEARNERS[name]`` learns in imagination; ``config`` is an instance of that class's ``Config``.
+    ``monitor`` is built from the policy before its first update and adds its metrics to the history.
+
+    Raises ValueError for a planner with discrete actions, and when a loss is not finite.
+    """
+    policy_class = LEARNERS[name]
+    check_actions(policy_class, dataset.spec)
+    encoder: StateEncoder = model if policy_class.plans else model.actor_encoder()
+    logged = encode_transitions(dataset, "train", encoder)
+    imagination = pessimistic(model, penalty, logged, seed)
+    spec = learner_spec(model, penalty.weight, logged, dataset.spec.action_kind)
+    seed_torch(seed, "policy", "weights")
+    policy = policy_class(config, spec, imagination) if policy_class.plans else policy_class(config, spec)
+    rollouts = f"; rollouts of {rollout.length} steps" if is_learner(policy) and policy.imagines else ""
+    session.say(f"penalty {penalty.name}, weight {penalty.weight:.3g}{rollouts}")
+    learned = LearnedPolicy(
+        name,
+        policy,
+        config,
+        encoder,
+        model.data_spec,
+        seed,
+        privileged_knowledge=model.privileged_knowledge(),
+        penalty=dataclasses.asdict(penalty),
+    )
+    watch = None if monitor is None else monitor(learned)
+    training = training_of(policy, logged, imagination, rollout, seed, watch)
+    if training is not None:
+        train(training, single(trainer), session, EPOCHS_PER_RESUME_POINT)
+    history: dict[str, Any] = {"rows": training.history if training is not None else []}
+    if is_planner(policy):
+        model.cpu()  # a student may have trained on a GPU; agents act on the CPU
+        history["plans"] = example_plans(policy, encode_transitions(dataset, "held_out", encoder), seed)
+    return dataclasses.replace(learned, history=history)
+
+
+def pessimistic(model: TrainableWorldModel, penalty: PenaltySpec, logged: Transitions, seed: int) -> Imagination:
+    """The model's imagination with a penalty that was fitted to the logs."""
+    measure = build_penalty(penalty)
+    measure.fit(logged, generator(seed, "penalty", "fit"))
+    return Imagination(model, measure)
+
+
+def learner_spec(
+    model: TrainableWorldModel, penalty_weight: float, logged: Transitions, action_kind: str
+) -> LearnerSpec:
+    """Sizes of the model's states and actions, and scales of the logs."""
+    spread = tuple(logged.action.std(0).clamp(min=SMALLEST_SPREAD).tolist())
+    statistics = model.data_spec.statistics
+    return LearnerSpec.of(model.state_dim, model.action_dim, statistics, spread, penalty_weight, action_kind)
+
+
+def training_of(
+    policy: Policy,
+    logged: Transitions,
+    imagination: Imagination,
+    rollouts: RolloutSpec,
+    seed: int,
+    monitor: Monitor | None,
+) -> PolicyTraining | None:
+    """Training of the policy, or of a planner's student; None for a planner without one."""
+    student = policy.student if is_planner(policy) else policy if is_learner(policy) else None
+    if student is None:
+        return None
+    replay = MixedReplay(logged, imagination, rollouts) if student.imagines else LoggedReplay(logged)
+    return PolicyTraining(student, replay, imagination, rollouts.refresh_every, seed, "policy", monitor)
+
+
+def check_actions(policy_class: type[Policy], spec: DatasetSpec) -> None:
+    """Raises ValueError for a planner with discrete actions: planners search among continuous ones."""
+    if spec.action_kind == DISCRETE and policy_class.plans:
+        raise ValueError(
+            "params.yaml: planners search among continuous actions, and these are discrete: set `policy.name: sac`"
+        )

@@ -1,0 +1,47 @@
+"""One training from start to end: watched, logged and resumable. Both Lightning shells run through here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.loggers import Logger
+
+from pipeline.training.resume import Resumable, ResumePoint
+from pipeline.training.trainer import TrainerConfig, make_trainer
+from pipeline.training.watchdog import Watchdog
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where a training logs and from where it resumes. By default it prints, and shows a progress bar."""
+
+    resume_folder: Path | None = None  # holds the resume point; None: an interrupted training starts again
+    logger: Logger | bool = False  # False: no logger
+    say: Callable[[str], None] = print
+    progress_bar: bool = True
+
+
+class Training(Resumable, Protocol):
+    """A Lightning shell that counts how many epochs are left."""
+
+    @property
+    def epochs_left(self) -> int:
+        """0 once training is finished."""
+
+
+def train(training: Training, config: TrainerConfig, session: Session, every: int = 1) -> None:
+    """Train to the end, from the last resume point if there is one, and write a new one every ``every`` epochs.
+
+    Raises ValueError when a loss is not finite, and for devices that this machine lacks.
+    """
+    assert isinstance(training, LightningModule)
+    callbacks: list[Callback] = [Watchdog()]
+    if session.resume_folder is not None:
+        resume = ResumePoint(session.resume_folder, every)
+        if resume.load_into(training):
+            session.say(f"resuming after epoch {training.epochs_done}")
+        callbacks.append(resume)
+    if training.epochs_left > 0:
+        make_trainer(config, training.epochs_left, callbacks, session.logger, session.progress_bar).fit(training)
