@@ -126,6 +126,14 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
     path.write_text(page, encoding="utf-8")
 
 
+def write_report(results: Results, params: Mapping[str, Any], key: str, folder: Path) -> Path:
+    """Write the figures and the page into ``folder``, and return the page's path. ``key`` identifies the stage's data,
+    code and params."""
+    page = folder / "index.html"
+    write_page(results, params, key, write_figures(results, folder / "figures"), page)
+    return page
+
+
 def data_uri(image: Path) -> str:
     """A PNG or GIF as part of the page."""
     return f"data:image/{image.suffix[1:]};base64,{base64.b64encode(image.read_bytes()).decode()}"

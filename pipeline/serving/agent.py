@@ -10,20 +10,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.data.dataset import PreparedDataset
 from pipeline.envs.action_space import ActionSpec, actions_of
+from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.protocols import Policy, is_planner
 from pipeline.protocols import Actor, StateEncoder
-from pipeline.serving.bundle import BundleSpec
+from pipeline.serving.bundle import BundleSpec, learned_spec
 from pipeline.serving.load_bundle import load_bundle
 
 RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
 
 
 class PolicyAgent:
-    """A policy and the filter that turns observations into its state; it keeps the state between calls."""
+    """A policy and the encoder that turns observations into its states; it keeps the state between calls.
 
-    def __init__(self, policy: Policy, encoder: StateEncoder, facts: BundleSpec) -> None:
+    ``history`` is the content of the bundle's ``history.json``, if the policy was learned in this process.
+    """
+
+    def __init__(
+        self, policy: Policy, encoder: StateEncoder, facts: BundleSpec, history: dict[str, Any] | None = None
+    ) -> None:
         self.policy, self.encoder, self.spec = policy, encoder, facts
+        self.history = history or {}
         self.actions = actions_of(facts)
         self.obs_dim: int | None = sum(math.prod(shape) for shape in facts.obs_shapes.values())
         self.action_kind: str = self.actions.kind
@@ -95,6 +103,14 @@ class RandomAgent:
 
     def act(self, obs: RawObservation) -> NDArray[Any]:
         return self.actions.uniform(self.rng, len(next(iter(obs.values())) if isinstance(obs, Mapping) else obs))
+
+
+def agent_of(learned: LearnedPolicy, dataset: PreparedDataset) -> PolicyAgent:
+    """The agent of a policy that was just learned from ``dataset``."""
+    policy = learned.policy.eval().requires_grad_(False)
+    agent = PolicyAgent(policy, learned.encoder, learned_spec(learned, dataset), learned.history)
+    agent.reset(1)
+    return agent
 
 
 def load_agent(folder: Path | str) -> PolicyAgent:

@@ -1,4 +1,4 @@
-"""Everything measured, as figures and one page."""
+"""Everything measured -> reports: figures and one page."""
 
 from pathlib import Path
 
@@ -19,18 +19,20 @@ WRITES = ["reports/figures", "reports/index.html"]
 
 
 def main() -> None:
+    """Run the stage."""
     with stage("report") as run:
-        from pipeline.reporting.page import write_figures, write_page
+        from pipeline.reporting.page import write_report
         from pipeline.reporting.results import load
         from pipeline.reporting.text.verdict import headline
 
         results = load(Path(), run.params["seeds"])
-        figures = write_figures(results, Path("reports/figures"))
-        write_page(results, run.params, run.key, figures, Path("reports/index.html"))
+
+        page = write_report(results, run.params, run.key, Path("reports"))
+
         for output in WRITES:
             run.log_artifact(output)
         run.print(headline(results))
-        run.print("report: reports/index.html")
+        run.print(f"report: {page}")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,12 @@ def _python_logging() -> logging.Handler:
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.WARNING)
     logging.getLogger().addHandler(handler)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")  # Lightning's own, at every fit
-    warnings.filterwarnings("ignore", message=".*sync_dist=True")  # what an epoch logs was added up over ranks before
+    quiet_lightning()
     return handler
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says at every fit; its warnings about a run stay."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True")  # metrics are already summed over ranks

@@ -1,0 +1,285 @@
+"""The pipeline as a few function calls, for notebooks and scripts. Nothing here needs DVC, MLflow or params.yaml::
+
+    from pipeline import api
+
+    dataset = api.ingest("data/mine", source="npz", path="logs.npz")
+    model, history = api.fit_world_model(dataset, members=3)
+    assessment = api.assess_world_model(model, dataset)
+    baseline = api.behavior_cloning(dataset)
+    agent = api.learn_policy(model, dataset, assessment)
+    evaluation = api.evaluate(agent, dataset, model, baseline)
+    print("\\n".join(evaluation.lines()))
+
+Options have the defaults of their config classes, which are also those of params.yaml. The stages of ``dvc.yaml`` call
+the same functions of the rooms below, so equal options and seeds give equal results.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pipeline.assessment.assess import Assessment
+from pipeline.assessment.assess_world_model import assess_world_model as _assess_world_model
+from pipeline.data.dataset import PreparedDataset, open_dataset
+from pipeline.data.episode import Episode
+from pipeline.evaluation import EvaluationConfig
+from pipeline.evaluation.evaluate import POLICY, Evaluation
+from pipeline.evaluation.evaluate import evaluate as _evaluate
+from pipeline.imagination import RolloutConfig
+from pipeline.ingest.checks import run_checks
+from pipeline.ingest.dataset_card import card
+from pipeline.ingest.ingest import ingest as _ingest
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.sources.base import FileFacts, SourceConfig, combine
+from pipeline.ope import OfflineConfig
+from pipeline.ope.evaluate_offline import evaluate_offline as _evaluate_offline
+from pipeline.ope.summary import offline_result
+from pipeline.params import build, choose
+from pipeline.policies import LEARNERS
+from pipeline.policies.bc import BCConfig
+from pipeline.serving.agent import PolicyAgent, agent_of, load_agent
+from pipeline.serving.bundle import save_bundle
+from pipeline.serving.model_card import model_card
+from pipeline.tracking.console import quiet_lightning
+from pipeline.training.behavior_cloning import behavior_cloning as _behavior_cloning
+from pipeline.training.fit_world_model import fit_world_model as _fit_world_model
+from pipeline.training.learn_policy import learn_policy as _learn_policy
+from pipeline.training.session import Session
+from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.training.world_model import FitConfig
+from pipeline.uncertainty import PenaltyConfig
+from pipeline.uncertainty.auto import resolve_auto
+from pipeline.world_models import WORLD_MODELS
+from pipeline.world_models.checkpoint import load_world_model, name_of, save_world_model
+from pipeline.world_models.protocols import TrainableWorldModel
+
+Json = dict[str, Any]
+BASELINE = "bc"
+
+
+def ingest(folder: Path | str, source: str, **options: Any) -> PreparedDataset:
+    """Read a log, check it, and store it as a prepared dataset in ``folder``.
+
+    ``source`` is a name in :data:`pipeline.ingest.sources.SOURCES`, and ``options`` are those of its config, such as
+    ``path``; without ``held_out_path``, the log is split by episode. Raises ValueError for a log that cannot be used.
+    """
+    options.setdefault("path", "")
+    options.setdefault("held_out_path", options["path"])
+    source_class, config = choose(SOURCES, {"source": source, **options}, "dataset", key="source")
+    return _ingest(source_class(config).read(), config, folder).dataset
+
+
+def ingest_episodes(
+    folder: Path | str, episodes: Iterable[Episode], name: str = "episodes", **options: Any
+) -> PreparedDataset:
+    """Store episodes that are in memory as a prepared dataset in ``folder``.
+
+    ``options`` are those of :class:`pipeline.ingest.sources.base.SourceConfig`, such as ``action_low``,
+    ``action_high`` or ``env_id``. Raises ValueError for episodes that cannot be used.
+    """
+    block = {"path": name, "held_out_path": name, "name": name, **options}
+    config = build(SourceConfig, block, "dataset")
+    logged = combine(config, "episodes", FileFacts(), episodes, dropped=0, warnings=[], size=0)
+    return _ingest(logged, config, folder).dataset
+
+
+def fit_world_model(
+    dataset: PreparedDataset,
+    name: str = "gaussian_ensemble",
+    *,
+    fit: FitConfig | None = None,
+    trainer: TrainerConfig | None = None,
+    seed: int = 0,
+    progress_bar: bool = True,
+    **options: Any,
+) -> tuple[TrainableWorldModel, Json]:
+    """The world model ``name``, fitted to the training split, and its training history.
+
+    ``name`` is one of :data:`pipeline.world_models.WORLD_MODELS`, and ``options`` are those of its config, such as
+    ``members=3``. Raises ValueError when a loss is not finite.
+    """
+    model_class, config = choose(WORLD_MODELS, {"name": name, **options}, "world_model")
+    trainer = _set_up(trainer)
+    session = Session(progress_bar=progress_bar)
+    model, history = _fit_world_model(model_class, config, dataset, fit or FitConfig(), trainer, seed, session)
+    return model.eval().requires_grad_(False), history
+
+
+def assess_world_model(model: TrainableWorldModel, dataset: PreparedDataset, *, seed: int = 0) -> Assessment:
+    """Errors on held-out episodes, calibration, the quality of every penalty, and the trusted horizon in steps
+    (``assessment.calibration.horizon``)."""
+    return _assess_world_model(model, dataset, seed)
+
+
+def behavior_cloning(
+    dataset: PreparedDataset,
+    *,
+    trainer: TrainerConfig | None = None,
+    seed: int = 0,
+    progress_bar: bool = True,
+    **options: Any,
+) -> PolicyAgent:
+    """The baseline: an agent that imitates the training split. ``options`` are those of
+    :class:`pipeline.policies.bc.BCConfig`, such as ``updates``."""
+    config = build(BCConfig, options, "bc")
+    trainer = _set_up(trainer)
+    learned = _behavior_cloning(config, dataset, trainer, seed, Session(progress_bar=progress_bar))
+    return agent_of(learned, dataset)
+
+
+def learn_policy(
+    model: TrainableWorldModel,
+    dataset: PreparedDataset,
+    assessment: Assessment,
+    name: str = "sac",
+    *,
+    penalty: PenaltyConfig | None = None,
+    rollout: RolloutConfig | None = None,
+    trainer: TrainerConfig | None = None,
+    seed: int = 0,
+    progress_bar: bool = True,
+    **options: Any,
+) -> PolicyAgent:
+    """An agent whose policy was learned in the model's pessimistic imagination.
+
+    ``name`` is one of :data:`pipeline.policies.LEARNERS`, and ``options`` are those of its config, such as
+    ``updates``. What ``penalty`` and ``rollout`` leave to ``auto`` is taken from the assessment. Raises ValueError
+    when a loss is not finite, and for a planner with discrete actions.
+    """
+    _, config = choose(LEARNERS, {"name": name, **options}, "policy")
+    resolved, rollouts = resolve_auto(
+        penalty or PenaltyConfig(), rollout or RolloutConfig(), assessment.calibration, model.reward_scale
+    )
+    trainer = _set_up(trainer)
+    session = Session(progress_bar=progress_bar)
+    learned = _learn_policy(name, config, model, dataset, resolved, rollouts, trainer, seed, session)
+    return agent_of(learned, dataset)
+
+
+def evaluate_offline(
+    agent: PolicyAgent,
+    dataset: PreparedDataset,
+    model: TrainableWorldModel,
+    baseline: PolicyAgent | None = None,
+    *,
+    config: OfflineConfig | None = None,
+    seed: int = 0,
+) -> Json:
+    """Estimates of the agent's value from the logs and the model alone; ``["agents"]["policy"]`` holds them by name,
+    ``["logged"]`` the value of the logged behavior."""
+    return _evaluate_offline(_agents(agent, baseline), model, dataset, config or OfflineConfig(), seed)
+
+
+def evaluate(
+    agent: PolicyAgent,
+    dataset: PreparedDataset,
+    model: TrainableWorldModel,
+    baseline: PolicyAgent | None = None,
+    *,
+    config: EvaluationConfig | None = None,
+    discount: float = OfflineConfig.discount,
+) -> Evaluation:
+    """Real returns of the agent, the baseline, the logs and random actions, beside the return that the model predicts.
+    Without an environment, real returns are left out."""
+    agents = {name: [one] for name, one in _agents(agent, baseline).items()}
+    return _evaluate(agents, [model], dataset, config or EvaluationConfig(), [agent.spec.seed], discount)
+
+
+def save_policy(folder: Path | str, agent: PolicyAgent) -> None:
+    """Write the agent as a policy bundle, which :func:`load_agent` reads."""
+    save_bundle(Path(folder), agent.policy, agent.encoder, agent.spec, agent.history, model_card(agent.spec))
+
+
+def write_report(
+    folder: Path | str,
+    dataset: PreparedDataset,
+    model: TrainableWorldModel,
+    history: Json,
+    assessment: Assessment,
+    agent: PolicyAgent,
+    baseline: PolicyAgent,
+    evaluation: Evaluation,
+    offline: Json,
+) -> Path:
+    """Write the report as ``index.html`` with its figures, and return the page's path.
+
+    ``history`` is that of the model; ``evaluation`` and ``offline`` must include the baseline.
+    """
+    from pipeline.reporting.page import write_report as _write_report
+    from pipeline.reporting.results import Results
+
+    seed, findings = agent.spec.seed, run_checks(dataset)
+    results = Results(
+        seeds=[seed],
+        dataset=dataset,
+        card=_plain(card(dataset, findings)),
+        findings=_plain([asdict(finding) for finding in findings]),
+        world_model={seed: _plain(history)},
+        errors={seed: _plain(assessment.errors)},
+        reliability={seed: _plain(assessment.reliability)},
+        calibration={seed: _plain(asdict(assessment.calibration))},
+        samples={seed: assessment.samples},
+        latents={} if assessment.latents is None else {seed: assessment.latents},
+        policy={seed: _plain(agent.history)},
+        bc={seed: _plain(baseline.history)},
+        returns=dict(evaluation.returns),
+        evaluation=_plain(evaluation.summary),
+        offline=_plain(offline_result([offline], evaluation.true_values)),
+    )
+    return _write_report(results, _options(model, agent, baseline), "none: run without DVC", Path(folder))
+
+
+def _options(model: TrainableWorldModel, agent: PolicyAgent, baseline: PolicyAgent) -> Json:
+    """What was run, as blocks of params.yaml."""
+    blocks = {
+        "world_model": {"name": name_of(model), **asdict(model.config)},
+        "policy": {"name": agent.spec.policy, **agent.spec.config},
+        "penalty": agent.spec.penalty,
+        "bc": baseline.spec.config,
+    }
+    return dict(_plain(blocks))
+
+
+def _plain(content: Any) -> Any:
+    """``content`` as a JSON file would give it back."""
+    return json.loads(json.dumps(content))
+
+
+def _set_up(trainer: TrainerConfig | None) -> TrainerConfig:
+    quiet_lightning()
+    trainer = trainer or TrainerConfig()
+    set_up_torch(trainer)
+    return trainer
+
+
+def _agents(agent: PolicyAgent, baseline: PolicyAgent | None) -> dict[str, PolicyAgent]:
+    return {POLICY: agent} | ({} if baseline is None else {BASELINE: baseline})
+
+
+__all__ = [
+    "Assessment",
+    "Episode",
+    "Evaluation",
+    "EvaluationConfig",
+    "FitConfig",
+    "OfflineConfig",
+    "PenaltyConfig",
+    "RolloutConfig",
+    "TrainerConfig",
+    "assess_world_model",
+    "behavior_cloning",
+    "evaluate",
+    "evaluate_offline",
+    "fit_world_model",
+    "ingest",
+    "ingest_episodes",
+    "learn_policy",
+    "load_agent",
+    "load_world_model",
+    "open_dataset",
+    "save_policy",
+    "save_world_model",
+    "write_report",
+]
