@@ -32,7 +32,7 @@ from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
 from pipeline.ingest.ingest import ingest as _ingest
 from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.sources.base import FileFacts, SourceConfig, combine
+from pipeline.ingest.sources.base import FileSpec, SourceConfig, combine
 from pipeline.ope import OfflineConfig
 from pipeline.ope.evaluate_offline import evaluate_offline as _evaluate_offline
 from pipeline.ope.summary import offline_result
@@ -81,7 +81,7 @@ def ingest_episodes(
     """
     block = {"path": name, "held_out_path": name, "name": name, **options}
     config = build(SourceConfig, block, "dataset")
-    logged = combine(config, "episodes", FileFacts(), episodes, dropped=0, warnings=[], size=0)
+    logged = combine(config, "episodes", FileSpec(), episodes, dropped=0, warnings=[], size=0)
     return _ingest(logged, config, folder).dataset
 
 
@@ -210,12 +210,12 @@ def write_report(
     from pipeline.reporting.page import write_report as _write_report
     from pipeline.reporting.results import Results
 
-    seed, findings = agent.spec.seed, run_checks(dataset)
+    seed, checks = agent.spec.seed, run_checks(dataset)
     results = Results(
         seeds=[seed],
         dataset=dataset,
-        card=_plain(card(dataset, findings)),
-        findings=_plain([asdict(finding) for finding in findings]),
+        card=_plain(card(dataset, checks)),
+        findings=_plain([asdict(check) for check in checks]),
         world_model={seed: _plain(history)},
         errors={seed: _plain(assessment.errors)},
         reliability={seed: _plain(assessment.reliability)},

@@ -64,7 +64,7 @@ def _dataset(
         warnings=["rewards <are> made up: nothing was done"],
     )
     dataset = write_dataset(root / "data/dataset", log, "pendulum-mixed", 0.1, 0)
-    _json(root / "data/dataset/findings.json", [asdict(finding) for finding in run_checks(dataset)])
+    _json(root / "data/dataset/checks.json", [asdict(result) for result in run_checks(dataset)])
     returns = dataset.episode_returns("all")
     quantiles = {f"q{q:02}": float(np.quantile(returns, q / 100)) for q in (5, 95)}
     card = {"returns": {"median": float(np.median(returns)), **quantiles}, "action_saturation": [0.1] * action_dim}

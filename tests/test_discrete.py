@@ -1,4 +1,4 @@
-"""Discrete actions from the log to the environment: whole numbers outside, one-hot vectors within."""
+"""Discrete actions from the log to the environment: integers outside, one-hot vectors inside."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,16 +74,20 @@ def test_numbers_need_not_start_at_zero_nor_all_occur(tmp_path: Path) -> None:
 def test_without_a_count_those_of_the_log_are_all(tmp_path: Path) -> None:
     dataset = numbered(tmp_path, NUMBERS + 4)
     assert (dataset.spec.action_dim, dataset.spec.action_start, dataset.spec.action_bounds) == (3, 4, "inferred")
-    assert "discrete actions are those of the log, 4 to 6; set `dataset.action_count`" in dataset.spec.warnings[0]
+    assert "discrete actions are inferred from the log, 4 to 6; set `dataset.action_count`" in dataset.spec.warnings[0]
     assert card(dataset, run_checks(dataset))["action_saturation"] == []
 
 
 @pytest.mark.parametrize(
     ("action", "options", "expected"),
     [
-        (NUMBERS, {"action_count": 2}, "episode 0, action[2] = 2 is none of 0 to 1; correct `dataset.action_count`"),
-        (NUMBERS + 0.5, {}, "episode 0, action[0] = 0.5 is no whole number"),
-        (np.eye(3)[NUMBERS], {}, "episode 0, action: 3 numbers a step; a discrete action is one whole number"),
+        (NUMBERS, {"action_count": 2}, "episode 0, action[2] = 2 is not in 0 to 1; correct `dataset.action_count`"),
+        (NUMBERS + 0.5, {}, "episode 0, action[0] = 0.5 is not an integer"),
+        (
+            np.eye(3)[NUMBERS],
+            {},
+            "episode 0, action: 3 numbers per step, but a discrete action is one integer; log one integer",
+        ),
         (NUMBERS, {"action_kind": None}, "`action` holds int64; set `dataset.action_kind` to `discrete`"),
         (NUMBERS, {"action_kind": "diskrete"}, "action_kind `diskrete` must be one of continuous, discrete"),
         (NUMBERS, {"action_kind": None, "action_count": 3}, "action_count 3 must be 2 or more, and needs"),
@@ -145,8 +149,8 @@ def test_minari_spaces_come_back_as_they_were(tmp_path: Path) -> None:
 def test_inspect_proposes_a_block_that_reads_the_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "log.npz", **{**counting_columns(), "action": NUMBERS + 1})
     text = "\n".join(inspect_log(tmp_path / "log.npz"))
-    assert "action_kind: discrete  # unsure: actions are whole numbers" in text
-    assert "action_count: 3  # unsure: the log holds 1 to 3" in text
+    assert "action_kind: discrete  # unsure: actions are integers" in text
+    assert "action_count: 3  # unsure: the log has 1 to 3" in text
 
 
 # --- agents ---

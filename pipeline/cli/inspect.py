@@ -1,11 +1,10 @@
-"""``inspect FILE``: the ``dataset:`` block that reads a log, ready to paste, and what stands in the log."""
+"""``inspect FILE``: print the ``dataset:`` block that reads a log, and a summary of the log."""
 
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ PLAIN = re.compile(r"[A-Za-z_./][\w./ -]*(:\w[\w./-]*)*")
 
 @dataclass
 class Survey:
-    """One pass over all episodes, an episode in memory at a time."""
+    """Statistics of all episodes, in one pass. ``low`` and ``high`` are the extremes of each array's entries."""
 
     lengths: list[int] = field(default_factory=list)
     returns: list[float] = field(default_factory=list)
@@ -35,6 +34,7 @@ class Survey:
     at_high: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     def note(self, episode: Episode) -> None:
+        """Add an episode."""
         self.lengths.append(len(episode.action))
         self.returns.append(float(episode.reward.sum(dtype=np.float64)))
         self.terminated.append(episode.terminated)
@@ -48,21 +48,21 @@ class Survey:
             self.high[name] = np.maximum(self.high.get(name, high), high)
 
     def _count(self, action: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-        """How often each action "T A" takes its extremes so far."""
-        before = self.low.get("action", low + 1), self.high.get("action", high - 1)
-        lowest, highest = np.minimum(before[0], low), np.maximum(before[1], high)
-        self.at_low = np.where(before[0] > lowest, 0, self.at_low) + (action == lowest).sum(axis=0)
-        self.at_high = np.where(before[1] < highest, 0, self.at_high) + (action == highest).sum(axis=0)
+        """Count how often the actions "T A" take the extremes so far."""
+        old_low, old_high = self.low.get("action", low + 1), self.high.get("action", high - 1)
+        new_low, new_high = np.minimum(old_low, low), np.maximum(old_high, high)
+        self.at_low = np.where(old_low > new_low, 0, self.at_low) + (action == new_low).sum(axis=0)
+        self.at_high = np.where(old_high < new_high, 0, self.at_high) + (action == new_high).sum(axis=0)
 
 
 def inspect_log(path: Path) -> Iterator[str]:
-    """Lines of YAML; all but the block are comments. Raises ValueError for logs that no source reads."""
+    """Lines of YAML: comments and the block. Raises ValueError for logs that no source reads."""
     guess = guess_layout(path)
-    if guess.open:
+    if guess.undecided:
         yield from _draft(path, guess)
         return
     logged, survey = _read(guess)
-    _doubt_ends(guess, survey)
+    _check_terminals(guess, survey)
     _add_environment(guess, logged)
     if logged.action_low is None:
         _add_bounds(guess, survey)
@@ -71,43 +71,45 @@ def inspect_log(path: Path) -> Iterator[str]:
 
 
 def _draft(path: Path, guess: Guess) -> Iterator[str]:
-    """What can be said before someone names the columns that no name gives away."""
+    """An incomplete block, for a table whose column names do not show which ones are actions or rewards."""
     yield from _columns(path, guess)
-    yield f"# not read yet: name {' and '.join(guess.open)} below, and the declared bounds of every action"
+    yield f"# not read yet: set {' and '.join(guess.undecided)} below, and the bounds of every action"
     guess.block |= {"env_id": None, "action_low": [], "action_high": []}
     yield from block_lines(guess)
 
 
 def block_lines(guess: Guess) -> Iterator[str]:
+    """The ``dataset:`` block as lines of YAML, with a comment on each uncertain value."""
     yield "dataset:"
     for key, value in guess.block.items():
         note = f"  # unsure: {guess.unsure[key]}" if key in guess.unsure else ""
         yield f"  {key}: {_yaml(value)}{note}"
 
 
-def _yaml(value: Any) -> str:
+def _yaml(value: object) -> str:
     plain = isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in RESERVED
     return str(value) if plain else json.dumps(value)
 
 
 def _read(guess: Guess) -> tuple[LoggedData, Survey]:
-    """Through the source itself, so that the block is known to work; uneven rows get a step."""
+    """Read the log with its source, which shows that the block works. Sets ``resample`` if rows are unevenly spaced."""
     source, config = choose(SOURCES, guess.block, "dataset", key="source")
-    logged, survey = source(config).read(), Survey()
+    logged = source(config).read()
+    survey = Survey()
     try:
         for episode in logged.episodes:
             survey.note(episode)
     except UnevenError as error:
         guess.block["resample"] = float(f"{error.step:.6g}")
-        guess.unsure["resample"] = "rows are not evenly spaced; this is their usual distance"
+        guess.unsure["resample"] = "rows are not evenly spaced; this is their median distance"
         return _read(guess)
     if not survey.lengths:
-        raise ValueError(f"{logged.place}: holds no episodes")
+        raise ValueError(f"{logged.place}: holds no episodes; name another log")
     return logged, survey
 
 
-def _doubt_ends(guess: Guess, survey: Survey) -> None:
-    """True ends that come at the longest length are time limits in disguise, more often than not."""
+def _check_terminals(guess: Guess, survey: Survey) -> None:
+    """Mark the terminal column as uncertain if most terminals are at the maximal length, as time limits are."""
     ends = np.array(survey.lengths)[survey.terminated]
     longest = int((ends == max(survey.lengths)).sum())
     key = "terminal_column" if guess.block["source"] == "table" else "terminal_key"
@@ -115,21 +117,24 @@ def _doubt_ends(guess: Guess, survey: Survey) -> None:
         return
     config = choose(SOURCES, guess.block, "dataset", key="source")[1]
     guess.block.setdefault(key, getattr(config, key))
-    where = f"{longest} of {len(ends)} true ends come at the longest length, {max(survey.lengths)} steps"
-    guess.unsure[key] = f"{where}: time limits? then name it as the {key.replace('terminal', 'timeout')}, and null here"
+    reason = f"{longest} of {len(ends)} terminations are at the maximal length, {max(survey.lengths)} steps"
+    fix = f"if they are time limits, set {key.replace('terminal', 'timeout')} to this column and {key} to null"
+    guess.unsure[key] = f"{reason}; {fix}"
 
 
 def _add_environment(guess: Guess, logged: LoggedData) -> None:
     guess.block["env_id"] = None
-    named, nothing = f"null takes {logged.env_id}, which the log names", "the log names none that can be made here"
-    guess.unsure["env_id"] = named if logged.env_id else f"{nothing}; without, all else works"
+    if logged.env_id:
+        guess.unsure["env_id"] = f"null uses {logged.env_id}, which the log names"
+    else:
+        guess.unsure["env_id"] = "the log names none that can be made here; without one, only evaluation is skipped"
 
 
 def _add_bounds(guess: Guess, survey: Survey) -> None:
     low, high = (side["action"].astype(np.float64) for side in (survey.low, survey.high))
     if guess.block.get("action_kind") == DISCRETE:
         guess.block |= {"action_low": low.tolist(), "action_count": int(high[0] - low[0]) + 1}
-        guess.unsure["action_count"] = f"the log holds {low[0]:g} to {high[0]:g}"
+        guess.unsure["action_count"] = f"the log has {low[0]:g} to {high[0]:g}"
         return
     guess.block["action_low"], guess.block["action_high"] = round_bounds(low, high, survey.at_low, survey.at_high)
     guess.unsure["action_low"] = f"the log's extremes are {_short(low)}"
@@ -137,8 +142,8 @@ def _add_bounds(guess: Guess, survey: Survey) -> None:
 
 
 def _short(values: np.ndarray) -> str:
-    shown = ", ".join(f"{value:.4g}" for value in values[:6])
-    return f"{shown}, ..." if len(values) > 6 else shown
+    text = ", ".join(f"{value:.4g}" for value in values[:6])
+    return f"{text}, ..." if len(values) > 6 else text
 
 
 def _columns(path: Path, guess: Guess) -> Iterator[str]:
@@ -150,13 +155,13 @@ def _columns(path: Path, guess: Guess) -> Iterator[str]:
 def _summary(path: Path, guess: Guess, logged: LoggedData, survey: Survey) -> Iterator[str]:
     yield from _columns(path, guess)
     lengths, returns = np.array(survey.lengths), np.array(survey.returns)
-    also = " (held-out ones with them)" if guess.block["path"] != guess.block["held_out_path"] else ""
+    also = ", train and held-out" if guess.block["path"] != guess.block["held_out_path"] else ""
     yield f"# {lengths.sum()} steps in {len(lengths)} episodes of {lengths.min()} to {lengths.max()}{also}"
     dropped = logged.dropped + logged.remarks.dropped
-    yield f"# {sum(survey.terminated)} true ends, {dropped} steps dropped"
+    yield f"# {sum(survey.terminated)} terminations, {dropped} steps dropped"
     yield f"# returns {returns.min():.6g} to {returns.max():.6g}, mean {returns.mean():.6g}"
-    for name, (row, dtype) in survey.shapes.items():
+    for name, (shape, dtype) in survey.shapes.items():
         low, high = survey.low[name].min(), survey.high[name].max()
-        yield f"#   {name:<24} {row!s:<16} {dtype:<8} {low:.4g} to {high:.4g}"
+        yield f"#   {name:<24} {shape!s:<16} {dtype:<8} {low:.4g} to {high:.4g}"
     for warning in (*logged.warnings, *logged.remarks.warnings):
         yield f"# warning: {warning}"

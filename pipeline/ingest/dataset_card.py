@@ -1,4 +1,4 @@
-"""The dataset at a glance, as numbers for reports/metrics/dataset.json."""
+"""Summary numbers of a dataset, for reports/metrics/dataset.json."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,16 +9,18 @@ import numpy as np
 from pipeline.data.dataset import PreparedDataset
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest.checks.basics import SATURATED
-from pipeline.ingest.checks.finding import Finding
+from pipeline.ingest.checks.result import CheckResult
 from pipeline.ingest.statistics import CHUNK
 
 QUANTILES = {"min": 0.0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "max": 1.0}
 
 
-def card(dataset: PreparedDataset, found: Sequence[Finding]) -> dict[str, Any]:
-    """Counts, raw returns, episode lengths, bounds, digest, warnings, and what was ``found`` without the lists that are
-    for figures. ``action_saturation`` is the share of steps of which each action lies within 1 % of a bound, empty
-    where actions are discrete; ``references`` are null without any."""
+def card(dataset: PreparedDataset, checks: Sequence[CheckResult]) -> dict[str, Any]:
+    """Counts, raw returns, episode lengths, bounds, digest, warnings, and the checks without the lists for figures.
+
+    ``action_saturation`` is, for each action, the share of steps within 1 % of a bound; it is empty for discrete
+    actions. ``references`` are null if there are none.
+    """
     spec = dataset.spec
     return {
         "name": spec.name,
@@ -45,12 +47,12 @@ def card(dataset: PreparedDataset, found: Sequence[Finding]) -> dict[str, Any]:
         "constant_features": spec.constant_features,
         "references": {"min": spec.ref_min_score, "max": spec.ref_max_score, "source": spec.ref_source},
         "warnings": spec.warnings,
-        "findings": {finding.name: _scalars(finding) for finding in found},
+        "checks": {result.name: _scalars(result) for result in checks},
     }
 
 
 def _saturation(dataset: PreparedDataset) -> np.ndarray:
-    """Share of steps "A"; rows of final observations hold action 0, so they do not count."""
+    """Share of steps "A". Rows of final observations hold action 0, so they add nothing to the count."""
     if dataset.spec.action_kind == DISCRETE:
         return np.zeros(0)
     action, count = dataset.action, np.zeros(dataset.spec.action_dim, np.int64)
@@ -59,9 +61,9 @@ def _saturation(dataset: PreparedDataset) -> np.ndarray:
     return count / dataset.spec.transitions
 
 
-def _scalars(finding: Finding) -> dict[str, Any]:
-    evidence = {k: v for k, v in finding.evidence.items() if not isinstance(v, list)}
-    return {**asdict(finding), "evidence": evidence}
+def _scalars(result: CheckResult) -> dict[str, Any]:
+    evidence = {k: v for k, v in result.evidence.items() if not isinstance(v, list)}
+    return {**asdict(result), "evidence": evidence}
 
 
 def _distribution(values: np.ndarray) -> dict[str, float]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import LoggedData
-from pipeline.ingest.checks import Finding, run_checks
+from pipeline.ingest.checks import CheckResult, run_checks
 from pipeline.ingest.dataset_card import card
 from pipeline.ingest.sources.base import SourceConfig
-from pipeline.ingest.transform import transformed
+from pipeline.ingest.transform import apply_transform
 from pipeline.ingest.writer import write_dataset
 
 
@@ -18,7 +18,7 @@ class Ingested:
     """A prepared dataset, and what the checks say about it."""
 
     dataset: PreparedDataset
-    findings: list[Finding]  # the most severe first
+    checks: list[CheckResult]  # the most severe first
     card: dict[str, Any]  # the content of reports/metrics/dataset.json
 
 
@@ -29,11 +29,11 @@ def ingest(logged: LoggedData, config: SourceConfig, folder: Path | str) -> Inge
     """
     dataset = write_dataset(
         folder,
-        transformed(logged, config.transform),
+        apply_transform(logged, config.transform),
         config.name or config.title,
         config.held_out_fraction,
         config.split_seed,
         config.train_share,
     )
-    findings = run_checks(dataset)
-    return Ingested(dataset, findings, card(dataset, findings))
+    checks = run_checks(dataset)
+    return Ingested(dataset, checks, card(dataset, checks))

@@ -15,6 +15,6 @@ D4RL_REFERENCES = {
 
 
 def reference_scores(env_id: str | None) -> tuple[float, float] | None:
-    """(minimum, maximum) of the D4RL table for an environment id such as ``Hopper-v5`` or ``AdroitHandDoor-v1``."""
+    """(minimum, maximum) return of an environment such as ``Hopper-v5`` or ``AdroitHandDoor-v1``; None if unlisted."""
     family = re.sub(r"(-v\d+)?$", "", re.split("[/:]", env_id or "")[-1]).lower().removeprefix("adroithand")
     return D4RL_REFERENCES.get(family)

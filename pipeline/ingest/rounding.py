@@ -1,4 +1,4 @@
-"""What float32 loses of wider numbers, such as times in seconds since 1970, which it rounds to 128."""
+"""Rounding errors of float32, such as times in seconds since 1970, which it rounds to multiples of 128."""
 
 from dataclasses import dataclass, field
 
@@ -7,39 +7,40 @@ import numpy as np
 from pipeline.data.episode import Episode
 from pipeline.ingest.validate import arrays_of
 
-WORTH_TELLING = 1e-3  # of an entry's range
-NOISE = 1e-12  # of an entry's size: a range below it is rounding of the log's own
+TOLERANCE = 1e-3  # share of an entry's range; larger errors are reported
+NOISE = 1e-12  # share of an entry's size; a smaller range is rounding noise of the log itself
 
 
 @dataclass
 class Rounding:
-    """The largest error by float32 and the range of every entry that was logged in a wider type, by array."""
+    """The largest rounding error and the range of every entry that was logged in a wider type, by array."""
 
     error: dict[str, np.ndarray] = field(default_factory=dict)
     low: dict[str, np.ndarray] = field(default_factory=dict)
     high: dict[str, np.ndarray] = field(default_factory=dict)
 
     def note(self, raw: Episode, stored: Episode) -> None:
-        """An episode as it was logged, and as float32."""
+        """Compare an episode as logged with the same episode as float32."""
         narrow = arrays_of(stored)
         for name, wide in arrays_of(raw).items():
             if narrow[name].dtype == np.float32 and not np.can_cast(wide.dtype, np.float32):
                 self._note(name, wide.reshape(len(wide), -1), narrow[name].reshape(len(wide), -1))
 
     def _note(self, name: str, wide: np.ndarray, narrow: np.ndarray) -> None:
-        error, low, high = abs(wide - narrow.astype(np.float64)).max(axis=0), wide.min(axis=0), wide.max(axis=0)
+        error = abs(wide - narrow.astype(np.float64)).max(axis=0)
+        low, high = wide.min(axis=0), wide.max(axis=0)
         self.error[name] = np.maximum(error, self.error.get(name, error))
         self.low[name] = np.minimum(low, self.low.get(name, low))
         self.high[name] = np.maximum(high, self.high.get(name, high))
 
     def warnings(self) -> list[str]:
-        """One for each entry that loses what is :data:`WORTH_TELLING`."""
-        found = []
+        """One line for each entry whose error exceeds :data:`TOLERANCE`."""
+        lines = []
         for name, error in self.error.items():
             low, high = (side[name].astype(np.float64) for side in (self.low, self.high))
             spread = high - low
-            told = (error > WORTH_TELLING * spread) & (spread > NOISE * np.maximum(abs(low), abs(high)))
-            for entry in np.flatnonzero(told):
-                lost = f"rounded by up to {error[entry]:.2g} of a range of {spread[entry]:.2g}"
-                found.append(f"{name}[{entry}]: stored as float32, {lost}; take its offset off (`dataset.transform`)")
-        return found
+            inexact = (error > TOLERANCE * spread) & (spread > NOISE * np.maximum(abs(low), abs(high)))
+            for entry in np.flatnonzero(inexact):
+                loss = f"float32 rounds it by up to {error[entry]:.2g} of a range of {spread[entry]:.2g}"
+                lines.append(f"{name}[{entry}]: {loss}; subtract its offset in `dataset.transform`")
+        return lines

@@ -1,23 +1,22 @@
-"""What is measured on the stored arrays, a bounded number of rows at a time: scales, and the digest."""
+"""Statistics, action scaling and digest of the stored arrays, a limited number of rows at a time."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.envs.action_space import BoxActions
 
-CHUNK = 1 << 17  # rows of vectors held in memory at a time
-IMAGE_BYTES = 1 << 20  # of images held in memory at a time
-QUANTILE_STEPS = 1 << 20  # logged actions that quantiles are taken of
+CHUNK = 1 << 17  # rows of vectors in memory at a time
+IMAGE_BYTES = 1 << 20  # bytes of images in memory at a time
+QUANTILE_STEPS = 1 << 20  # at most this many steps are used for quantiles
 Moments = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # minimum, maximum, mean, standard deviation
 
 
 def statistics(folder: Path, offsets: np.ndarray, held_out: np.ndarray) -> tuple[dict[str, Moments], Moments]:
-    """Moments of the train split: every observation row by key (an image: by channel), and rewards of real steps."""
+    """Moments of the train split: of all observations by key (of images by channel), and of all rewards."""
     train = np.repeat(~held_out, np.diff(offsets))
     keys = sorted(file.name[len("obs.") : -len(".npy")] for file in folder.glob("obs.*.npy"))
     arrays = {key: np.load(folder / f"obs.{key}.npy", mmap_mode="r") for key in keys}
@@ -27,8 +26,10 @@ def statistics(folder: Path, offsets: np.ndarray, held_out: np.ndarray) -> tuple
 
 
 def action_quantiles(file: Path, offsets: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """The values float64 "A" beyond which ``share`` of the logged actions lie, at the low and at the high end; of a
-    million steps, evenly apart, where there are more."""
+    """The ``share`` and ``1 - share`` quantiles of the logged actions, float64 "A" each.
+
+    Of longer logs, about a million evenly spaced steps are used.
+    """
     actions = np.load(file, mmap_mode="r")
     steps = np.delete(np.arange(len(actions)), offsets[1:] - 1)
     chosen = actions[steps[:: -(-len(steps) // QUANTILE_STEPS)]].astype(np.float64)
@@ -37,8 +38,10 @@ def action_quantiles(file: Path, offsets: np.ndarray, share: float) -> tuple[np.
 
 
 def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarray, clip: bool = True) -> None:
-    """From the log's own units to [-1, 1], in place, unless ``clip`` is False and they lie beyond; the row of a final
-    observation has no action and gets 0."""
+    """Scale actions from the log's units to [-1, 1], in place.
+
+    ``clip`` False keeps values outside [-1, 1]. The row of a final observation has no action and gets 0.
+    """
     actions, box = np.load(file, mmap_mode="r+"), BoxActions(low, high)
     for start in range(0, len(actions), CHUNK):
         mapped = box.normalize(actions[start : start + CHUNK])
@@ -48,8 +51,10 @@ def map_actions(file: Path, offsets: np.ndarray, low: np.ndarray, high: np.ndarr
 
 
 def one_hot_actions(file: Path, offsets: np.ndarray, start: int, count: int) -> None:
-    """From whole numbers "R 1", the first of which is ``start``, to one-hot vectors "R A" in their place; the row of a
-    final observation has no action and gets 0."""
+    """Replace integers "R 1", counted from ``start``, by one-hot vectors "R A".
+
+    The row of a final observation has no action and gets 0.
+    """
     numbers, wide = np.load(file, mmap_mode="r"), file.with_suffix(".wide")
     hot = np.lib.format.open_memmap(wide, "w+", np.float32, (len(numbers), count))
     for first in range(0, len(numbers), CHUNK):
@@ -61,9 +66,11 @@ def one_hot_actions(file: Path, offsets: np.ndarray, start: int, count: int) -> 
 
 
 def _moments(array: np.ndarray, rows: np.ndarray) -> Moments:
-    """Each float64 "O", over the rows where ``rows`` is True; in two passes, since squares of large values cancel."""
+    """Each float64 "O", over the rows where ``rows`` is True.
 
-    size = max(1, min(CHUNK, (CHUNK << 8) // max(1, array[:1].size)))  # wide rows are held in smaller chunks
+    Two passes, because a difference of large squares loses precision.
+    """
+    size = max(1, min(CHUNK, (CHUNK << 8) // max(1, array[:1].size)))  # smaller chunks for wide rows
 
     def chunks() -> Iterator[np.ndarray]:
         for start in range(0, len(array), size):
@@ -79,7 +86,7 @@ def _moments(array: np.ndarray, rows: np.ndarray) -> Moments:
 
 
 def _channel_moments(images: np.ndarray, rows: np.ndarray) -> Moments:
-    """Each float64 "C", exactly, from how often each value from 0 to 255 occurs in images "R H W C"."""
+    """Each float64 "C", exact, from the counts of the values 0 to 255 in images "R H W C"."""
     channels, value = images.shape[-1], np.arange(256)
     counts = np.zeros((channels, 256), np.int64)
     chunk = max(1, IMAGE_BYTES // images[0].nbytes)
@@ -93,9 +100,9 @@ def _channel_moments(images: np.ndarray, rows: np.ndarray) -> Moments:
     return low.astype(float), high.astype(float), mean, np.where(low == high, 0.0, std)
 
 
-def digest_of(folder: Path, facts: list[Any]) -> str:
-    """32 hex digits of the array files and the facts that change their meaning."""
-    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
+def digest_of(folder: Path, metadata: list[object]) -> str:
+    """32 hex digits of the array files and of the ``metadata`` (JSON values) that their meaning depends on."""
+    digest = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
     for file in sorted(folder.glob("*.npy")):
         digest.update(file.name.encode())
         with file.open("rb") as stream:

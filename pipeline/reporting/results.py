@@ -76,7 +76,7 @@ def load(root: Path, seeds: list[int]) -> Results:
         seeds=seeds,
         dataset=open_dataset(data / "dataset"),
         card=read_json(root / "reports" / "metrics" / "dataset.json"),
-        findings=read_json(data / "dataset" / "findings.json"),
+        findings=read_json(data / "dataset" / "checks.json"),
         world_model=per_seed("world_model", "history.json"),
         errors=per_seed("calibration", "errors.json"),
         reliability=per_seed("calibration", "reliability.json"),

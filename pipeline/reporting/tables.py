@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.data.spec import DatasetSpec
-from pipeline.ingest.checks.finding import shown
+from pipeline.ingest.checks.result import evidence_text
 from pipeline.reporting.figures.style import LOSSES
 from pipeline.reporting.results import Arrays, Json, Results
 from pipeline.reporting.text.formatting import interval, number, percent, with_interval
@@ -72,8 +72,8 @@ def findings_table(results: Results, warned: bool) -> Table:
 def _finding_row(found: Json, warned: bool) -> list[str]:
     name = found["name"].replace("_", " ")
     if warned:
-        return [f"{name} ({found['severity']})", shown(found["evidence"]), found["meaning"], found["remedy"]]
-    return [name, shown(found["evidence"]), found["meaning"]]
+        return [f"{name} ({found['severity']})", evidence_text(found["evidence"]), found["meaning"], found["remedy"]]
+    return [name, evidence_text(found["evidence"]), found["meaning"]]
 
 
 def _at_a_bound(saturation: list[float]) -> str:

@@ -23,7 +23,7 @@ def main() -> None:
         ingested = ingest(source(config).read(), config, WRITES[0])
         spec, card = ingested.dataset.spec, ingested.card
 
-        write_json(f"{WRITES[0]}/findings.json", [asdict(finding) for finding in ingested.findings])
+        write_json(f"{WRITES[0]}/checks.json", [asdict(result) for result in ingested.checks])
         write_json(WRITES[1], card)
         run.log_dataset(spec, Path(WRITES[0]))
         returns = {f"return_{key}": value for key, value in card["returns"].items()}
@@ -32,9 +32,9 @@ def main() -> None:
         run.print(f"{spec.name}: " + ", ".join(f"{card[key]} {key}" for key in COUNTS))
         for warning in spec.warnings:
             run.print(f"warning: {warning}")
-        for finding in ingested.findings:
-            if finding.warns:
-                run.print(finding.line)
+        for result in ingested.checks:
+            if result.warns:
+                run.print(result.line)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pipeline.params import choose, read_params
 from pipeline.stages import preflight
 
 ROOT = Path(__file__).parents[2]
-LOGS = {  # steps, episodes and true ends, held-out files with them; d3rlpy: without each last step
+LOGS = {  # steps, episodes and terminations, of train and held-out files; d3rlpy: without each last step
     "neorl2/DMSD-train.npz": (120_000, 1200, 0),
     "neorl2/DMSD-val.npz": (20_000, 200, 0),
     "neorl2/Simglucose-train.npz": (120_275, 342, 141),
@@ -65,7 +65,7 @@ def test_every_log_is_ingested_by_the_block_printed_for_it(name: str, shared_dat
     steps, episodes, terminals = LOGS[name]
     assert (spec.transitions, spec.episodes, spec.terminals) == (steps, episodes, terminals)
     assert f"# {steps} steps in {spec.episodes} episodes" in text
-    assert f"# {spec.terminals} true ends, {spec.dropped} steps dropped" in text
+    assert f"# {spec.terminals} terminations, {spec.dropped} steps dropped" in text
 
 
 def npz(tmp_path: Path, **changed: Any) -> Path:
@@ -82,13 +82,13 @@ def test_usual_names_leave_a_short_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
+    ("named", "comment"),
     [
-        ("Pendulum-v9", "the log names none that can be made here; without, all else works"),
-        ("MountainCarContinuous-v0", "null takes MountainCarContinuous-v0, which the log names"),
+        ("Pendulum-v9", "the log names none that can be made here; without one, only evaluation is skipped"),
+        ("MountainCarContinuous-v0", "null uses MountainCarContinuous-v0, which the log names"),
     ],
 )
-def test_other_names_are_mapped(named: str, said: str, tmp_path: Path) -> None:
+def test_other_names_are_mapped(named: str, comment: str, tmp_path: Path) -> None:
     columns = counting_columns()
     with h5py.File(tmp_path / "log.h5", "w") as file:
         file.attrs["env_id"] = named
@@ -98,17 +98,17 @@ def test_other_names_are_mapped(named: str, said: str, tmp_path: Path) -> None:
     text = printed(tmp_path / "log.h5")
     block = pasted(text, tmp_path)
     mapped = {key: block[key] for key in block if key.endswith("_key")}
-    assert mapped == {"obs_key": "states", "next_obs_key": "next_states", "action_key": "acts", "reward_key": "Rew",
-                      "terminal_key": "done", "timeout_key": "truncated"}  # fmt: skip
-    assert f"env_id: null  # unsure: {said}" in text
-    assert ("Pendulum-v9 cannot be made here" in text) == (named == "Pendulum-v9")
+    names = {"obs_key": "states", "next_obs_key": "next_states", "action_key": "acts", "reward_key": "Rew"}
+    assert mapped == {**names, "terminal_key": "done", "timeout_key": "truncated"}
+    assert f"env_id: null  # unsure: {comment}" in text
+    assert ("Pendulum-v9 cannot be made (" in text) == (named == "Pendulum-v9")
     assert ingest(block, tmp_path / "d").spec.terminals == 3
 
 
 def test_ends_that_include_time_limits_are_seen(tmp_path: Path) -> None:
     columns = counting_columns()
     text = printed(npz(tmp_path, done=np.maximum(columns["done"], columns["truncated"])))
-    assert "terminal_includes_timeouts: true  # unsure: all 2 rows with `truncated` have `done` too" in text
+    assert "terminal_includes_timeouts: true  # unsure: all 2 rows with `truncated` also have `done`" in text
     assert ingest(pasted(text, tmp_path), tmp_path / "d").spec.terminals == 3
 
 
@@ -116,7 +116,9 @@ def test_true_ends_at_one_length_are_doubted(tmp_path: Path) -> None:
     columns = counting_columns((5, 5, 3, 5))
     ends = np.maximum(columns["done"], columns["truncated"])
     text = printed(npz(tmp_path, **{**columns, "done": ends, "truncated": None}))
-    assert "terminal_key: done  # unsure: 3 of 4 true ends come at the longest length, 5 steps: time limits?" in text
+    assert (
+        "terminal_key: done  # unsure: 3 of 4 terminations are at the maximal length, 5 steps; if they are time" in text
+    )
     assert "timeout_key: null  # unsure: no such column" in text
     assert ingest(pasted(text, tmp_path), tmp_path / "d").spec.episodes == 4
 
@@ -125,7 +127,7 @@ def test_a_file_beside_is_proposed_as_the_held_out_split(tmp_path: Path) -> None
     for name in ("log-train.npz", "log-val.npz"):
         npz(tmp_path).rename(tmp_path / name)
     text = printed(tmp_path / "log-train.npz")
-    assert "# unsure: log-val.npz stands beside it" in text
+    assert "# unsure: log-val.npz is in the same folder" in text
     assert ingest(pasted(text, tmp_path), tmp_path / "d").spec.held_out_episodes == 5
 
 
@@ -148,8 +150,8 @@ def test_a_table_whose_names_tell_little_gives_a_draft(tmp_path: Path) -> None:
     rows = "".join(f"{run},{t},{run * t / 7},{t % 2},{t % 3}\n" for run in (1, 2) for t in range(9))
     (tmp_path / "plant.csv").write_text("run_id,time_s,level,valve,cost\n" + rows)
     text = printed(tmp_path / "plant.csv")
-    assert "# not read yet: name action_columns and reward_column below" in text
-    assert "reward_column: null  # unsure: none looks like a reward: name it here" in text
+    assert "# not read yet: set action_columns and reward_column below" in text
+    assert "reward_column: null  # unsure: no name looks like a reward: set it here" in text
     block: dict[str, Any] = yaml.safe_load(text)["dataset"]
     assert (block["episode_column"], block["time_column"]) == ("run_id", "time_s")
     assert block["obs_columns"] == ["level", "valve", "cost"]
@@ -185,10 +187,10 @@ def test_bounds_are_extremes_that_recur_or_round_numbers_beyond() -> None:
     ("name", "expected"),
     [
         ("nowhere.h5", "not found; name a log file or a Minari folder"),
-        ("log.txt", "unknown layout; known: .hdf5"),
-        ("empty", "no table; expected .csv"),
+        ("log.txt", "unknown layout; use .hdf5"),
+        ("empty", "no table; name a file with .csv"),
         ("log.npz", "no column looks like `reward_key` (columns: obs, next_obs, action, done, truncated)"),
-        ("log.csv", "no column is left for observations (columns: reward)"),
+        ("log.csv", "no column is left for observations (columns: reward); add columns"),
         ("torn.h5", "truncated, corrupt or not HDF5"),
     ],
 )

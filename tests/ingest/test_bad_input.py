@@ -8,7 +8,7 @@ import pytest
 from data_examples import counting_columns, npz_block
 
 from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.sources.base import FileFacts, SourceConfig, combine
+from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 
@@ -39,22 +39,31 @@ def poisoned(name: str, row: int, value: float) -> dict[str, np.ndarray]:
         (poisoned("reward", 6, np.nan), "episode 2, reward[1]: nan; repair or remove the episode"),
         (poisoned("obs", 0, np.inf), "episode 0, obs state[0, 0]: inf; repair or remove the episode"),
         (poisoned("action", 5, 1.5), "episode 2, action[0, 0] = 1.5 lies outside the declared bounds [-1, 1]"),
-        (poisoned("done", 0, 0.5), "`done` must hold 0 and 1 only"),
+        (poisoned("done", 0, 0.5), "`done` must hold only 0 and 1, one per step; name another column or repair it"),
         (
             changed(reward=None, rewards=np.zeros(19)),
             "no column `reward` (did you mean `rewards`?); set `dataset.reward_key`",
         ),
-        (changed(done=None), "set `dataset.terminal_key` to its name, or to null where no episode truly ends"),
-        (changed(action=np.zeros((18, 1), np.float32)), "columns differ in length"),
+        (changed(done=None), "set `dataset.terminal_key` to its name, or to null if no episode terminates"),
+        (changed(action=np.zeros((18, 1), np.float32)), "columns differ in length ("),
         (
             changed(action=np.zeros((19, 1), np.int64)),
-            "`action` holds int64; set `dataset.action_kind` to `discrete` where they are choices, or `continuous`",
+            "`action` holds int64; set `dataset.action_kind` to `discrete` if they are choices, or `continuous`",
         ),
-        (changed(next_obs=np.zeros((19, 3))), "`next_obs` is [19, 3], expected [19, 2]"),
+        (
+            changed(next_obs=np.zeros((19, 3))),
+            "`next_obs` has shape [19, 3], expected [19, 2] as `obs`; set `dataset.next_obs_key`",
+        ),
         (changed(obs=np.array([["a", "b"]] * 19), next_obs=np.array([["a", "b"]] * 19)), "expected numbers"),
-        (changed(obs=np.zeros((19, 8, 8)), next_obs=np.zeros((19, 8, 8))), "images are not supported yet"),
+        (
+            changed(obs=np.zeros((19, 8, 8)), next_obs=np.zeros((19, 8, 8))),
+            "images are not supported in flat logs: store them as a Minari dataset",
+        ),
         (changed(obs=np.zeros((19, 0)), next_obs=np.zeros((19, 0))), "episode 0, obs state: no features"),
-        (changed(next_obs=None, truncated=None), "neither `truncated` nor `next_obs`, so time limits cannot be seen"),
+        (
+            changed(next_obs=None, truncated=None),
+            "neither `truncated` nor `next_obs`, so time limits are unknown; set `dataset.timeout_key`",
+        ),
         (changed(obs=np.array([{}] * 19, object)), "truncated, corrupt or not npz"),
     ],
 )
@@ -71,7 +80,7 @@ def test_bad_columns(columns: dict[str, np.ndarray], expected: str, tmp_path: Pa
         ({"held_out_path": "nowhere.npz"}, "nowhere.npz: not found; correct `dataset.held_out_path`"),
         ({"source": "np"}, "`dataset.source: np` is unknown (did you mean `npz`?)"),
         ({"reward_kye": "r"}, "unknown key `dataset.reward_kye` (did you mean `reward_key`?)"),
-        ({"action_high": None}, "give both `dataset.action_low` and `dataset.action_high`, or neither"),
+        ({"action_high": None}, "set both `dataset.action_low` and `dataset.action_high`, or neither"),
         ({"action_low": [-1.0, -1.0]}, "2 and 1 action bounds for 1 actions"),
         ({"action_low": [1.0]}, "action 0 has bounds [1, 1]"),
         ({"held_out_fraction": 1.0}, "held_out_fraction 1.0 must lie above 0 and below 1"),
@@ -95,7 +104,7 @@ def test_truncated_files(source: str, keep: int, tmp_path: Path) -> None:
     assert message.startswith(f"{file}: truncated, corrupt or not")
 
 
-def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
+def test_a_single_array_is_not_an_archive(tmp_path: Path) -> None:
     file = tmp_path / "log.npy"
     np.save(file, np.zeros(3))
     message = refusal({"source": "npz", "path": str(file), "held_out_path": str(file)}, tmp_path)
@@ -105,7 +114,7 @@ def test_a_single_array_is_no_archive(tmp_path: Path) -> None:
 def test_references_of_the_file_must_span_a_range() -> None:
     config = SourceConfig(path="log", held_out_path="log")
     with pytest.raises(ValueError, match=r"metadata has reference scores 1 and 1; set `dataset.ref_min_score`"):
-        combine(config, "minari", FileFacts(references=(1.0, 1.0)), [], 0, [], 0)
+        combine(config, "minari", LogSpec(references=(1.0, 1.0)), [], 0, [], 0)
 
 
 def test_one_episode_cannot_be_split(tmp_path: Path) -> None:

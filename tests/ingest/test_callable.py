@@ -91,16 +91,22 @@ def test_features_may_have_names(block: dict[str, Any], tmp_path: Path) -> None:
     ("options", "expected"),
     [
         ({"function": "my_logs"}, "function `my_logs`: write `module:function`"),
-        ({"function": "my_log:episodes"}, "my_log:episodes: no module `my_log` from"),
+        ({"function": "my_log:episodes"}, "my_log:episodes: no module `my_log` in"),
         ({"function": "my_logs:episode"}, "has no function `episode` (did you mean `episodes`?)"),
-        ({"function": "my_logs:half_marked"}, "episode 1: give `held_out` for all episodes, or for none"),
+        (
+            {"function": "my_logs:half_marked"},
+            "episode 1: only some episodes have `held_out`; set `held_out` in all episodes, or in none",
+        ),
         ({"function": "my_logs:misspelt"}, "episode 0: unknown key `terminate` (did you mean `terminated`?)"),
         ({"function": "my_logs:incomplete"}, "episode 0: no `reward`"),
-        ({"function": "my_logs:flags"}, "`terminated` is an array; give one bool"),
+        ({"function": "my_logs:flags"}, "`terminated` is an array; yield one bool"),
         ({"function": "my_logs:wrong"}, "my_logs:wrong: KeyError: 'no\\nsuch' ("),
-        ({"function": "my_logs:numbers"}, "episode 0: int, expected a dict with obs, action, reward, terminated"),
+        ({"function": "my_logs:numbers"}, "episode 0: got int; yield a dict with obs, action, reward, terminated"),
         ({"kwargs": {"length": 3}}, "TypeError"),
-        ({"obs_names": {"state": ["clock"]}}, "1 names for `state`, observations are {'state': [2]}"),
+        (
+            {"obs_names": {"state": ["clock"]}},
+            "1 names for `state`, but observations are {'state': [2]}; correct `dataset.obs_names`",
+        ),
         ({"path": "nowhere.py"}, "nowhere.py: not found; correct `dataset.path`"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Broken copies of sound logs: each fault is found and named, and the sound log raises no alarm."""
+"""Broken copies of valid logs: each fault is detected and named, and the valid log raises no warning."""
 
 import json
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from test_shared_logs import block_of, ingest
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.ingest.checks import CHECKS, Finding, run_checks
-from pipeline.ingest.checks.finding import rounded
+from pipeline.ingest.checks import CHECKS, CheckResult, run_checks
 from pipeline.ingest.checks.regress import held_out_r2
+from pipeline.ingest.checks.result import json_value
 from pipeline.ingest.checks.sample import Sample
 from pipeline.ingest.sources.collect import Collect, CollectConfig
 from pipeline.ingest.writer import write_dataset
@@ -37,14 +37,14 @@ def stored(episodes: list[Episode], folder: Path) -> PreparedDataset:
     return write_dataset(folder / "dataset", log, "pendulum", 0.2, 0)
 
 
-def alarms(found: list[Finding]) -> dict[str, Finding]:
-    return {finding.name: finding for finding in found if finding.warns}
+def alarms(results: list[CheckResult]) -> dict[str, CheckResult]:
+    return {result.name: result for result in results if result.warns}
 
 
-def only(name: str, dataset: PreparedDataset) -> Finding:
-    found = CHECKS[name](Sample(dataset))
-    assert found is not None
-    return found
+def only(name: str, dataset: PreparedDataset) -> CheckResult:
+    result = CHECKS[name](Sample(dataset))
+    assert result is not None
+    return result
 
 
 def state(episode: Episode, obs: np.ndarray) -> Episode:
@@ -119,9 +119,10 @@ BREAKS: dict[Break, dict[str, object]] = {
 
 
 def test_sound_logs_raise_no_alarm(pendulum: list[Episode], tmp_path: Path) -> None:
-    found = run_checks(stored(pendulum, tmp_path))
-    assert alarms(found) == {}
-    assert {"action_shift", "reward_shift", "memory", "unit_change", "coverage", "actions"} <= {f.name for f in found}
+    results = run_checks(stored(pendulum, tmp_path))
+    assert alarms(results) == {}
+    expected = {"action_shift", "reward_shift", "memory", "unit_change", "coverage", "actions"}
+    assert expected <= {result.name for result in results}
 
 
 @pytest.mark.parametrize("break_one", BREAKS, ids=lambda b: b.__name__)
@@ -129,16 +130,16 @@ def test_a_broken_copy_is_found_and_named_and_nothing_else(
     break_one: Break, pendulum: list[Episode], tmp_path: Path
 ) -> None:
     broken = [break_one(e, episode) for e, episode in enumerate(pendulum)]
-    found = alarms(run_checks(stored(broken, tmp_path)))
-    assert set(found) == set(BREAKS[break_one])
+    results = alarms(run_checks(stored(broken, tmp_path)))
+    assert set(results) == set(BREAKS[break_one])
     for name, expected in BREAKS[break_one].items():
-        assert expected in found[name].evidence.values()
-        assert name in found[name].line
+        assert expected in results[name].evidence.values()
+        assert name in results[name].line
 
 
 def test_a_moved_log_is_moved_back_by_the_rows_that_the_remedy_names(pendulum: list[Episode], tmp_path: Path) -> None:
-    found = only("action_shift", stored([late_actions(0, e) for e in pendulum], tmp_path))
-    assert "move actions by -1 rows" in found.remedy
+    result = only("action_shift", stored([late_actions(0, e) for e in pendulum], tmp_path))
+    assert "move actions by -1 rows" in result.remedy
 
 
 def test_copies_exact_and_nearly(pendulum: list[Episode], tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_copies_exact_and_nearly(pendulum: list[Episode], tmp_path: Path) -> Non
     dataset = stored([*pendulum, pendulum[3], pendulum[3], rounded_copy], tmp_path)
     assert only("duplicate_episodes", dataset).evidence["copies"] == 2
     assert only("near_duplicate_episodes", dataset).evidence["first"] == f"7 and {EPISODES + 2}"
-    assert only("duplicate_rows", dataset).severity == "info"  # copies of episodes are told once
+    assert only("duplicate_rows", dataset).severity == "info"  # copies of episodes are reported once
 
 
 def test_repeated_rows(pendulum: list[Episode], tmp_path: Path) -> None:
@@ -156,9 +157,9 @@ def test_repeated_rows(pendulum: list[Episode], tmp_path: Path) -> None:
         first = episode.obs["state"][:1]
         return Episode({"state": first.repeat(201, axis=0)}, np.zeros((200, 1)), episode.reward * 0 - 1, False)
 
-    found = only("duplicate_rows", stored([*pendulum, frozen(pendulum[0])], tmp_path))
-    assert found.severity == "warning"
-    assert found.evidence["share"] == pytest.approx(199 / 8200, abs=1e-4)
+    result = only("duplicate_rows", stored([*pendulum, frozen(pendulum[0])], tmp_path))
+    assert result.severity == "warning"
+    assert result.evidence["share"] == pytest.approx(199 / 8200, abs=1e-4)
 
 
 def test_another_held_out_log_is_told_from_one_like_it(pendulum: list[Episode], tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_two_short_episodes_are_enough(pendulum: list[Episode], tmp_path: Path) 
 
 
 def test_numbers_are_rounded_to_what_any_machine_computes() -> None:
-    assert rounded({"a": [np.float32(1 / 3), np.int64(7)], "b": np.True_, "c": float("nan"), "d": 12345.6}) == {
+    assert json_value({"a": [np.float32(1 / 3), np.int64(7)], "b": np.True_, "c": float("nan"), "d": 12345.6}) == {
         "a": [0.3333, 7],
         "b": True,
         "c": None,

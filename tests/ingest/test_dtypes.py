@@ -32,7 +32,7 @@ def ingest(tmp_path: Path, columns: dict[str, np.ndarray], **options: Any) -> Pr
 
 
 def whole() -> dict[str, np.ndarray]:
-    """The counting log, whose actions are whole numbers too."""
+    """The counting log, whose actions are integers too."""
     columns = counting_columns()
     return {**columns, "action": np.round(1000 * columns["action"])}
 
@@ -51,9 +51,7 @@ def test_numbers_of_any_type_are_cast(dtype: str, source: str, tmp_path: Path) -
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1), (-1, 2)])
 def test_integers_may_be_choices_or_amounts(shape: tuple[int, ...], tmp_path: Path) -> None:
     action = np.arange(2 * sum(LENGTHS)).astype(np.int32)[: sum(LENGTHS) * abs(shape[-1])].reshape(shape)
-    with pytest.raises(
-        ValueError, match="to `discrete` where they are choices, or `continuous` where they are amounts"
-    ):
+    with pytest.raises(ValueError, match="to `discrete` if they are choices, or `continuous` if they are amounts"):
         ingest(tmp_path, {**counting_columns(), "action": action}, action_low=None, action_high=None)
 
 
@@ -74,9 +72,9 @@ def test_an_offset_that_float32_cannot_hold_is_told(dtype: str, tmp_path: Path) 
     (warning,) = ingest(tmp_path, {**columns, "obs": obs, "next_obs": following}).spec.warnings
     clock = np.concatenate([obs[:, 0], following[:, 0]])
     error = abs(clock.astype(np.float32).astype(np.float64) - clock).max()
-    lost = f"rounded by up to {error:.2g} of a range of {np.ptp(clock):.2g}"
+    loss = f"float32 rounds it by up to {error:.2g} of a range of {np.ptp(clock):.2g}"
     assert error > 10
-    assert warning == f"obs state[0]: stored as float32, {lost}; take its offset off (`dataset.transform`)"
+    assert warning == f"obs state[0]: {loss}; subtract its offset in `dataset.transform`"
 
 
 def test_rounding_that_does_not_matter_is_not_told(tmp_path: Path) -> None:
@@ -91,5 +89,5 @@ def test_inspect_proposes_amounts_where_a_step_has_many(tmp_path: Path) -> None:
     action = np.random.default_rng(0).integers(-9, 9, (sum(LENGTHS), 2))
     np.savez(tmp_path / "log.npz", **{**counting_columns(), "action": action})  # type: ignore[arg-type]
     text = "\n".join(inspect_log(tmp_path / "log.npz"))
-    assert "action_kind: continuous  # unsure: actions are whole numbers" in text
+    assert "action_kind: continuous  # unsure: actions are integers" in text
     assert "action_low: [-9" in text

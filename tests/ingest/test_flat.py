@@ -41,7 +41,9 @@ def test_without_next_observations_the_last_step_is_dropped_and_counted(tmp_path
     assert dataset.episode_lengths("all").tolist() == [n - 1 for n in LENGTHS if n > 1]
     assert dataset.spec.dropped == len(LENGTHS)
     assert dataset.spec.terminals == 0
-    assert any("last step of each of 5 episodes is dropped, 3 true ends" in w for w in dataset.spec.warnings)
+    assert any(
+        "last step of each of 5 episodes is dropped, including 3 terminations" in w for w in dataset.spec.warnings
+    )
 
 
 def test_terminal_column_that_includes_time_limits(tmp_path: Path) -> None:
@@ -60,7 +62,10 @@ def test_unmarked_break_splits_the_episode(tmp_path: Path) -> None:
     columns["truncated"][:] = 0
     dataset = ingest(npz_block(tmp_path / "log.npz", columns), tmp_path / "d")
     assert dataset.episode_lengths("all").tolist() == list(LENGTHS)
-    assert any("2 steps lead to a state other than the next row's" in w for w in dataset.spec.warnings)
+    assert any(
+        "2 steps have no end mark, but their next observation is not that of the next row" in w
+        for w in dataset.spec.warnings
+    )
 
 
 def test_cut_tail_is_an_episode_without_a_terminal(tmp_path: Path) -> None:
@@ -212,7 +217,7 @@ def test_d3rlpy_marks_true_ends_twice(tmp_path: Path) -> None:
 
 
 def test_d3rlpy_says_that_actions_are_discrete(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no whole number, so not discrete"):
+    with pytest.raises(ValueError, match=r"is not an integer, so not discrete; set `dataset\.action_kind"):
         ingest(d3rlpy_block(tmp_path / "log.h5", discrete_action=True), tmp_path / "d")
 
 

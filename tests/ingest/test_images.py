@@ -129,11 +129,11 @@ def test_digest_follows_every_pixel(tmp_path: Path) -> None:
     [
         (with_obs(1, pixels=frames_of(np.float32, 32, 32, 3)), "images have dtype float32; store them as uint8"),
         (with_obs(1, pixels=frames_of(np.uint8, 32, 32, 2)), "store [side, side, channels] with 1 or 3 channels"),
-        (with_obs(1, pixels=frames_of(np.uint8, 32, 32)), "shape [32, 32] a step is neither a vector nor an image"),
-        (with_obs(1, pixels=frames_of(np.uint8, 32, 48, 3)), "32 x 48 pixels; resize them to a square of 32 to 128"),
+        (with_obs(1, pixels=frames_of(np.uint8, 32, 32)), "shape [32, 32] per step is neither a vector nor an image"),
+        (with_obs(1, pixels=frames_of(np.uint8, 32, 48, 3)), "32 x 48 pixels; resize them to squares of 32 to 128"),
         (with_obs(1, pixels=frames_of(np.uint8, 129, 129, 3)), "129 x 129 pixels; resize"),
         (with_obs(1, pixels=frames_of(np.uint8, 31, 31, 1)), "31 x 31 pixels; resize"),
-        (with_obs(1, pixels=frames_of(np.uint8, 64, 64, 3)), "[64, 64, 3] a step, but episode 0 has [32, 32, 3]"),
+        (with_obs(1, pixels=frames_of(np.uint8, 64, 64, 3)), "[64, 64, 3] per step, but episode 0 has [32, 32, 3]"),
         (with_obs(1, pixels=frames_of(np.uint8, 32, 32, 3)[:4]), "4 rows, expected 5"),
     ],
 )
@@ -276,7 +276,7 @@ def test_minari_images_are_read_without_loss(tmp_path: Path) -> None:
 def test_pixels_that_jpeg_changed_are_told(tmp_path: Path) -> None:
     dataset = ingest(tmp_path / "a", **store(tmp_path / "m", Dict({"camera": SPACE}), {"camera": NOISE}))
     assert (dataset.obs["camera"][:5] != NOISE).any()
-    assert any(w.startswith("JPEG has changed the pixels of camera") for w in dataset.spec.warnings)
+    assert any(w.startswith("JPEG compression has changed the pixels of camera") for w in dataset.spec.warnings)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -285,7 +285,11 @@ def test_pixels_that_jpeg_changed_are_told(tmp_path: Path) -> None:
     [
         ((32, 32, 3), np.float32, "observation `pixels`: images have dtype float32; store them"),
         ((40, 32, 3), np.uint8, "observation `pixels`: images of 40 x 32 pixels; resize them"),
-        ((4, 4), np.float32, "observation `state` is Box.*: only vectors and uint8 images are supported yet"),
+        (
+            (4, 4),
+            np.float32,
+            "observation `state` is Box.*, which is not supported; use a dataset with vectors or uint8 images",
+        ),
     ],
 )
 def test_minari_spaces_that_are_no_images_are_refused(

@@ -107,8 +107,12 @@ def test_nested_observations_keep_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("obs_space", "action_space", "expected"),
     [
-        (Box(-1, 1, (2,), np.float32), MultiDiscrete([3, 2]), "only Box and Discrete are supported yet"),
-        (Discrete(3), Box(-1, 1, (1,), np.float32), "observation `state` is Discrete(3): only vectors"),
+        (Box(-1, 1, (2,), np.float32), MultiDiscrete([3, 2]), "use a dataset with Box or Discrete actions"),
+        (
+            Discrete(3),
+            Box(-1, 1, (1,), np.float32),
+            "observation `state` is Discrete(3), which is not supported; use a dataset with vectors",
+        ),
     ],
 )
 def test_spaces_that_are_not_vectors_are_refused(
@@ -181,7 +185,7 @@ def test_download_that_broke_off_goes_on(dataset_id: str, tmp_path: Path, monkey
     monkeypatch.setitem(remotes._registry, "hf", lambda: remote)
     root = tmp_path / "root"
     block |= {"path": str(root), "held_out_path": str(root), "dataset_id": dataset_id}
-    with pytest.raises(ValueError, match=r"log-v0: incomplete; download failed: line cut; run again to go on"):
+    with pytest.raises(ValueError, match=r"log-v0: incomplete; download failed: line cut; run again to resume"):
         ingest(tmp_path / "d", **block)
     remote.broken = False
     assert ingest(tmp_path / "d", **block).spec.episodes == 2
@@ -195,7 +199,9 @@ def test_download_that_broke_off_goes_on(dataset_id: str, tmp_path: Path, monkey
 
 
 def test_address_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"dataset_id `s3://a/b-v0` is no address that Minari knows; write hf://owner"):
+    with pytest.raises(
+        ValueError, match=r"dataset_id `s3://a/b-v0` is not an address of a Minari remote; write hf://owner"
+    ):
         ingest(tmp_path / "d", source="minari", path="a", held_out_path="a", dataset_id="s3://a/b-v0")
 
 

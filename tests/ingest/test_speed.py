@@ -50,5 +50,5 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
     small, large = (measure(gigabytes, tmp_path) for gigabytes in (0.02, 0.1))
     assert large["transitions"] == pytest.approx(5 * small["transitions"], rel=0.01)
     grown = [run["anonymous_mib_peak"] - run["anonymous_mib_before"] for run in (small, large)]
-    assert grown[1] - grown[0] < 128  # of 100 MB stored: chunks and the sample that findings look at stay as they are
+    assert grown[1] - grown[0] < 128  # of 100 MB stored: chunks and the sample of the checks keep their size
     assert grown[1] < 512

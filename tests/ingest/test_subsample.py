@@ -10,7 +10,7 @@ from data_examples import counting_columns, counting_episode, counting_log, npz_
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.checks import run_checks
 from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.subsample import chosen_share
+from pipeline.ingest.subsample import choose_episodes
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 
@@ -48,7 +48,7 @@ def test_what_stays_is_as_it_was_and_what_is_left_out_is_a_warning(tmp_path: Pat
     assert dataset.spec.episodes == len(stay) == 13
     assert dataset.spec.transitions == len(expected)
     assert dataset.spec.terminals == sum(e % 2 == 0 for e in stay)
-    assert "27 training episodes are left out, as `dataset.train_share` asks" in dataset.spec.warnings
+    assert "27 training episodes are left out because of `dataset.train_share`" in dataset.spec.warnings
     assert not any("left out" in warning for warning in shared(tmp_path, 1.0).spec.warnings)
 
 
@@ -76,7 +76,7 @@ def test_copies_go_together_and_count_once(tmp_path: Path) -> None:
 def test_a_held_out_copy_of_a_training_episode_always_stays(tmp_path: Path) -> None:
     groups, held_out = [0, 1, 2, 3, 0, 1, 2, 3], np.arange(8) >= 4
     for seed in range(5):
-        kept = chosen_share(groups, held_out, 0.25, seed)
+        kept = choose_episodes(groups, held_out, 0.25, seed)
         assert kept[4:].all()
         assert kept[:4].sum() == 1
 

@@ -67,7 +67,7 @@ def test_without_final_observation_rows_the_last_step_is_dropped_and_counted(tmp
     dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", counting_table((4, 6), final=False)))
     assert dataset.episode_lengths("all").tolist() == [3, 5]
     assert (dataset.spec.dropped, dataset.spec.terminals) == (2, 0)
-    assert any("each of 2 episodes is dropped, 1 true ends among them" in w for w in dataset.spec.warnings)
+    assert any("each of 2 episodes is dropped, including 1 terminations" in w for w in dataset.spec.warnings)
 
 
 def test_a_mark_on_the_final_observation_counts_too(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_rows_are_sorted_by_time_within_an_episode(tmp_path: Path) -> None:
     shuffled = {name: [column[i] for i in (4, 2, 0, 1, 3, *range(5, 12))] for name, column in columns.items()}
     sorted_again = ingest(tmp_path / "d", write(tmp_path / "log.csv", shuffled))
     assert sorted_again.spec.digest == ingest(tmp_path / "e", write(tmp_path / "b.csv", columns)).spec.digest
-    assert any("rows of 1 episodes were not in order of `time`: sorted" in w for w in sorted_again.spec.warnings)
+    assert any("rows of 1 episodes were sorted by `time`" in w for w in sorted_again.spec.warnings)
 
 
 @pytest.mark.parametrize("zone", ["", "Z"])
@@ -175,22 +175,22 @@ def with_cell(name: str, row: int, value: Any) -> Columns:
     [
         (changed(reward=None, rewards=[0.0] * 12), {}, "no column `reward` (did you mean `rewards`?)"),
         ({}, {"obs_columns": ["xx"]}, "no column `xx` (did you mean `x`?); set `dataset.obs_columns`"),
-        (with_cell("x", 2, "abc"), {}, "line 4: column `x` holds numbers, but here `abc`; repair it, or list"),
+        (with_cell("x", 2, "abc"), {}, "line 4: column `x` holds numbers, but `abc` here; repair it, or list"),
         (with_cell("reward", 7, "abc"), {}, "line 9: column `reward`: `abc` is not a number; repair it"),
         (with_cell("x", 7, None), {}, "line 9: column `x`: empty; repair or remove the row"),
         (with_cell("x", 7, float("inf")), {}, "line 9: column `x`: inf; repair or remove the row"),
         (with_cell("reward", 1, None), {}, "line 3: column `reward`: empty"),
-        (with_cell("u", 1, None), {}, "line 3: no action; only an episode's last row may be a final observation"),
+        (with_cell("u", 1, None), {}, "line 3: no action; only the last row of an episode may have none: fill it"),
         (with_cell("u", 5, 3.0), {}, "action[0, 0] = 3 lies outside the declared bounds [-1, 1]"),
-        (with_cell("terminal", 1, 1), {}, "line 3: `terminal` is set, but the episode goes on"),
-        (with_cell("terminal", 1, 2), {}, "line 3: column `terminal` must hold 0 and 1 only"),
-        (with_cell("episode", 2, None), {}, "line 4: column `episode` is empty"),
-        (with_cell("time", 2, None), {}, "line 4: column `time`: no time; give every row its time"),
+        (with_cell("terminal", 1, 1), {}, "line 3: `terminal` is set, but the episode continues; start a new episode"),
+        (with_cell("terminal", 1, 2), {}, "line 3: column `terminal` must hold only 0 and 1; repair it"),
+        (with_cell("episode", 2, None), {}, "line 4: column `episode` is empty; fill it in every row"),
+        (with_cell("time", 2, None), {}, "line 4: column `time`: no time; fill it in every row"),
         (with_cell("time", 2, 0.5), {}, "line 4: same time as line 3; remove one of the two rows"),
-        (with_cell("time", 4, 7.0), {}, "line 6: `time` is 5.5 after the row before, 0.5 elsewhere; repair it, or set "
-                                        "`dataset.resample: 0.5`"),
-        (with_cell("time", 4, 7.0), {"resample": 0.5}, "line 6: `time` shows a gap of 5.5, over 10 steps"),
-        (changed(episode=[0] * 3 + [1] * 5 + [0] * 4), {}, "line 10: episode `0` of `episode` starts again after"),
+        (with_cell("time", 4, 7.0), {}, "line 6: `time` is 5.5 after the previous row, 0.5 elsewhere; repair it, or "
+                                        "set `dataset.resample: 0.5`"),
+        (with_cell("time", 4, 7.0), {"resample": 0.5}, "line 6: `time` has a gap of 5.5, more than 10 steps"),
+        (changed(episode=[0] * 3 + [1] * 5 + [0] * 4), {}, "line 10: episode `0` of `episode` continues after other"),
         (changed(u=["left"] * 12), {}, "text (left); number its values, and set `dataset.action_kind: discrete`"),
         (changed(g=[f"id{i}" for i in range(12)] * 1), {"obs_columns": ["g", "time2"]}, "no column `time2`"),
     ],
@@ -214,7 +214,7 @@ def test_files_that_are_no_tables(suffix: str, content: bytes, tmp_path: Path) -
     Path(block["path"]).write_bytes(content)
     message = refusal(tmp_path, block)
     assert message.startswith(f"{block['path']}: ")
-    assert "empty, cut or not" in message or "no column" in message
+    assert "empty, truncated or not" in message or "no column" in message
 
 
 def test_a_header_alone_holds_no_rows(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_header_alone_holds_no_rows(tmp_path: Path) -> None:
         ({"time_column": None, "resample": 1.0}, "and `time_column`"),
         ({"categorical_columns": ["y"]}, "['y'] are not among obs_columns"),
         ({"path": "nowhere.csv"}, "nowhere.csv: not found; correct `dataset.path`"),
-        ({"path": "README.md"}, "README.md: no table; expected .csv"),
+        ({"path": "README.md"}, "README.md: no table; name a file with .csv"),
     ],
 )
 def test_bad_options(options: dict[str, Any], expected: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from data_examples import LENGTHS, counting_columns, counting_log, npz_block
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.transform import load, transformed
+from pipeline.ingest.transform import apply_transform, load_transform
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 
@@ -50,12 +50,12 @@ def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(name: str, log: LoggedData | None = None) -> PreparedDataset:
-    return write_dataset(Path("dataset"), transformed(log or counting_log(), name), "counting", 0.3, seed=0)
+    return write_dataset(Path("dataset"), apply_transform(log or counting_log(), name), "counting", 0.3, seed=0)
 
 
 def test_without_a_name_nothing_happens() -> None:
     log = counting_log()
-    assert transformed(log, None) is log
+    assert apply_transform(log, None) is log
 
 
 def test_a_reward_is_redefined_and_what_is_left_out_stays() -> None:
@@ -78,8 +78,8 @@ def test_an_environment_that_gives_other_observations_is_dropped() -> None:
     kept, dropped = written("mine:doubled", log).spec, written("mine:clock_alone", log).spec
     assert (kept.env_id, kept.obs_names) == ("Counting-v0", {"state": ["clock", "episode"]})
     assert (dropped.env_id, dropped.obs_names) == (None, {"state": ["state[0]"]})
-    assert any("by its own reward and termination" in w for w in kept.warnings)
-    assert any("evaluated without it" in w for w in dropped.warnings)
+    assert any("with its own reward and termination" in w for w in kept.warnings)
+    assert any("evaluated without an environment" in w for w in dropped.warnings)
 
 
 @pytest.mark.parametrize(("source", "expected"), [("D4RL table", None), ("params.yaml", 0.0)])
@@ -93,8 +93,8 @@ def test_the_file_can_be_told_from_an_edited_one(functions: Path) -> None:
     functions.write_text(CODE + "\n")
     second = written("mine:doubled").spec.warnings
     assert first != second
-    assert first[0].startswith("episodes are those that `mine:doubled` makes of the log (its file: ")
-    assert load("mine:doubled")[1] in second[0]
+    assert first[0].startswith("episodes are changed by `mine:doubled` (digest of its file: ")
+    assert load_transform("mine:doubled")[1] in second[0]
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,13 @@ def test_the_file_can_be_told_from_an_edited_one(functions: Path) -> None:
     [
         ("mien:doubled", "data/transforms/mien.py: not found (did you mean `mine`?); correct `dataset.transform"),
         ("mine:double", "no function `double` (did you mean `doubled`?)"),
-        ("mine:forgets", "counting through `mine:forgets`: episode 0: a NoneType came back; return the dict"),
-        ("mine:misspells", "unknown key `rewards` came back (did you mean `reward`?)"),
+        (
+            "mine:forgets",
+            "counting through `mine:forgets`: episode 0: the function returned a NoneType; return the dict",
+        ),
+        ("mine:misspells", "the function returned an unknown key `rewards` (did you mean `reward`?)"),
         ("mine:short", "counting through `mine:short`: episode 0, reward: 3 rows, expected 4"),
-        ("mine:fails", "episode 0: KeyError: 'rewards'; repair the function"),
+        ("mine:fails", "episode 0: KeyError: 'rewards'; correct the function"),
     ],
 )
 def test_mistakes_name_the_place_and_the_fix(name: str, expected: str) -> None:
@@ -116,8 +119,8 @@ def test_mistakes_name_the_place_and_the_fix(name: str, expected: str) -> None:
 
 def test_a_file_that_does_not_run_is_named(functions: Path) -> None:
     functions.write_text("import nowhere_to_be_found\n")
-    with pytest.raises(ValueError, match=r"mine.py: ModuleNotFoundError: .*; repair it"):
-        load("mine:doubled")
+    with pytest.raises(ValueError, match=r"mine.py: ModuleNotFoundError: .*; correct the file"):
+        load_transform("mine:doubled")
 
 
 @pytest.mark.parametrize("name", ["mine", "mine:", "a/b.py:f", "mine:f:g"])

@@ -136,7 +136,7 @@ def test_bounds_are_never_inferred_silently(tmp_path: Path) -> None:
     spec = write_dataset(tmp_path / "d", log, "inferred", 0.3, seed=0).spec
     assert spec.action_bounds == "inferred"
     assert spec.action_high == pytest.approx([0.404])
-    assert any("inferred from the data's extremes" in warning for warning in spec.warnings)
+    assert any("inferred from the log's extremes" in warning for warning in spec.warnings)
 
 
 def test_digest_follows_content_not_time(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_failure_leaves_the_old_dataset_and_no_litter(tmp_path: Path, dataset: P
     bad = counting_log(
         episodes=[counting_episode(0, 3), dataclasses.replace(counting_episode(1, 3), reward=np.ones(2))]
     )
-    with pytest.raises(ValueError, match="episode 1, reward: 2 rows, expected 3"):
+    with pytest.raises(ValueError, match=r"episode 1, reward: 2 rows, expected 3 .*; correct the log"):
         write_dataset(tmp_path / "dataset", bad, "bad", 0.3, seed=0)
     assert open_dataset(tmp_path / "dataset").spec.digest == dataset.spec.digest
     assert [p.name for p in tmp_path.iterdir()] == ["dataset"]
@@ -185,7 +185,7 @@ def test_failure_leaves_the_old_dataset_and_no_litter(tmp_path: Path, dataset: P
 
 def test_full_disk_is_refused_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1, 1, 1 << 20))  # type: ignore[attr-defined]
-    with pytest.raises(ValueError, match="needs 5 MiB, 1 MiB are free"):
+    with pytest.raises(ValueError, match="needs 5 MiB, but 1 MiB are free; free disk space"):
         write_dataset(tmp_path / "d", counting_log(size=5 << 20), "big", 0.3, seed=0)
     assert list(tmp_path.iterdir()) == []
 
@@ -196,7 +196,7 @@ def test_missing_newer_and_damaged_folders_are_refused(tmp_path: Path, dataset: 
         open_dataset(tmp_path / "nowhere")
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps({**spec, "schema_version": SCHEMA_VERSION + 1}))
-    with pytest.raises(ValueError, match="newer than 2; update this project"):
+    with pytest.raises(ValueError, match=f"newer than {SCHEMA_VERSION}; update this project"):
         open_dataset(folder)
     (folder / "spec.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):
@@ -217,4 +217,4 @@ def test_card_counts(dataset: PreparedDataset) -> None:
     assert facts["returns"]["max"] == max(dataset.episode_returns("all"))
     assert facts["lengths"]["min"] == 1
     assert facts["action_saturation"] == [0.0]
-    assert facts["findings"]["episodes"]["evidence"]["longest"] == max(LENGTHS)
+    assert facts["checks"]["episodes"]["evidence"]["longest"] == max(LENGTHS)

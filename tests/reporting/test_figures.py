@@ -154,7 +154,7 @@ def test_findings_figure_marks_the_row_that_fits(results: Results) -> None:
     found = results.finding("action_shift")
     assert found is not None
     heights = [bar.get_height() for bar in figure.axes[0].patches]
-    assert heights == found["evidence"]["known_from_both_by_shift"]
+    assert heights == found["evidence"]["inverse_gain_by_shift"]
     marked = [bar.get_x() + bar.get_width() / 2 for bar in figure.axes[0].patches if bar.get_facecolor()[2] > 0.65]
     assert marked == pytest.approx([found["evidence"]["best_shift"]])
     assert findings_figure.findings_figure(replace(results, findings=[])) is None

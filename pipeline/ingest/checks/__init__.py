@@ -1,18 +1,18 @@
-"""What is odd about a log: small checks on the prepared dataset, each with a severity, numbers and what mends it.
+"""Checks on the prepared dataset, each with a severity, the numbers behind it and a remedy.
 
-A check takes a :class:`Sample` and returns a :class:`Finding`, or None where it does not apply. Adding one is a
-function and a line below.
+A check takes a :class:`Sample` and returns a :class:`CheckResult`, or None where it does not apply. To add one, write
+a function and register it in ``CHECKS``.
 """
 
 from collections.abc import Callable
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.checks import alignment, basics, drift, ends, features, repeats
-from pipeline.ingest.checks.finding import SEVERITIES, Finding
 from pipeline.ingest.checks.memory import memory
+from pipeline.ingest.checks.result import SEVERITIES, CheckResult
 from pipeline.ingest.checks.sample import Sample
 
-Check = Callable[[Sample], Finding | None]
+Check = Callable[[Sample], CheckResult | None]
 
 CHECKS: dict[str, Check] = {
     "action_shift": alignment.action_shift,
@@ -40,11 +40,11 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def run_checks(dataset: PreparedDataset) -> list[Finding]:
-    """All that the checks find, the gravest first. Equal datasets give equal findings."""
+def run_checks(dataset: PreparedDataset) -> list[CheckResult]:
+    """The results of all checks that apply, most severe first. Equal datasets give equal results."""
     sample = Sample(dataset)
-    found = [finding for check in CHECKS.values() if (finding := check(sample)) is not None]
-    return sorted(found, key=lambda finding: -SEVERITIES.index(finding.severity))
+    results = [result for check in CHECKS.values() if (result := check(sample)) is not None]
+    return sorted(results, key=lambda result: -SEVERITIES.index(result.severity))
 
 
-__all__ = ["CHECKS", "SEVERITIES", "Check", "Finding", "findings"]
+__all__ = ["CHECKS", "SEVERITIES", "Check", "CheckResult", "run_checks"]

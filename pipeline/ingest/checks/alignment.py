@@ -1,90 +1,110 @@
-"""Off by one: do the action and the reward of a row belong to the step that leaves its observation?
+"""Off-by-one errors: do the action and the reward of a row belong to the step that starts at its observation?
 
-The change of observation should be predicted best with the action of its own row. That alone does not tell: where a
-policy reacts, the next action repeats what the next observation says, and would seem to cause it. So the question is
-also put the other way round: which row's action is better known from both observations of a step than from either
-alone? A reaction is known from the one it reacts to, a cause only from both.
+With correct logs, the change of observation is predicted best from the action of the same row. This forward test is not
+enough: if the policy reacts to observations, the next action depends on the next observation and appears to cause it.
+A second, inverse test separates the two: it predicts each row's action from both observations of a step, and compares
+that with the prediction from either one alone. A reaction follows from one observation, a cause needs both.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipeline.ingest.checks.finding import Finding
 from pipeline.ingest.checks.regress import held_out_r2
-from pipeline.ingest.checks.sample import FloatArray, Sample, decides
+from pipeline.ingest.checks.result import CheckResult
+from pipeline.ingest.checks.sample import FloatArray, Sample, is_large_enough
 
 SHIFTS = range(-2, 3)
-CLEARER = 0.015  # share of variance by which another shift must do better
-HALVED = 0.5  # of what the reward of the own row leaves open, another one must leave open less
-CONFIRMED = 0.01  # the same for the forward question, once the backward one has answered
+INVERSE_MARGIN = 0.015  # share of variance by which another shift must win the inverse test
+FORWARD_MARGIN = 0.01  # the same for the forward test, which must confirm it
+REWARD_RATIO = 0.5  # another shift must leave less than this share of the reward variance unexplained by shift 0
 
 
-def action_shift(sample: Sample) -> Finding | None:
-    """Which shift k makes action[t + k] the cause of the change from obs[t] to obs[t + 1]; None for logs too small."""
+def action_shift(sample: Sample) -> CheckResult | None:
+    """Which shift k makes action[t + k] the cause of the change from obs[t] to obs[t + 1].
+
+    None for small logs, constant observations and constant actions.
+    """
     starts, test = sample.windows(len(SHIFTS))
-    if not decides(test) or not sample.moving.any():
+    if not is_large_enough(test) or not sample.moving.any():
         return None
     rows = starts - SHIFTS[0]
-    obs, after = (sample.observed(rows + i) for i in (0, 1))
-    change = (after - obs)[:, sample.moving]
+    obs, next_obs = (sample.observed(rows + i) for i in (0, 1))
+    change = (next_obs - obs)[:, sample.moving]
     actions = {k: sample.actions(rows + k) for k in SHIFTS}
     varies = actions[0][~test].std(axis=0) > 0
     if not varies.any():
         return None
-    caused = _known_from_both(obs, after, np.stack([actions[k][:, varies] for k in SHIFTS]), test)
+    inverse = _inverse_gain(obs, next_obs, np.stack([actions[k][:, varies] for k in SHIFTS]), test)
     forward = [_mean(held_out_r2(np.concatenate([obs, actions[k]], axis=1), change, test)) for k in SHIFTS]
-    at, zero = int(np.argmax(caused)), SHIFTS.index(0)
-    wrong = caused[at] > caused[zero] + CLEARER and forward[at] > forward[zero] + CONFIRMED
-    best = SHIFTS[at] if wrong else 0
+    best_index = int(np.argmax(inverse))
+    zero_index = SHIFTS.index(0)
+    shifted = (
+        inverse[best_index] > inverse[zero_index] + INVERSE_MARGIN
+        and forward[best_index] > forward[zero_index] + FORWARD_MARGIN
+    )
+    best = SHIFTS[best_index] if shifted else 0
     evidence = {
         "best_shift": best,
-        "known_from_both": caused[SHIFTS.index(best)],
-        "known_from_both_unshifted": caused[zero],
+        "inverse_gain": inverse[SHIFTS.index(best)],
+        "inverse_gain_unshifted": inverse[zero_index],
         "shifts": list(SHIFTS),
-        "known_from_both_by_shift": caused,
+        "inverse_gain_by_shift": inverse,
         "change_explained_by_shift": forward,
     }
-    if not wrong:
-        return Finding("action_shift", "info", evidence, "No other row's action fits a change of observation better.")
-    meaning = f"A change of observation fits the action {_rows(best)} best: stored off by one, or acting with a delay."
-    remedy = f"move actions by {-best} rows by `dataset.transform`; if they do act late, `world_model.history: k`"
-    return Finding("action_shift", "serious", evidence, meaning, remedy)
+    if not shifted:
+        meaning = "Actions are aligned: no other row's action explains the change of observation better."
+        return CheckResult("action_shift", "info", evidence, meaning)
+    meaning = f"The action {_rows(best)} explains the change of observation best: an off-by-one error or a delay."
+    remedy = (
+        f"off-by-one error: move actions by {-best} rows in `dataset.transform`; real delay: set "
+        "`world_model.history: k`"
+    )
+    return CheckResult("action_shift", "serious", evidence, meaning, remedy)
 
 
-def reward_shift(sample: Sample) -> Finding | None:
-    """Which shift k makes reward[t + k] a function of obs[t], action[t], obs[t + 1]; None where all are equal."""
+def reward_shift(sample: Sample) -> CheckResult | None:
+    """Which shift k makes reward[t + k] a function of obs[t], action[t], obs[t + 1].
+
+    None for small logs, constant observations and constant rewards.
+    """
     starts, test = sample.windows(len(SHIFTS))
-    if not decides(test) or not sample.moving.any():
+    if not is_large_enough(test) or not sample.moving.any():
         return None
     rows = starts - SHIFTS[0]
     rewards = np.stack([sample.rewards(rows + k) for k in SHIFTS], axis=1)
     if not (rewards[~test].std(axis=0) > 0).all():
         return None
-    obs, after = (sample.observed(rows + i) for i in (0, 1))
-    step = np.concatenate([obs, _scaled(after - obs), sample.actions(rows)], axis=1)
-    known = held_out_r2(step, rewards, test).tolist()
-    best = SHIFTS[int(np.argmax(known))]
-    if 1 - max(known) > HALVED * (1 - known[SHIFTS.index(0)]):
+    obs, next_obs = (sample.observed(rows + i) for i in (0, 1))
+    step = np.concatenate([obs, _scaled(next_obs - obs), sample.actions(rows)], axis=1)
+    r2 = held_out_r2(step, rewards, test).tolist()
+    best = SHIFTS[int(np.argmax(r2))]
+    if 1 - max(r2) > REWARD_RATIO * (1 - r2[SHIFTS.index(0)]):
         best = 0
     evidence = {
         "best_shift": best,
-        "explained": known[SHIFTS.index(best)],
-        "explained_unshifted": known[SHIFTS.index(0)],
+        "explained": r2[SHIFTS.index(best)],
+        "explained_unshifted": r2[SHIFTS.index(0)],
         "shifts": list(SHIFTS),
-        "explained_by_shift": known,
+        "explained_by_shift": r2,
     }
     if best == 0:
-        return Finding("reward_shift", "info", evidence, "No other row's reward fits a step much better.")
-    meaning = f"A step explains the reward {_rows(best)} best: rewards are stored off by one, or paid late."
-    remedy = f"move rewards by {-best} rows by `dataset.transform`; if they are paid late, `world_model.name: rssm`"
-    return Finding("reward_shift", "serious", evidence, meaning, remedy)
+        meaning = "Rewards are aligned: no other row's reward fits a step much better."
+        return CheckResult("reward_shift", "info", evidence, meaning)
+    meaning = f"A step explains the reward {_rows(best)} best: an off-by-one error or a delayed reward."
+    remedy = (
+        f"off-by-one error: move rewards by {-best} rows in `dataset.transform`; real delay: set "
+        "`world_model.name: rssm`"
+    )
+    return CheckResult("reward_shift", "serious", evidence, meaning, remedy)
 
 
-def _known_from_both(obs: FloatArray, after: FloatArray, actions: FloatArray, test: np.ndarray) -> list[float]:
-    """How much better each shift's actions "K n A" are known from both observations than from either, a mean over A."""
+def _inverse_gain(obs: FloatArray, next_obs: FloatArray, actions: FloatArray, test: NDArray[np.bool_]) -> list[float]:
+    """By how much R2 of each shift's actions "K n A" is higher from both observations than from the better single one,
+    a mean over A."""
     shifts, _, size = actions.shape
     targets = actions.transpose(1, 0, 2).reshape(len(obs), shifts * size)
-    both = held_out_r2(np.concatenate([obs, _scaled(after - obs)], axis=1), targets, test)
-    either = np.maximum(held_out_r2(obs, targets, test), held_out_r2(after, targets, test))
+    both = held_out_r2(np.concatenate([obs, _scaled(next_obs - obs)], axis=1), targets, test)
+    either = np.maximum(held_out_r2(obs, targets, test), held_out_r2(next_obs, targets, test))
     gain = np.maximum(both, 0) - np.maximum(either, 0)
     return gain.reshape(shifts, size).mean(axis=1).tolist()
 

@@ -1,60 +1,61 @@
-"""Markov or not: does one observation tell all that decides the next?
+"""Whether observations are Markov: does one observation hold all that determines the next?
 
-A one-step model is fitted with and without the step before. Where history explains much of what the present leaves
-open, and that hangs together from step to step, something that matters is not observed.
+The check fits a one-step model with and without the previous step. A relevant variable is unobserved where history
+explains much of what the present observation leaves unexplained, and the residuals are autocorrelated.
 """
 
 import numpy as np
 
-from pipeline.ingest.checks.finding import Finding
 from pipeline.ingest.checks.regress import explained, fit
-from pipeline.ingest.checks.sample import FloatArray, Sample, decides
+from pipeline.ingest.checks.result import CheckResult
+from pipeline.ingest.checks.sample import FloatArray, IntArray, Sample, is_large_enough
 
 LAGS = range(1, 6)
-OPEN = 0.05  # share of variance that the present must leave open before anything is said
+UNEXPLAINED = 0.05  # share of variance that the present observation must leave unexplained
 GAIN = 0.6  # share of it that history must explain
-LINKED = 0.2  # autocorrelation of residuals at lag 1 from which they hang together
-WIDE, NARROW = 1024, 256  # random features without and with history: more of them must not do what history does
+AUTOCORRELATION = 0.2  # of the residuals at lag 1
+WIDE, NARROW = 1024, 256  # random features without and with history: history must not win by a larger model
 
 
-def memory(sample: Sample) -> Finding | None:
-    """Names the feature that history helps most; None for logs too small, or of images alone."""
+def memory(sample: Sample) -> CheckResult | None:
+    """The feature that history helps most. None for small logs and for logs of images alone."""
     starts, test = sample.windows(len(LAGS) + 2)
-    if not decides(test) or not sample.moving.any():
+    if not is_large_enough(test) or not sample.moving.any():
         return None
     steps = [_step(sample, starts + 1 + lag) for lag in (0, *LAGS)]
     present, past, change = steps[0]
-    alone = fit(present, change, test, WIDE)
-    both = fit(np.concatenate([present, past], axis=1), change, test, NARROW)
-    residual = np.stack([c[test] - alone(p[test]) for p, _, c in steps])
-    after = change[test] - both(np.concatenate([present[test], past[test]], axis=1))
-    without, with_history = explained(change[test], residual[0]), explained(change[test], after)
-    linked = _autocorrelation(residual)
+    present_model = fit(present, change, test, WIDE)
+    history_model = fit(np.concatenate([present, past], axis=1), change, test, NARROW)
+    residual = np.stack([c[test] - present_model(p[test]) for p, _, c in steps])
+    history_residual = change[test] - history_model(np.concatenate([present[test], past[test]], axis=1))
+    without = explained(change[test], residual[0])
+    with_history = explained(change[test], history_residual)
+    autocorrelation = _autocorrelation(residual)
     left = 1 - without
-    gain = np.where(left > OPEN, (with_history - without) / np.maximum(left, 1e-9), 0.0)
-    worst = int(np.argmax(np.where(abs(linked[0]) > LINKED, gain, 0)))
+    gain = np.where(left > UNEXPLAINED, (with_history - without) / np.maximum(left, 1e-9), 0.0)
+    worst = int(np.argmax(np.where(abs(autocorrelation[0]) > AUTOCORRELATION, gain, 0)))
     evidence = {
         "feature": [n for n, m in zip(sample.names, sample.moving, strict=True) if m][worst],
         "explained_now": without[worst],
         "explained_with_history": with_history[worst],
-        "residual_autocorrelation": linked[0, worst],
+        "residual_autocorrelation": autocorrelation[0, worst],
         "lags": list(LAGS),
-        "residual_autocorrelation_by_lag": linked[:, worst],
+        "residual_autocorrelation_by_lag": autocorrelation[:, worst],
         "explained_now_by_feature": without,
         "explained_with_history_by_feature": with_history,
     }
-    if gain[worst] < GAIN or abs(linked[0, worst]) <= LINKED:
-        return Finding("memory", "info", evidence, "One observation tells nearly all that decides the next.")
-    meaning = "The step before tells what the observation leaves open: something that matters is not observed."
+    if gain[worst] < GAIN or abs(autocorrelation[0, worst]) <= AUTOCORRELATION:
+        return CheckResult("memory", "info", evidence, "Observations are nearly Markov: history adds little.")
+    meaning = "The previous step explains what the observation does not: a relevant variable is unobserved."
     remedy = (
-        "`world_model.history: k` holds the last k steps, `world_model.name: rssm` remembers; or add what is missing "
-        "to the observation by `dataset.transform`"
+        "set `world_model.history: k` (the last k steps) or `world_model.name: rssm` (recurrent), or add the missing "
+        "variable to the observation in `dataset.transform`"
     )
-    return Finding("memory", "warning", evidence, meaning, remedy)
+    return CheckResult("memory", "warning", evidence, meaning, remedy)
 
 
-def _step(sample: Sample, rows: np.ndarray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Present "n O+A", past "n O+A" (the change into it, and its action) and change "n O" of the features that move."""
+def _step(sample: Sample, rows: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Present "n O+A", past "n O+A" (the last change and its action) and change "n O" of the features that move."""
     before, obs, after = (sample.observed(rows + i) for i in (-1, 0, 1))
     present = np.concatenate([obs, sample.actions(rows)], axis=1)
     past = np.concatenate([obs - before, sample.actions(rows - 1)], axis=1)

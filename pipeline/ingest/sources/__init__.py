@@ -1,4 +1,4 @@
-"""Where logs come from. ``SOURCES[name](config).read()`` gives :class:`pipeline.data.episode.LoggedData`."""
+"""Readers of log formats. ``SOURCES[name](config).read()`` returns :class:`pipeline.data.episode.LoggedData`."""
 
 from pipeline.ingest.sources.callable import FromCallable
 from pipeline.ingest.sources.collect import Collect

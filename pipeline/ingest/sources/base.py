@@ -1,4 +1,4 @@
-"""What the sources share: the common options, and how facts from params, file and environment are combined."""
+"""Common options of all sources, and how metadata from params, file and environment is combined."""
 
 import re
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE, KINDS
@@ -77,25 +78,25 @@ class SourceConfig:
 
     @property
     def title(self) -> str:
-        """What the dataset is called when params give no name."""
+        """Name of the dataset if params give none."""
         return Path(self.path).stem
 
     @property
     def parts(self) -> list[tuple[Path, bool | None]]:
-        """The files to read, each with its place in the split."""
+        """The files to read, each with its held-out flag; None if the file is split by episode."""
         if Path(self.path) == Path(self.held_out_path):
             return [(Path(self.path), None)]
         return [(Path(self.path), False), (Path(self.held_out_path), True)]
 
 
 @dataclass(frozen=True)
-class FileFacts:
-    """What a log says about itself."""
+class LogSpec:
+    """Metadata that a log contains; None where it has none."""
 
     obs_dim: int | None = None
     obs_names: dict[str, list[str]] = field(default_factory=dict)
     action_kind: str | None = None
-    whole_actions: str | None = None  # where actions are stored as integers, which may be choices or amounts
+    integer_actions: str | None = None  # place of actions stored as integers, which may be discrete or continuous
     bounds: Bounds | None = None
     env_id: str | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)
@@ -106,6 +107,8 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
+    """Metadata of the environment; None where it is unknown."""
+
     obs_dim: int | None = None
     action_kind: str | None = None
     bounds: Bounds | None = None
@@ -115,7 +118,7 @@ class EnvironmentSpec:
 def combine(
     config: SourceConfig,
     source: str,
-    facts: FileFacts,
+    log: LogSpec,
     episodes: Iterable[Episode],
     dropped: int,
     warnings: list[str],
@@ -123,16 +126,19 @@ def combine(
     minari: "tempfile.TemporaryDirectory[str] | None" = None,
     remarks: Remarks | None = None,
 ) -> LoggedData:
-    """Params first, then the file, then the environment. Raises ValueError when the environment named in params cannot
-    be made or does not fit the log, and when nobody says whether integers are choices or amounts."""
-    env, problem = _environment_facts(config, facts)
-    told = config.action_kind or facts.action_kind or env.action_kind
-    if told is None and facts.whole_actions is not None:
-        fix = "set `dataset.action_kind` to `discrete` where they are choices, or `continuous` where they are amounts"
-        raise ValueError(f"{facts.whole_actions}; {fix}")
-    kind = told or CONTINUOUS
-    low, high = _bounds(config, [one.bounds for one in (facts, env) if one.action_kind in (None, kind)])
-    references, ref_source = _references(config, facts)
+    """Metadata and episodes of a log. Params take precedence over the file, and the file over the environment.
+
+    Raises ValueError if the environment named in params cannot be made or does not fit the log, and if integer actions
+    may be discrete or continuous.
+    """
+    env, env_warnings = _environment_spec(config, log)
+    declared_kind = config.action_kind or log.action_kind or env.action_kind
+    if declared_kind is None and log.integer_actions is not None:
+        fix = "set `dataset.action_kind` to `discrete` if they are choices, or `continuous` if they are amounts"
+        raise ValueError(f"{log.integer_actions}; {fix}")
+    kind = declared_kind or CONTINUOUS
+    low, high = _bounds(config, [spec.bounds for spec in (log, env) if spec.action_kind in (None, kind)])
+    references, ref_source = _references(config, log)
     return LoggedData(
         place=config.path,
         source=source,
@@ -141,31 +147,31 @@ def combine(
         action_low=low,
         action_high=high,
         action_quantile=config.action_quantile,
-        obs_names=facts.obs_names,
-        env_id=None if problem else config.env_id or facts.env_id,
-        env_kwargs=config.env_kwargs or facts.env_kwargs,
-        max_episode_steps=facts.max_episode_steps or env.max_episode_steps,
+        obs_names=log.obs_names,
+        env_id=None if env_warnings else config.env_id or log.env_id,
+        env_kwargs=config.env_kwargs or log.env_kwargs,
+        max_episode_steps=log.max_episode_steps or env.max_episode_steps,
         ref_min_score=references[0] if references else None,
         ref_max_score=references[1] if references else None,
         ref_source=ref_source,
-        license=config.license or facts.license,
+        license=config.license or log.license,
         dropped=dropped,
-        warnings=[*warnings, *problem],
+        warnings=[*warnings, *env_warnings],
         remarks=remarks or Remarks(),
         size=size,
         minari=minari,
     )
 
 
-def existing(path: Path, param: str = "path") -> Path:
-    """Raises ValueError when ``path`` does not exist."""
+def require_path(path: Path, param: str = "path") -> Path:
+    """``path`` itself. Raises ValueError if it does not exist; ``param`` is the key of params.yaml that names it."""
     if not path.exists():
         raise ValueError(f"{path}: not found; correct `dataset.{param}` in params.yaml")
     return path
 
 
 def space_spec(space: "Space[Any]") -> tuple[str | None, Bounds | None]:
-    """Kind and bounds of an action space, as far as it is one of ours."""
+    """Kind and bounds of an action space; (None, None) unless it is a Box or Discrete."""
     from gymnasium.spaces import Box, Discrete
 
     if isinstance(space, Discrete):
@@ -173,35 +179,36 @@ def space_spec(space: "Space[Any]") -> tuple[str | None, Bounds | None]:
     return (CONTINUOUS, finite_bounds(space.low, space.high)) if isinstance(space, Box) else (None, None)
 
 
-def finite_bounds(low: Any, high: Any) -> Bounds | None:
-    """Bounds of a Box as lists, or None when any of them is infinite: an infinite bound declares nothing."""
+def finite_bounds(low: npt.ArrayLike, high: npt.ArrayLike) -> Bounds | None:
+    """Bounds "A" of a Box as lists; None if any is infinite, since it then declares no range."""
     low, high = np.ravel(low).astype(float), np.ravel(high).astype(float)
     return (low.tolist(), high.tolist()) if np.isfinite([low, high]).all() else None
 
 
-def _environment_facts(config: SourceConfig, facts: FileFacts) -> tuple[EnvironmentSpec, list[str]]:
-    env_id = config.env_id or facts.env_id
+def _environment_spec(config: SourceConfig, log: LogSpec) -> tuple[EnvironmentSpec, list[str]]:
+    env_id = config.env_id or log.env_id
     if env_id is None:
         return EnvironmentSpec(), []
     try:
-        env = _ask_environment(env_id, config.env_kwargs or facts.env_kwargs)
-    except Exception as error:  # an environment may raise anything while it is made
+        env = _query_environment(env_id, config.env_kwargs or log.env_kwargs)
+    except Exception as error:  # constructors of environments may raise anything
         reason = " ".join(str(error).split())
         if config.env_id is not None:
-            raise ValueError(f"params.yaml: `dataset.env_id: {env_id}` cannot be made: {reason}") from None
+            fix = "correct it, or install its package"
+            raise ValueError(f"params.yaml: `dataset.env_id: {env_id}` cannot be made: {reason}; {fix}") from None
         return EnvironmentSpec(), [
-            f"{env_id} cannot be made here ({reason}): the policy is evaluated without it; once its package is "
-            f"installed, set `dataset.env_id: {env_id}`"
+            f"{env_id} cannot be made ({reason}): the policy is evaluated without it; install its package and set "
+            f"`dataset.env_id: {env_id}`"
         ]
-    if None not in (env.obs_dim, facts.obs_dim) and env.obs_dim != facts.obs_dim:
+    if None not in (env.obs_dim, log.obs_dim) and env.obs_dim != log.obs_dim:
         raise ValueError(
-            f"{config.path}: observations have {facts.obs_dim} features, {env_id} has {env.obs_dim}; "
+            f"{config.path}: observations have {log.obs_dim} features, {env_id} has {env.obs_dim}; "
             "correct `dataset.env_id` or `dataset.env_kwargs`"
         )
     return env, []
 
 
-def _ask_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentSpec:
+def _query_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentSpec:
     import gymnasium
 
     env = make(env_id, env_kwargs)
@@ -213,24 +220,24 @@ def _ask_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentSpec
 
 
 def _bounds(config: SourceConfig, declared: list[Bounds | None]) -> tuple[list[float] | None, list[float] | None]:
-    told = next((bounds for bounds in declared if bounds is not None), None)
+    bounds = next((bounds for bounds in declared if bounds is not None), None)
     if config.action_count is not None:
-        first = config.action_low or (told[0] if told else [0.0])
+        first = config.action_low or (bounds[0] if bounds else [0.0])
         return first, [first[0] + config.action_count - 1]
     if config.action_low is not None or config.action_high is not None:
         return config.action_low, config.action_high
-    return told or (None, None)
+    return bounds or (None, None)
 
 
-def _references(config: SourceConfig, facts: FileFacts) -> tuple[tuple[float, float] | None, str | None]:
+def _references(config: SourceConfig, log: LogSpec) -> tuple[tuple[float, float] | None, str | None]:
     if config.ref_min_score is not None and config.ref_max_score is not None:
         return (config.ref_min_score, config.ref_max_score), "params.yaml"
-    if facts.references is not None:
-        low, high = facts.references
+    if log.references is not None:
+        low, high = log.references
         if not low < high:
             fix = "set `dataset.ref_min_score` and `dataset.ref_max_score`"
             raise ValueError(f"{config.path}: its metadata has reference scores {low:g} and {high:g}; {fix}")
-        return facts.references, "dataset metadata"
-    names = chain(config.env_id or facts.env_id, config.env_kwargs or facts.env_kwargs)
+        return log.references, "dataset metadata"
+    names = chain(config.env_id or log.env_id, config.env_kwargs or log.env_kwargs)
     table = reference_scores(names[-1]) if names else None
     return table, "D4RL table" if table else None

@@ -1,4 +1,4 @@
-"""Scripted behavior policies: what collected logs are made of. Each maps (obs, action space, rng) to an action."""
+"""Scripted behavior policies for collected logs. Each maps (obs, action space, rng) to an action in its units."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,17 +11,18 @@ Behavior = Callable[[np.ndarray, Actions, np.random.Generator], Any]
 
 
 def random_action(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
+    """Any task: uniform within the bounds."""
     return actions.uniform(rng, 1)[0]
 
 
 def swing_up(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
-    """Pendulum: pump energy until the top can be reached, then hold it by a PD law (Astrom and Furuta, 2000)."""
+    """Pendulum: pump energy up to the top, then hold it there with a PD controller (Astrom and Furuta, 2000)."""
     assert isinstance(actions, BoxActions)
     return np.clip(_pendulum_torque(obs), actions.low, actions.high)
 
 
 def weak_swing_up(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
-    """The same law with 30 % of the torque: it builds up swings and rarely holds the top."""
+    """Pendulum: :func:`swing_up` with 30 % of the torque; it swings higher and higher but rarely holds the top."""
     return 0.3 * swing_up(obs, actions, rng)
 
 
@@ -30,18 +31,18 @@ def _pendulum_torque(obs: np.ndarray) -> np.ndarray:
     cos, sin, speed = (float(x) for x in obs)
     if cos > 0.9 and abs(speed) < 3:
         return np.array([-(12 * np.arctan2(sin, cos) + 3 * speed)])
-    excess = speed**2 / 6 + 5 * (cos - 1)  # energy above that of rest at the top
+    excess = speed**2 / 6 + 5 * (cos - 1)  # energy in J, minus that at rest at the top
     return np.array([-2.0 * np.copysign(1, speed) * np.sign(excess)])
 
 
 def balance(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
-    """CartPole: push to where the pole falls and the cart drifts, by a linear law."""
+    """CartPole: a linear controller that pushes in the direction in which the pole falls and the cart drifts."""
     x, speed, angle, spin = (float(value) for value in obs)
     return int(0.05 * x + 0.2 * speed + angle + 0.3 * spin > 0)
 
 
 def lean(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
-    """CartPole: push to where the pole leans, however it moves; it swings ever wider."""
+    """CartPole: push in the direction in which the pole leans, whatever its velocity; the swings grow."""
     return int(obs[2] > 0)
 
 
@@ -52,5 +53,5 @@ BEHAVIORS: dict[str, Behavior] = {
     "balance": balance,
     "lean": lean,
 }
-# The task that each was written for; the rest are for all.
+# The task of each behavior; those not listed work in every task.
 TASKS = {"swing_up": "Pendulum", "weak_swing_up": "Pendulum", "balance": "CartPole", "lean": "CartPole"}

@@ -1,4 +1,4 @@
-"""Episodes from a function of the user's own. It is imported and run with the rights of whoever runs ingest."""
+"""Episodes from a user's function. Ingest imports and runs it with the permissions of the current user."""
 
 import importlib
 import re
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.ingest.sources.base import FileFacts, SourceConfig, combine, existing
+from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require_path
 from pipeline.params import did_you_mean
 
 FIELDS = ("obs", "action", "reward", "terminated", "held_out")
@@ -37,28 +37,33 @@ class CallableConfig(SourceConfig):
 
     @property
     def title(self) -> str:
+        """Name of the dataset if params give none."""
         return self.function
 
 
 class FromCallable:
+    """Source of the episodes that a function yields."""
+
     Config = CallableConfig
 
     def __init__(self, config: CallableConfig) -> None:
         self.config = config
 
     def read(self) -> LoggedData:
+        """The log. Raises ValueError for missing paths; errors of the function are raised with the episodes."""
         for path, param in ((self.config.path, "path"), (self.config.held_out_path, "held_out_path")):
-            existing(Path(path), param)
-        facts = FileFacts(obs_names=self.config.obs_names)
-        return combine(self.config, "callable", facts, _episodes(self.config), 0, [], 0)
+            require_path(Path(path), param)
+        spec = LogSpec(obs_names=self.config.obs_names)
+        return combine(self.config, "callable", spec, _episodes(self.config), 0, [], 0)
 
 
 def _episodes(config: CallableConfig) -> Iterator[Episode]:
-    with _in_one_line(config.function):
+    with _one_line_errors(config.function):
         raws = iter(_find(config.function)(**config.kwargs))
-    index, marked = 0, None
+    index = 0
+    marked = None
     while True:
-        with _in_one_line(config.function):
+        with _one_line_errors(config.function):
             raw = next(raws, None)
         if raw is None:
             return
@@ -66,32 +71,34 @@ def _episodes(config: CallableConfig) -> Iterator[Episode]:
         _check_names(config, episode)
         marked = episode.held_out is not None if marked is None else marked
         if marked != (episode.held_out is not None):
-            raise ValueError(f"{config.function}: episode {index}: give `held_out` for all episodes, or for none")
+            fix = "set `held_out` in all episodes, or in none"
+            raise ValueError(f"{config.function}: episode {index}: only some episodes have `held_out`; {fix}")
         yield episode
         index += 1
 
 
 def _find(function: str) -> Callable[..., Any]:
-    """Raises ValueError when there is no such module or function."""
+    """Import the function. Raises ValueError if the module or the function does not exist."""
     module_name, _, name = function.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         fix = "correct `dataset.function`, or install it"
-        raise ValueError(f"{function}: no module `{error.name}` from {Path.cwd()}; {fix}") from None
+        raise ValueError(f"{function}: no module `{error.name}` in {Path.cwd()}; {fix}") from None
     finally:
         sys.path.remove(str(Path.cwd()))
-    found = getattr(module, name, None)
-    if not callable(found):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ValueError(f"{function}: {module.__file__} has no function `{name}`{did_you_mean(name, known)}")
-    return found  # type: ignore[no-any-return]
+    attribute: Callable[..., Any] | None = getattr(module, name, None)
+    if not callable(attribute):
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        hint = did_you_mean(name, functions)
+        raise ValueError(f"{function}: {module.__file__} has no function `{name}`{hint}; correct `dataset.function`")
+    return attribute
 
 
 @contextmanager
-def _in_one_line(function: str) -> Iterator[None]:
-    """Whatever the user's code raises becomes a ValueError that says where."""
+def _one_line_errors(function: str) -> Iterator[None]:
+    """Turn any error of the user's code into a ValueError of one line that names the place."""
     try:
         yield
     except Exception as error:
@@ -99,21 +106,21 @@ def _in_one_line(function: str) -> Iterator[None]:
             raise
         last = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ValueError(f"{function}: {reason} ({last.filename}:{last.lineno}); repair the function") from None
+        raise ValueError(f"{function}: {reason} ({last.filename}:{last.lineno}); correct the function") from None
 
 
-def _episode(where: str, raw: Any) -> Episode:
-    """A dict as an episode; ``obs`` is one array "T+1 O" or several by name."""
+def _episode(where: str, raw: object) -> Episode:
+    """Convert a dict to an episode; ``obs`` is one array "T+1 O" or a dict of them."""
     if not isinstance(raw, Mapping):
-        raise ValueError(f"{where}: {type(raw).__name__}, expected a dict with {', '.join(FIELDS[:4])}")
+        raise ValueError(f"{where}: got {type(raw).__name__}; yield a dict with {', '.join(FIELDS[:4])}")
     for key in raw:
         if key not in FIELDS:
             raise ValueError(f"{where}: unknown key `{key}`{did_you_mean(str(key), FIELDS)}")
     for key in FIELDS[:4]:
         if key not in raw:
-            raise ValueError(f"{where}: no `{key}`{did_you_mean(key, raw)}; give {', '.join(FIELDS[:4])}")
+            raise ValueError(f"{where}: no `{key}`{did_you_mean(key, raw)}; yield {', '.join(FIELDS[:4])}")
     if np.ndim(raw["terminated"]):
-        raise ValueError(f"{where}: `terminated` is an array; give one bool: did the episode truly end?")
+        raise ValueError(f"{where}: `terminated` is an array; yield one bool, True if the task terminated")
     obs = raw["obs"] if isinstance(raw["obs"], Mapping) else {"state": raw["obs"]}
     arrays = {str(key): np.asarray(value) for key, value in obs.items()}
     action, reward = np.asarray(raw["action"]), np.asarray(raw["reward"])
@@ -125,4 +132,4 @@ def _check_names(config: CallableConfig, episode: Episode) -> None:
         shapes = {name: list(array.shape[1:]) for name, array in episode.obs.items()}
         if shapes.get(key) != [len(names)]:
             fix = "correct `dataset.obs_names`"
-            raise ValueError(f"{config.function}: {len(names)} names for `{key}`, observations are {shapes}; {fix}")
+            raise ValueError(f"{config.function}: {len(names)} names for `{key}`, but observations are {shapes}; {fix}")

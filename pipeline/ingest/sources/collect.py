@@ -1,4 +1,4 @@
-"""Logs made on the spot: seeded scripted behavior in a Gymnasium environment, stored as a real Minari dataset."""
+"""Collect logs: run seeded scripted behaviors in a Gymnasium environment and store them as a Minari dataset."""
 
 import tempfile
 import warnings
@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.data.episode import LoggedData
 from pipeline.envs.action_space import Actions, BoxActions, DiscreteActions
 from pipeline.envs.registration import chain, make
 from pipeline.ingest.sources.base import SourceConfig, combine, space_spec
 from pipeline.ingest.sources.behaviors import BEHAVIORS, TASKS
-from pipeline.ingest.sources.minari import minari_episodes, minari_facts, minari_root, open_minari, stored_size
+from pipeline.ingest.sources.minari import minari_episodes, minari_root, minari_spec, open_minari, stored_size
 from pipeline.params import did_you_mean
 
 if TYPE_CHECKING:
+    import gymnasium
     from minari.data_collector import EpisodeBuffer
 
 
@@ -33,6 +35,7 @@ class BehaviorConfig:
 
 
 def poor_and_fair() -> list[BehaviorConfig]:
+    """The default mixture for Pendulum: noisy, weak and random policies, no expert."""
     return [
         BehaviorConfig("swing_up", 0.35, 2.5),
         BehaviorConfig("weak_swing_up", 0.35, 0.5),
@@ -52,11 +55,12 @@ class CollectConfig(SourceConfig):
 
     @property
     def title(self) -> str:
+        """Name of the dataset if params give none."""
         return f"{self.env_id} scripted"
 
     @property
     def environments(self) -> list[str]:
-        """The environment and those it wraps; the last is the task that the behaviors are for."""
+        """The environment and those that it wraps; the last one is the task of the behaviors."""
         return chain(self.env_id, self.env_kwargs)
 
     def __post_init__(self) -> None:
@@ -77,43 +81,50 @@ class CollectConfig(SourceConfig):
 
 
 class Collect:
+    """Source that collects a new log instead of reading one."""
+
     Config = CollectConfig
 
     def __init__(self, config: CollectConfig) -> None:
         self.config = config
 
     def read(self) -> LoggedData:
+        """Collect the log, kept in a temporary folder. Raises ValueError as :func:`collect_minari` does."""
         scratch = tempfile.TemporaryDirectory(prefix="collect-")
         dataset_id = collect_minari(self.config, Path(scratch.name))
         dataset = open_minari(Path(scratch.name), dataset_id)
-        facts = minari_facts(dataset, dataset_id)
+        spec = minari_spec(dataset, dataset_id)
         episodes = minari_episodes(dataset, None)
-        return combine(self.config, "collect", facts, episodes, 0, [], stored_size(dataset), scratch)
+        return combine(self.config, "collect", spec, episodes, 0, [], stored_size(dataset), scratch)
 
 
 def collect_minari(config: CollectConfig, root: Path) -> str:
-    """Run the behaviors and store a Minari dataset under ``root``; its id. Equal configs give equal bytes. Raises
-    ValueError when the environment cannot be made or its actions are neither Box nor Discrete. Images are stored
-    without loss, and one episode at a time is held in memory."""
+    """Run the behaviors, store a Minari dataset under ``root``, and return its id.
+
+    Equal configs give equal bytes. Images are stored without loss. One episode at a time is in memory. Raises
+    ValueError if the environment cannot be made or its actions are neither Box nor Discrete.
+    """
     import minari
 
     assert config.env_id is not None
     try:
         env = make(config.env_id, config.env_kwargs)
-    except Exception as error:  # an environment may raise anything while it is made
+    except Exception as error:  # constructors of environments may raise anything
         reason = " ".join(str(error).split())
-        raise ValueError(f"params.yaml: `dataset.env_id: {config.env_id}` cannot be made: {reason}") from None
+        fix = "correct it, or install its package"
+        raise ValueError(f"params.yaml: `dataset.env_id: {config.env_id}` cannot be made: {reason}; {fix}") from None
     if space_spec(env.action_space)[0] is None:
-        raise ValueError(f"{config.env_id}: actions are {env.action_space}: only Box and Discrete are supported yet")
+        fix = "set `dataset.env_id` to one with Box or Discrete actions"
+        raise ValueError(f"{config.env_id}: actions {env.action_space} are not supported; {fix}")
     names = np.repeat(np.arange(len(config.behaviors)), _counts(config))
     buffers = (_episode(env, config.behaviors[b], config.seed, e) for e, b in enumerate(names))
     short = [name.split("/")[-1].rsplit("-v", 1)[0].lower() for name in reversed(config.environments)]
     dataset_id = f"{'-'.join(short)}/mixed-v0"
     with minari_root(root), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no author to name
+        warnings.simplefilter("ignore")  # Minari warns about missing author metadata
         minari.create_dataset_from_buffers(
             dataset_id,
-            buffers,  # type: ignore[arg-type]  # asks for a list, and goes through it once
+            buffers,  # type: ignore[arg-type]  # typed as a list, but any iterable works
             env=env,
             algorithm_name="scripted",
             description=_description(config),
@@ -124,25 +135,24 @@ def collect_minari(config: CollectConfig, root: Path) -> str:
 
 
 def _counts(config: CollectConfig) -> list[int]:
-    """Episodes of each behavior; rounding never changes the total."""
+    """Number of episodes of each behavior; after rounding they still add up to the total."""
     shares = np.array([behavior.share for behavior in config.behaviors], np.float64)
     edges = np.round(np.cumsum(shares) / shares.sum() * config.episodes).astype(int)
     return np.diff(edges, prepend=0).tolist()
 
 
-def _episode(env: Any, behavior: BehaviorConfig, seed: int, episode: int) -> "EpisodeBuffer":
+def _episode(env: "gymnasium.Env[Any, Any]", behavior: BehaviorConfig, seed: int, episode: int) -> "EpisodeBuffer":
     from minari.data_collector import EpisodeBuffer
 
     rng = np.random.default_rng([seed, episode])
     env_seed = int(rng.integers(2**31))
     obs, info = env.reset(seed=env_seed)
-    observations, steps = [obs], list(_steps(env, behavior, info.get("state", obs), rng))
-    actions, following, rewards, terminations, truncations = zip(*steps, strict=True)
-    observations.extend(following)
+    steps = _steps(env, behavior, info.get("state", obs), rng)
+    actions, next_observations, rewards, terminations, truncations = zip(*steps, strict=True)
     return EpisodeBuffer(
         id=episode,
         seed=env_seed,
-        observations=_stacked(observations),
+        observations=_stacked([obs, *next_observations]),
         actions=np.stack(actions),  # type: ignore[arg-type]
         rewards=list(rewards),
         terminations=list(terminations),
@@ -151,10 +161,13 @@ def _episode(env: Any, behavior: BehaviorConfig, seed: int, episode: int) -> "Ep
 
 
 def _steps(
-    env: Any, behavior: BehaviorConfig, state: np.ndarray, rng: np.random.Generator
+    env: "gymnasium.Env[Any, Any]", behavior: BehaviorConfig, state: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[Any, ...]]:
-    space, act, done = env.action_space, BEHAVIORS[behavior.name], False
+    """(action, next observation, reward, terminated, truncated) of each step until the episode ends."""
+    space: Any = env.action_space  # Box or Discrete
     actions = BoxActions(space.low, space.high) if hasattr(space, "low") else DiscreteActions(space.n, space.start)
+    act = BEHAVIORS[behavior.name]
+    done = False
     while not done:
         action = np.asarray(_noisy(act(state, actions, rng), behavior.noise, actions, rng), space.dtype)
         obs, reward, terminated, truncated, info = env.step(action)
@@ -162,9 +175,9 @@ def _steps(
         yield action, obs, float(reward), terminated, truncated
 
 
-def _noisy(action: Any, noise: float, actions: Actions, rng: np.random.Generator) -> Any:
+def _noisy(action: npt.ArrayLike, noise: float, actions: Actions, rng: np.random.Generator) -> Any:
     if isinstance(actions, BoxActions):
-        return np.clip(action + rng.normal(0, noise, actions.low.shape), actions.low, actions.high)
+        return np.clip(np.asarray(action) + rng.normal(0, noise, actions.low.shape), actions.low, actions.high)
     return actions.uniform(rng, 1)[0] if rng.random() < noise else action
 
 

@@ -1,4 +1,4 @@
-"""HDF5 files as d3rlpy 1.x dumps them (``MDPDataset.dump``; Seno and Imai, arXiv:2111.03788)."""
+"""HDF5 files of d3rlpy 1.x (``MDPDataset.dump``; Seno and Imai, arXiv:2111.03788)."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +21,20 @@ class D3rlpyHdf5Config(FlatConfig):
 
 
 class D3rlpyHdf5:
+    """Source of the files that ``MDPDataset.dump`` writes."""
+
     Config = D3rlpyHdf5Config
 
     def __init__(self, config: D3rlpyHdf5Config) -> None:
         self.config = config
 
     def read(self) -> LoggedData:
+        """The log. Raises ValueError for files that are missing, damaged or lack a column."""
         return read_flat(self.config, "d3rlpy_hdf5", _read)
 
 
 def _read(path: Path, wanted: set[str]) -> Columns:
-    """Beside the columns d3rlpy marks whether actions are discrete."""
+    """The wanted columns, and the kind of actions, which d3rlpy stores as a scalar dataset."""
     columns = read_hdf5(path, wanted | {"discrete_action"})
     discrete = columns.arrays.pop("discrete_action", None)
     kind = None if discrete is None else DISCRETE if discrete else CONTINUOUS

@@ -1,4 +1,4 @@
-"""HDF5 files with D4RL's columns, and relatives of that layout under other names."""
+"""HDF5 files with D4RL's columns, or with the same columns under other names."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,23 +22,26 @@ class D4rlHdf5Config(FlatConfig):
 
 
 class D4rlHdf5:
+    """Source of D4RL files."""
+
     Config = D4rlHdf5Config
 
     def __init__(self, config: D4rlHdf5Config) -> None:
         self.config = config
 
     def read(self) -> LoggedData:
+        """The log. Raises ValueError for files that are missing, damaged or lack a column."""
         return read_flat(self.config, "d4rl_hdf5", read_hdf5)
 
 
 def read_hdf5(path: Path, wanted: set[str]) -> Columns:
-    """The wanted top-level datasets of a file; vectors stay on disk. Raises ValueError when it cannot be read."""
+    """The wanted top-level datasets of a file; wide ones stay on disk. Raises ValueError if it cannot be read."""
     import h5py
 
     with _readable(path), h5py.File(path, "r") as file:
         names = [name for name in file if isinstance(file[name], h5py.Dataset)]
-        found = {name: file[name] for name in names if name in wanted}
-        arrays = {name: _stored(path, c) if is_wide(c.shape) else c[()] for name, c in found.items()}
+        columns = {name: file[name] for name in names if name in wanted}
+        arrays = {name: _stored(path, c) if is_wide(c.shape) else c[()] for name, c in columns.items()}
         return Columns(arrays, names, dict(file.attrs.items()))
 
 

@@ -1,4 +1,4 @@
-"""Minari datasets: under a local root, or downloaded into it from Minari's remote when absent."""
+"""Minari datasets in a local root folder, downloaded into it from Minari's remote if missing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.ingest.sources.base import FileFacts, SourceConfig, combine, space_spec
+from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, space_spec
 from pipeline.ingest.sources.minari_remote import fetch_minari, is_complete, minari_root, split_id
 from pipeline.ingest.validate import check_image
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
-    from gymnasium.spaces import Box
+    from gymnasium.spaces import Box, Space
     from minari import MinariDataset
 
 
@@ -31,26 +31,30 @@ class MinariConfig(SourceConfig):
 
     @property
     def title(self) -> str:
+        """Name of the dataset if params give none."""
         return split_id(self.dataset_id)[1]
 
 
 class Minari:
+    """Source of Minari datasets."""
+
     Config = MinariConfig
 
     def __init__(self, config: MinariConfig) -> None:
         self.config = config
 
     def read(self) -> LoggedData:
+        """The log. Raises ValueError as :func:`open_minari` and :func:`minari_spec` do."""
         parts = [(open_minari(root, self.config.dataset_id), held_out) for root, held_out in self.config.parts]
-        facts = minari_facts(parts[0][0], self.config.dataset_id)
+        spec = minari_spec(parts[0][0], self.config.dataset_id)
         episodes = (episode for dataset, held_out in parts for episode in minari_episodes(dataset, held_out))
         size = sum(stored_size(dataset) for dataset, _ in parts)
         warnings = dict.fromkeys(warning for dataset, _ in parts for warning in _jpeg_warnings(dataset))
-        return combine(self.config, "minari", facts, episodes, 0, list(warnings), size)
+        return combine(self.config, "minari", spec, episodes, 0, list(warnings), size)
 
 
 def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
-    """Raises ValueError when the dataset is neither local nor to be had from the remote, or is damaged."""
+    """The dataset, downloaded if missing. Raises ValueError if it cannot be downloaded or is damaged."""
     import minari
 
     folder = root / split_id(dataset_id)[1] / "data"
@@ -58,35 +62,36 @@ def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
         fetch_minari(root, dataset_id)
     try:
         return minari.MinariDataset(folder)
-    except Exception as error:  # json, h5py and minari each raise their own
+    except Exception as error:  # json, h5py and minari raise different errors
         reason = " ".join(str(error).split())
         raise ValueError(f"{folder}: damaged Minari dataset ({reason}); delete it and fetch it again") from None
 
 
-def minari_facts(dataset: "MinariDataset", dataset_id: str) -> FileFacts:
-    """What the metadata says. Raises ValueError for spaces other than vectors and images."""
+def minari_spec(dataset: "MinariDataset", dataset_id: str) -> LogSpec:
+    """Metadata of the dataset. Raises ValueError for spaces other than vectors and images."""
     space, metadata = dataset.action_space, dataset.storage.metadata
     kind, bounds = space_spec(space)
     if kind is None:
-        raise ValueError(f"{dataset_id}: actions are {space}: only Box and Discrete are supported yet")
+        raise ValueError(f"{dataset_id}: actions {space} are not supported; use a dataset with Box or Discrete actions")
     leaves = _leaf_spaces(dataset.observation_space, dataset_id)
     references = (metadata.get("ref_min_score"), metadata.get("ref_max_score"))
-    spec = dataset.env_spec
-    return FileFacts(
+    env_spec = dataset.env_spec
+    return LogSpec(
         obs_dim=int(np.prod(leaves["state"].shape)) if list(leaves) == ["state"] else None,
         action_kind=kind,
         bounds=bounds,
-        env_id=_importing_id(spec) if spec else None,
-        env_kwargs=dict(spec.kwargs) if spec else {},
-        max_episode_steps=spec.max_episode_steps if spec else None,
+        env_id=_importing_id(env_spec) if env_spec else None,
+        env_kwargs=dict(env_spec.kwargs) if env_spec else {},
+        max_episode_steps=env_spec.max_episode_steps if env_spec else None,
         references=None if None in references else (float(references[0]), float(references[1])),
         license=metadata.get("license"),
     )
 
 
 def minari_episodes(dataset: "MinariDataset", held_out: bool | None) -> Iterator[Episode]:
-    """Episodes in order. Raises ValueError when the file turns out to be damaged."""
-    place, index = dataset.storage.data_path, 0
+    """Episodes in order, each with the flag ``held_out``. Raises ValueError if the file is damaged."""
+    place = dataset.storage.data_path
+    index = 0
     try:
         for raw in dataset.storage.get_episodes(dataset.episode_indices):
             action = np.asarray(raw["actions"])
@@ -102,14 +107,14 @@ def minari_episodes(dataset: "MinariDataset", held_out: bool | None) -> Iterator
 def stored_size(dataset: "MinariDataset") -> int:
     """Bytes of the prepared arrays."""
     leaves = _leaf_spaces(dataset.observation_space, "").values()
-    observed = sum(int(np.prod(space.shape)) * (1 if _is_image(space) else 4) for space in leaves)
-    other = 4 * (int(np.prod(dataset.action_space.shape or (1,))) + 2)
-    return (int(dataset.total_steps) + int(dataset.total_episodes)) * (observed + other)
+    obs_bytes = sum(int(np.prod(space.shape)) * (1 if _is_image(space) else 4) for space in leaves)
+    other_bytes = 4 * (int(np.prod(dataset.action_space.shape or (1,))) + 2)
+    return (int(dataset.total_steps) + int(dataset.total_episodes)) * (obs_bytes + other_bytes)
 
 
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """Dict and tuple observations as (dotted name, array); plain vectors [T+1, O] are called ``state``, plain images
-    [T+1, H, W, C] ``pixels``."""
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """The arrays of an observation by name. Names in dicts and tuples are dotted; a bare vector [T+1, O] is called
+    ``state``, a bare image [T+1, H, W, C] ``pixels``."""
     if isinstance(value, dict | tuple):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in items:
@@ -119,8 +124,8 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
         yield name or ("state" if array.ndim < 3 else "pixels"), array[:, None] if array.ndim == 1 else array
 
 
-def _leaf_spaces(space: Any, dataset_id: str, name: str = "") -> dict[str, "Box"]:
-    """The parts of an observation under the names that :func:`_leaves` gives them."""
+def _leaf_spaces(space: "Space[Any]", dataset_id: str, name: str = "") -> dict[str, "Box"]:
+    """The spaces of an observation by the names that :func:`_leaves` uses."""
     import gymnasium
 
     if isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
@@ -128,10 +133,10 @@ def _leaf_spaces(space: Any, dataset_id: str, name: str = "") -> dict[str, "Box"
         nested = [_leaf_spaces(part, dataset_id, f"{name}.{key}" if name else str(key)) for key, part in items]
         return {key: leaf for part in nested for key, leaf in part.items()}
     if "/" in name:
-        raise ValueError(f"{dataset_id}: observation `{name}`: a name with `/` is no file's; rename it")
+        raise ValueError(f"{dataset_id}: observation `{name}`: a file name cannot contain `/`; rename it")
     if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) not in (0, 1, 3):
-        shown = f"observation `{name or 'state'}` is {space}"
-        raise ValueError(f"{dataset_id}: {shown}: only vectors and uint8 images are supported yet")
+        problem = f"observation `{name or 'state'}` is {space}, which is not supported"
+        raise ValueError(f"{dataset_id}: {problem}; use a dataset with vectors or uint8 images")
     if _is_image(space):
         check_image(f"{dataset_id}: observation `{name or 'pixels'}`", space.shape, space.dtype)
     return {name or ("pixels" if _is_image(space) else "state"): space}
@@ -146,12 +151,12 @@ def _jpeg_warnings(dataset: "MinariDataset") -> list[str]:
 
     leaves = _leaf_spaces(dataset.observation_space, "")
     lossy = [name for name, space in leaves.items() if dataset.storage.jpeg_encoding and is_image_space(space)]
-    fix = "kept as decoded; store them with jpeg_encoding=False where the frames themselves are at hand"
-    return [f"JPEG has changed the pixels of {', '.join(lossy)}: {fix}"] if lossy else []
+    fix = "if the original frames exist, store them with jpeg_encoding=False"
+    return [f"JPEG compression has changed the pixels of {', '.join(lossy)}; {fix}"] if lossy else []
 
 
 def _importing_id(spec: "EnvSpec") -> str:
-    """The id that imports what registers the environment, in any process: of this project, or of another package."""
+    """An id with the module that registers the environment, so that any process can make it."""
     from pipeline.envs import wrappers
 
     module = str(spec.entry_point).partition(":")[0]
@@ -161,4 +166,4 @@ def _importing_id(spec: "EnvSpec") -> str:
     return spec.id if package == "gymnasium" else f"{package}:{spec.id}"
 
 
-__all__ = ["Minari", "MinariConfig", "minari_episodes", "minari_facts", "minari_root", "open_minari", "stored_size"]
+__all__ = ["Minari", "MinariConfig", "minari_episodes", "minari_root", "minari_spec", "open_minari", "stored_size"]

@@ -1,4 +1,4 @@
-"""npz files with one array a column; the default names are NeoRL-2's (Gao et al., arXiv:2503.19267)."""
+"""npz files with one array per column; the default names are those of NeoRL-2 (Gao et al., arXiv:2503.19267)."""
 
 import zipfile
 import zlib
@@ -25,17 +25,20 @@ class NpzConfig(FlatConfig):
 
 
 class Npz:
+    """Source of npz files."""
+
     Config = NpzConfig
 
     def __init__(self, config: NpzConfig) -> None:
         self.config = config
 
     def read(self) -> LoggedData:
+        """The log. Raises ValueError for files that are missing, damaged or lack a column."""
         return read_flat(self.config, "npz", read_npz)
 
 
 def read_npz(path: Path, wanted: set[str]) -> Columns:
-    """The wanted arrays of a file, never unpickling; vectors stay on disk. Raises ValueError when it cannot be read."""
+    """The wanted arrays of a file, without unpickling; wide ones stay on disk. Raises ValueError if unreadable."""
     with _readable(path):
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -47,15 +50,17 @@ def read_npz(path: Path, wanted: set[str]) -> Columns:
 
 
 class Member:
-    """One array of an archive, compressed or not: a stream that goes on where it stands and starts again to go back, so
-    that the checksum of what was read to its end is compared."""
+    """One array of an npz archive, compressed or not, read as a stream.
+
+    It reads forward without seeking and starts again to go back, so that zipfile verifies the checksum at the end.
+    """
 
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name
         self._open()
 
     def _open(self) -> None:
-        self.stream = zipfile.ZipFile(self.path).open(f"{self.name}.npy")  # noqa: SIM115 (read on, closed at the end)
+        self.stream = zipfile.ZipFile(self.path).open(f"{self.name}.npy")  # noqa: SIM115 (stays open between reads)
         version = np.lib.format.read_magic(self.stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         self.shape, self.by_column, self.dtype = header(self.stream)
@@ -63,21 +68,22 @@ class Member:
 
     @property
     def in_rows(self) -> bool:
-        """Whether rows of numbers stand one after the other."""
+        """Whether the array is stored row by row and has several numbers per row."""
         return is_wide(self.shape) and not self.by_column and not self.dtype.hasobject
 
     def rows(self) -> StoredRows:
+        """The array as rows that are read from disk."""
         return StoredRows(self.shape, self.dtype, self.read)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Raises ValueError where the file turns out to be damaged."""
+        """Rows from ``start`` to ``stop``, "n ...". Raises ValueError if the file is damaged."""
         width = int(np.prod(self.shape[1:]))
         with _readable(self.path):
-            self._go(self.begin + start * width * self.dtype.itemsize)
-            content = self.stream.read((stop - start) * width * self.dtype.itemsize)
-            return np.frombuffer(content, self.dtype, (stop - start) * width).reshape(-1, *self.shape[1:])
+            self._seek(self.begin + start * width * self.dtype.itemsize)
+            data = self.stream.read((stop - start) * width * self.dtype.itemsize)
+            return np.frombuffer(data, self.dtype, (stop - start) * width).reshape(-1, *self.shape[1:])
 
-    def _go(self, position: int) -> None:
+    def _seek(self, position: int) -> None:
         if position < self.stream.tell():
             self._open()
         while self.stream.tell() < position and self.stream.read(min(position - self.stream.tell(), BLOCK)):

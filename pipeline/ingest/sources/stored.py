@@ -1,26 +1,34 @@
-"""Columns of flat logs that stay on disk until rows of them are asked for."""
+"""Columns of flat logs that stay on disk and are read row by row."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-BLOCK = 1 << 25  # bytes of a column held in memory at a time
+BLOCK = 1 << 25  # bytes of a column in memory at a time
 ReadRows = Callable[[int, int], np.ndarray]
 
 
 def is_wide(shape: tuple[int, ...]) -> bool:
-    """Whether a column of "N ..." holds more than one number a row: the others are held in memory whole."""
+    """Whether a column of shape "N ..." has several numbers per row. Narrow columns are loaded as a whole."""
     return int(np.prod(shape[1:])) > 1
 
 
 class StoredRows:
-    """Slices of rows "N ..." as they are asked for: ``read(start, stop)`` is called for blocks of bounded size, and no
-    row is read twice as long as starts do not fall."""
+    """An array "N ..." whose slices of rows are read from disk.
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read: ReadRows) -> None:  # type: ignore[type-arg]
-        self.shape, self.dtype, self.ndim, self.read = shape, dtype, len(shape), read
-        self.ahead = max(1, BLOCK // (dtype.itemsize * max(1, int(np.prod(shape[1:])))))
-        self.start, self.block = 0, np.zeros((0, *shape[1:]), dtype)
+    ``read(start, stop)`` is called for blocks of limited size. If slices are requested in ascending order, no row is
+    read twice.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], read: ReadRows) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.ndim = len(shape)
+        self.read = read
+        self.block_rows = max(1, BLOCK // (dtype.itemsize * max(1, int(np.prod(shape[1:])))))
+        self.block = np.zeros((0, *shape[1:]), dtype)
+        self.start = 0  # row of the first in the block
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -29,7 +37,7 @@ class StoredRows:
         start, stop, _ = rows.indices(len(self))
         stop = max(start, stop)
         if start < self.start or stop > self.start + len(self.block):
-            self._move(start, min(max(stop, start + self.ahead), len(self)))
+            self._move(start, min(max(stop, start + self.block_rows), len(self)))
         return self.block[start - self.start : stop - self.start]
 
     def _move(self, start: int, stop: int) -> None:

@@ -1,4 +1,4 @@
-"""CSV and Parquet tables, one row a step: columns by name, episodes one after the other, streamed."""
+"""CSV and Parquet tables with one row per step, read as a stream. Rows of one episode are contiguous."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
-from pipeline.ingest.sources.base import FileFacts, combine, existing
-from pipeline.ingest.sources.table_episode import Assembly, Rows, TableConfig, joined
+from pipeline.ingest.sources.base import LogSpec, combine, require_path
+from pipeline.ingest.sources.table_episode import EpisodeBuilder, Rows, TableConfig, concatenate
 from pipeline.ingest.sources.table_files import Column, TableFile, find_columns, numbers, table_files
 from pipeline.ingest.sources.table_time import Clock
 from pipeline.ingest.validate import check_column
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TableSplit:
-    """The train or the held-out files, or both in one."""
+class SplitFiles:
+    """The files of the train or the held-out split, or of both if ``held_out`` is None."""
 
     path: Path
     files: list[TableFile]
@@ -28,16 +28,18 @@ class TableSplit:
 
 
 class Table:
+    """Source of CSV and Parquet tables."""
+
     Config = TableConfig
 
     def __init__(self, config: TableConfig) -> None:
         self.config = config
 
     def read(self) -> LoggedData:
-        """Raises ValueError for files that are missing or no tables, and for missing columns."""
+        """The log. Raises ValueError for missing files, files that are not tables, and missing columns."""
         config, params = self.config, ("path", "held_out_path")
         parts = [
-            TableSplit(path, table_files(existing(path, param), config.delimiter), held_out)
+            SplitFiles(path, table_files(require_path(path, param), config.delimiter), held_out)
             for (path, held_out), param in zip(config.parts, params, strict=False)
         ]
         files = [file for part in parts for file in part.files]
@@ -52,64 +54,69 @@ class Table:
         )
         remarks = Remarks()
         episodes = (episode for part in parts for episode in reader.episodes(part, remarks))
-        facts = FileFacts(obs_dim=len(reader.features), obs_names={"state": reader.features})
+        spec = LogSpec(obs_dim=len(reader.features), obs_names={"state": reader.features})
         size = sum(reader.size(file) for file in files)
-        return combine(config, "table", facts, episodes, 0, [], size, remarks=remarks)
+        return combine(config, "table", spec, episodes, 0, [], size, remarks=remarks)
 
 
 class Reader:
-    """Episodes of files whose columns are known. Raises ValueError for actions that are text."""
+    """Reads the episodes of files with given columns. Raises ValueError for actions that are text."""
 
     def __init__(self, config: TableConfig, obs: list[Column], action: list[Column]) -> None:
-        self.config, self.obs, self.action = config, obs, action
+        self.config = config
+        self.obs = obs
+        self.action = action
         self.features = [feature for column in obs for feature in column.features]
         for column in action:
             if column.categories is not None:
-                shown = f"action column `{column.name}` is text ({', '.join(column.categories[:3])})"
-                raise ValueError(f"{config.path}: {shown}; number its values, and set `dataset.action_kind: discrete`")
+                problem = f"action column `{column.name}` is text ({', '.join(column.categories[:3])})"
+                fix = "number its values, and set `dataset.action_kind: discrete`"
+                raise ValueError(f"{config.path}: {problem}; {fix}")
 
     def size(self, file: TableFile) -> int:
-        """Bytes once stored, as far as the file tells: text is hardly shorter than its numbers."""
+        """Bytes of the prepared arrays; 0 for CSV, whose number of rows is unknown."""
         actions = sum(len(column.features) for column in self.action)
         rows = file.rows()
         return 0 if rows is None else 4 * rows * (len(self.features) + actions + 2)
 
-    def episodes(self, part: TableSplit, remarks: Remarks) -> Iterator[Episode]:
-        assembly = Assembly(self.config, str, self.features)
-        seen: set[str] = set()
+    def episodes(self, part: SplitFiles, remarks: Remarks) -> Iterator[Episode]:
+        """Episodes in order; adds dropped steps and warnings to ``remarks``. Raises ValueError for bad rows."""
+        builder = EpisodeBuilder(self.config, str, self.features)
+        names: set[str] = set()
         for file in part.files:
-            assembly.place = file.place
+            builder.place = file.place
             for name, rows in self._runs(file):
-                if name in seen:
+                if name in names:
                     column = self.config.episode_column
-                    fix = f"sort the rows by `{column}`, or give each run of rows its own value"
+                    fix = f"sort the rows by `{column}`, or use a unique value per episode"
                     place = file.place(int(rows.row[0]))
-                    raise ValueError(f"{place}: episode `{name}` of `{column}` starts again after others; {fix}")
-                seen.add(name)
-                made = assembly.episode(rows)
-                if made is not None:
-                    obs, action, reward, terminated = made
+                    raise ValueError(f"{place}: episode `{name}` of `{column}` continues after other episodes; {fix}")
+                names.add(name)
+                arrays = builder.episode(rows)
+                if arrays is not None:
+                    obs, action, reward, terminated = arrays
                     yield Episode({"state": obs}, action, reward, terminated, part.held_out)
-        remarks.dropped += assembly.without_final
-        remarks.warnings += [f"{part.path.name}: {warning}" for warning in assembly.warnings()]
+        remarks.dropped += builder.without_final
+        remarks.warnings += [f"{part.path.name}: {warning}" for warning in builder.warnings()]
 
     def _runs(self, file: TableFile) -> Iterator[tuple[str, Rows]]:
-        """Rows that stand together and share an episode."""
-        waiting: list[Rows] = []
+        """Name and rows of each run of consecutive rows with the same episode."""
+        pending: list[Rows] = []
         current: str | None = None
         for names, edges, rows in self._chunks(file):
             for name, start, stop in zip(names, edges[:-1], edges[1:], strict=True):
                 if current is not None and name != current:
-                    yield current, joined(waiting)
-                    waiting = []
+                    yield current, concatenate(pending)
+                    pending = []
                 current = name
-                waiting.append(rows[slice(start, stop)])
+                pending.append(rows[slice(start, stop)])
         if current is not None:
-            yield current, joined(waiting)
+            yield current, concatenate(pending)
 
     def _chunks(self, file: TableFile) -> Iterator[tuple[list[str], np.ndarray, Rows]]:
-        """The episodes in each batch, where they begin and end in it, and its rows."""
-        clock, first = Clock(), 0
+        """For each batch: the names of its runs of rows, the edges between the runs, and the rows."""
+        clock = Clock()
+        first = 0
         for batch in file.batches(self.config.used):
             count = batch.num_rows
             if count:
@@ -118,7 +125,8 @@ class Reader:
             first += count
 
     def _rows(self, file: TableFile, batch: "pa.RecordBatch", first: int, clock: Clock) -> Rows:
-        config, count = self.config, batch.num_rows
+        config = self.config
+        count = batch.num_rows
 
         def flag(name: str | None) -> np.ndarray:
             return numbers(file, name, batch.column(name), first) if name else np.zeros(count)
@@ -126,7 +134,7 @@ class Reader:
         def matrix(columns: list[Column]) -> np.ndarray:
             return np.concatenate([c.read(file, batch.column(c.name), first) for c in columns], axis=1)
 
-        timed = config.time_column
+        time_column = config.time_column
         return Rows(
             row=np.arange(first, first + count),
             obs=matrix(self.obs),
@@ -134,11 +142,11 @@ class Reader:
             reward=numbers(file, config.reward_column, batch.column(config.reward_column), first),
             terminal=flag(config.terminal_column),
             timeout=flag(config.timeout_column),
-            time=clock.read(file, timed, batch.column(timed), first) if timed else None,
+            time=clock.read(file, time_column, batch.column(time_column), first) if time_column else None,
         )
 
     def _episode_names(self, file: TableFile, batch: "pa.RecordBatch", first: int) -> tuple[list[str], np.ndarray]:
-        """Name of each run of rows in the batch, and the edges between runs."""
+        """Name of each run of rows in the batch, and the edges "runs+1" between them."""
         column = self.config.episode_column
         if column is None:
             return [str(file.path)], np.array([0, batch.num_rows])
@@ -146,6 +154,6 @@ class Reader:
         absent = np.flatnonzero(names == None)  # noqa: E711  # elementwise
         if absent.size:
             place = file.place(first + int(absent[0]))
-            raise ValueError(f"{place}: column `{column}` is empty; name the episode of every row")
+            raise ValueError(f"{place}: column `{column}` is empty; fill it in every row")
         edges = np.r_[0, np.flatnonzero(names[1:] != names[:-1]) + 1, batch.num_rows]
         return names[edges[:-1]].tolist(), edges

@@ -1,4 +1,4 @@
-"""One episode of a table: rows put in order and checked, and the row that holds the final observation."""
+"""Turn the rows of a table into an episode: sort, validate, find the final observation, resample."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,17 +50,18 @@ class TableConfig(SourceConfig):
 
     @property
     def single(self) -> dict[str, str]:
-        """The columns that each have a param of their own."""
+        """The columns that have a key of their own in params.yaml, by that key."""
         params = ("reward_column", "terminal_column", "timeout_column", "episode_column", "time_column")
         return {param: name for param in params if (name := getattr(self, param)) is not None}
 
     @property
     def used(self) -> list[str]:
+        """All columns that are read, each once."""
         return list(dict.fromkeys([*self.obs_columns, *self.action_columns, *self.single.values()]))
 
 
 class UnevenError(ValueError):
-    """Rows that are not evenly spaced in time; ``step`` is their usual distance."""
+    """Rows are not evenly spaced in time; ``step`` is the median distance between them."""
 
     def __init__(self, message: str, step: float) -> None:
         super().__init__(message)
@@ -69,9 +70,9 @@ class UnevenError(ValueError):
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one episode, NaN where a cell is empty."""
+    """Rows of one episode; empty cells are NaN."""
 
-    row: np.ndarray  # "N", of the file
+    row: np.ndarray  # "N", index in the file
     obs: np.ndarray  # "N O"
     action: np.ndarray  # "N A"
     reward: np.ndarray  # "N"
@@ -84,16 +85,19 @@ class Rows:
         return Rows(**arrays)
 
 
-def joined(parts: list[Rows]) -> Rows:
-    timed = parts[0].time is not None
-    names = [name for name in vars(parts[0]) if name != "time" or timed]
-    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+def concatenate(parts: list[Rows]) -> Rows:
+    """One run of rows from consecutive parts of it."""
+    names = [name for name, array in vars(parts[0]).items() if array is not None]
+    arrays: dict[str, Any] = {name: np.concatenate([vars(part)[name] for part in parts]) for name in names}
     return Rows(**{"time": None, **arrays})
 
 
 @dataclass
-class Assembly:
-    """Turns rows into episodes, and counts what it had to do."""
+class EpisodeBuilder:
+    """Turns rows into episodes and counts the corrections for the warnings.
+
+    ``place`` maps a row of the file to the text that messages use; ``features`` are the names of the observations.
+    """
 
     config: TableConfig
     place: Callable[[int], str]
@@ -108,8 +112,10 @@ class Assembly:
     steps: int = 0
 
     def episode(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool] | None:
-        """obs "T+1 O", action "T A", reward "T" and whether it truly ended; None where a lone row leaves no step.
-        Raises ValueError for rows that do not fit together."""
+        """obs "T+1 O", action "T A", reward "T" and whether the episode terminated; None for a single row.
+
+        Raises ValueError for rows that are not a valid episode.
+        """
         self.episodes += 1
         rows = self._in_order(rows)
         has_final = self._check_cells(rows)
@@ -127,24 +133,25 @@ class Assembly:
         return obs, action, reward, terminated and bool(has_final)
 
     def warnings(self) -> list[str]:
-        found = []
+        """One line for each kind of correction made so far."""
+        lines = []
         if self.sorted:
-            found.append(f"rows of {self.sorted} episodes were not in order of `{self.config.time_column}`: sorted")
+            lines.append(f"rows of {self.sorted} episodes were sorted by `{self.config.time_column}`")
         if self.without_final:
-            also = f", {self.lost_terminals} true ends among them" if self.lost_terminals else ""
+            also = f", including {self.lost_terminals} terminations" if self.lost_terminals else ""
             count = f"the last step of each of {self.without_final} episodes is dropped{also}"
-            found.append(f"no final observation (a last row without an action): {count}")
+            lines.append(f"no final observation (a last row without an action): {count}")
         if self.both:
-            found.append(
-                f"{self.both} episodes end both truly and by time: taken as true ends; set "
+            lines.append(
+                f"{self.both} episodes end with a terminal and a timeout: counted as terminations; set "
                 "`dataset.terminal_includes_timeouts: true` if they are time limits"
             )
         if self.config.resample:
-            found.append(
-                f"resampled to {self.steps} steps of {self.config.resample:g}: observations and actions of the last "
-                f"row at or before each, rewards summed; in {self.empty_steps} no row falls"
+            lines.append(
+                f"resampled to {self.steps} steps of {self.config.resample:g}: each has the last observation and "
+                f"action at or before it, and the sum of rewards; {self.empty_steps} steps contain no row"
             )
-        return found
+        return lines
 
     def _in_order(self, rows: Rows) -> Rows:
         if rows.time is None:
@@ -155,42 +162,39 @@ class Assembly:
         assert rows.time is not None
         if (np.diff(rows.time) == 0).any():
             t = int(np.flatnonzero(np.diff(rows.time) == 0)[0]) + 1
-            fix = "remove one of the two rows, or name the column that tells episodes apart as `dataset.episode_column`"
-            raise ValueError(f"{self.place(rows.row[t])}: same time as {self._short(rows.row[t - 1])}; {fix}")
+            fix = "remove one of the two rows, or set `dataset.episode_column` to the column that separates episodes"
+            other = self.place(rows.row[t - 1]).rpartition(": ")[2]
+            raise ValueError(f"{self.place(rows.row[t])}: same time as {other}; {fix}")
         return rows
 
-    def _short(self, row: int) -> str:
-        return self.place(row).rpartition(": ")[2]
-
     def _check_cells(self, rows: Rows) -> bool:
-        """Whether the last row is a final observation. Raises ValueError for other empty cells."""
+        """Whether the last row is a final observation without an action. Raises ValueError for other empty cells."""
         empty = np.isnan(rows.action)
         final = empty.all(axis=1)
         if (partly := empty.any(axis=1) & ~final).any():
             place, columns = self.place(rows.row[partly][0]), ", ".join(self.config.action_columns)
             raise ValueError(f"{place}: part of the action ({columns}) is empty; fill it")
         if final[:-1].any():
-            fix = "only an episode's last row may be a final observation: fill it, or start a new episode after it"
+            fix = "only the last row of an episode may have none: fill it, or start a new episode after it"
             raise ValueError(f"{self.place(rows.row[:-1][final[:-1]][0])}: no action; {fix}")
         if final.all():
-            raise ValueError(f"{self.place(rows.row[0])}: an episode without any action; remove it")
+            raise ValueError(f"{self.place(rows.row[0])}: the episode has no action; remove it")
         self._check_filled(rows.obs, rows, self.features)
         kept = rows[~final]
         for param, name in self.config.single.items():
-            array = getattr(kept, param.removesuffix("_column"), None)
-            if array is not None and param != "episode_column":
-                self._check_filled(array[:, None], kept, [name])
+            if param != "episode_column":
+                self._check_filled(vars(kept)[param.removesuffix("_column")][:, None], kept, [name])
         return bool(final[-1])
 
     def _check_filled(self, array: np.ndarray, rows: Rows, names: list[str]) -> None:
-        wrong = ~np.isfinite(array)
-        if wrong.any():
-            t, feature = (int(i) for i in np.argwhere(wrong)[0])
+        invalid = ~np.isfinite(array)
+        if invalid.any():
+            t, feature = (int(i) for i in np.argwhere(invalid)[0])
             value = "empty" if np.isnan(array[t, feature]) else f"{array[t, feature]}"
             raise ValueError(f"{self.place(rows.row[t])}: column `{names[feature]}`: {value}; repair or remove the row")
 
     def _terminated(self, rows: Rows, last: int) -> bool:
-        """Whether the episode truly ended; the mark may stand on the last action or on the final observation."""
+        """Whether the episode terminated; the last action or the final observation may hold the mark."""
         ends = {name: self._mark(rows, name, last) for name in ("terminal", "timeout")}
         if ends["terminal"] and ends["timeout"]:
             self.both += not self.config.terminal_includes_timeouts
@@ -202,11 +206,11 @@ class Assembly:
         column = getattr(self.config, f"{name}_column")
         if not np.isin(marks, (0, 1)).all():
             row = rows.row[~np.isin(marks, (0, 1))][0]
-            raise ValueError(f"{self.place(row)}: column `{column}` must hold 0 and 1 only; repair it")
+            raise ValueError(f"{self.place(row)}: column `{column}` must hold only 0 and 1; repair it")
         if marks[:last].any():
             row = rows.row[np.flatnonzero(marks[:last])[0]]
-            fix = "give the rows after it another episode, or correct the mark"
-            raise ValueError(f"{self.place(row)}: `{column}` is set, but the episode goes on; {fix}")
+            fix = "start a new episode after it, or correct the mark"
+            raise ValueError(f"{self.place(row)}: `{column}` is set, but the episode continues; {fix}")
         return bool(marks[last:].any())
 
     def _on_grid(
@@ -214,19 +218,20 @@ class Assembly:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         time = rows.time
         assert time is not None
-        name, distance = self.config.time_column, np.diff(time)
+        name = self.config.time_column
+        distance = np.diff(time)
         if self.config.resample is None:
             self.step = even_step(time) if self.step is None else self.step
             if (gap := first_gap(time, self.step)) is not None:
                 fix = f"repair it, or set `dataset.resample: {self.step:g}`"
-                shown = f"`{name}` is {distance[gap]:g} after the row before, {self.step:g} elsewhere"
-                raise UnevenError(f"{self.place(rows.row[gap + 1])}: {shown}; {fix}", self.step)
+                problem = f"`{name}` is {distance[gap]:g} after the previous row, {self.step:g} elsewhere"
+                raise UnevenError(f"{self.place(rows.row[gap + 1])}: {problem}; {fix}", self.step)
             return obs, action, reward
         if distance.max() > self.config.max_gap * self.config.resample:
             gap = int(distance.argmax())
-            fix = "give the rows after it another episode, or raise `dataset.max_gap`"
-            shown = f"a gap of {distance[gap]:g}, over {self.config.max_gap:g} steps"
-            raise ValueError(f"{self.place(rows.row[gap + 1])}: `{name}` shows {shown}; {fix}")
+            fix = "start a new episode after it, or raise `dataset.max_gap`"
+            problem = f"`{name}` has a gap of {distance[gap]:g}, more than {self.config.max_gap:g} steps"
+            raise ValueError(f"{self.place(rows.row[gap + 1])}: {problem}; {fix}")
         obs, action, reward, empty = resampled(time, obs, action, reward, self.config.resample)
         self.steps, self.empty_steps = self.steps + len(action), self.empty_steps + empty
         return obs, action, reward

@@ -1,4 +1,4 @@
-"""CSV and Parquet files, a bounded number of rows at a time: which columns there are, and their numbers."""
+"""Read the columns of CSV and Parquet files, a limited number of rows at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,47 +13,50 @@ from pipeline.ingest.validate import check_column
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS, BYTES = 1 << 14, 1 << 22  # of Parquet and of CSV held in memory at a time
-PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz", ".tsv")
+ROWS = 1 << 14  # rows of Parquet in memory at a time
+BYTES = 1 << 22  # bytes of CSV in memory at a time
+PARQUET = (".parquet", ".pq")
+CSV = (".csv", ".csv.gz", ".tsv")
 MOST_CATEGORIES = 64
 
 
 @dataclass(frozen=True)
 class TableFile:
-    """One file. Cells of CSV are read as text, so that a number is refused or converted here, in one place."""
+    """One file. Cells of CSV are read as text and converted by :func:`numbers`, so that errors name the line."""
 
     path: Path
     delimiter: str | None = None
 
     @property
     def parquet(self) -> bool:
+        """Whether the file is Parquet rather than CSV."""
         return self.path.name.endswith(PARQUET)
 
     def place(self, row: int) -> str:
-        """Where a message points: the line of a text file whose header is line 1, else the row from 0 on."""
+        """The place of a row in messages: the line of a CSV file (header: line 1), the row of Parquet (from 0)."""
         return f"{self.path}: row {row}" if self.parquet else f"{self.path}: line {row + 2}"
 
     def names(self) -> list[str]:
-        """Raises ValueError for files that are empty or cannot be read, and for names that occur twice."""
+        """Names of the columns. Raises ValueError for unreadable or empty files and for duplicate names."""
         with self._readable():
             names = list(self._open([]).schema_arrow.names if self.parquet else self._open(None).schema.names)
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"{self.path}: columns named twice: {', '.join(sorted(twice))}; rename them")
+            raise ValueError(f"{self.path}: duplicate columns {', '.join(sorted(twice))}; rename them")
         return names
 
     def kinds(self) -> dict[str, str]:
-        """What each column holds, as far as the first rows tell."""
+        """Data type of each column, for CSV inferred from the first rows. Raises ValueError for unreadable files."""
         with self._readable():
             schema = self._open([]).schema_arrow if self.parquet else self._open(None).schema
-            return {found.name: str(found.type) for found in schema}
+            return {column.name: str(column.type) for column in schema}
 
     def rows(self) -> int | None:
-        """How many rows there are, where the file says so."""
+        """Number of rows; None for CSV, which does not store it."""
         with self._readable():
             return int(self._open([]).metadata.num_rows) if self.parquet else None
 
     def batches(self, columns: list[str]) -> "Iterator[pa.RecordBatch]":
-        """Raises ValueError for lines of the wrong length and the like."""
+        """Batches of rows with the given columns. Raises ValueError for malformed files."""
         with self._readable():
             reader = self._open(columns)
             yield from reader.iter_batches(ROWS, columns=columns) if self.parquet else reader
@@ -85,22 +88,24 @@ class TableFile:
             reason = " ".join(str(error).split())[:200]
             what = "Parquet" if self.parquet else "CSV"
             fix = "" if self.parquet else " in UTF-8, or set `dataset.delimiter`"
-            raise ValueError(f"{self.path}: empty, cut or not {what} ({reason}); write the file again{fix}") from None
+            raise ValueError(f"{self.path}: empty, truncated or not {what} ({reason}); write it again{fix}") from None
 
 
 def table_files(path: Path, delimiter: str | None) -> list[TableFile]:
-    """The file, or those of a folder in the order of their names. Raises ValueError when there is none."""
+    """The file, or the tables of a folder sorted by name. Raises ValueError if there is none."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    known = [TableFile(file, delimiter) for file in files if file.name.endswith((*PARQUET, *CSV))]
-    if not known:
-        raise ValueError(f"{path}: no table; expected {', '.join((*CSV, *PARQUET))}, or a folder of them")
-    return known
+    tables = [TableFile(file, delimiter) for file in files if file.name.endswith((*PARQUET, *CSV))]
+    if not tables:
+        raise ValueError(f"{path}: no table; name a file with {', '.join((*CSV, *PARQUET))}, or a folder of them")
+    return tables
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of observations or actions, and the features it becomes: one; one for each of its ``categories``; or
-    ``width`` of them where its cells are lists of numbers."""
+    """A column of observations or actions.
+
+    It becomes one feature; or one for each of its ``categories``; or ``width`` features if its cells are lists.
+    """
 
     name: str
     categories: list[str] | None = None
@@ -108,13 +113,16 @@ class Column:
 
     @property
     def features(self) -> list[str]:
+        """Names of the features that the column becomes."""
         if self.categories is not None:
             return [f"{self.name}={category}" for category in self.categories]
         return [self.name] if self.width is None else [f"{self.name}[{i}]" for i in range(self.width)]
 
     def read(self, file: TableFile, array: "pa.Array", first: int) -> np.ndarray:
-        """float "N features", NaN where a cell is empty; ``first`` is the file's row of the first cell. Raises
-        ValueError for cells that are not what the column holds elsewhere."""
+        """Features of the cells, float "N features", NaN for an empty cell.
+
+        ``first`` is the file's row of the first cell. Raises ValueError for cells of another type than the column.
+        """
         if self.categories is not None:
             labels = np.array(array.cast("string").to_pylist(), object)
             hot = (labels[:, None] == np.array(self.categories, object)).astype(np.float32)
@@ -126,8 +134,11 @@ class Column:
 
 
 def find_columns(files: list[TableFile], wanted: list[str], param: str, categorical: list[str]) -> list[Column]:
-    """What each wanted column holds, told by the first rows; all files are read through where there are categories.
-    Raises ValueError for absent columns and for columns that mix text with numbers."""
+    """The wanted columns, with types inferred from the first rows. To find all categories, all files are read.
+
+    ``param`` is the key of params.yaml that names the columns; those in ``categorical`` are text even if they look like
+    numbers. Raises ValueError for missing columns and for columns that mix text with numbers.
+    """
     import pyarrow as pa
 
     for file in files:
@@ -136,24 +147,24 @@ def find_columns(files: list[TableFile], wanted: list[str], param: str, categori
             check_column(str(file.path), name, names, param)
     first = next(files[0].batches(wanted), None)
     if first is None:
-        raise ValueError(f"{files[0].path}: holds no rows")
-    found = []
+        raise ValueError(f"{files[0].path}: holds no rows; name another file")
+    columns = []
     for name in wanted:
         array = first.column(name)
         if _is_list(array.type):
             width = len(array[0]) if len(array) and array[0].is_valid else 0
-            found.append(Column(name, width=width))
+            columns.append(Column(name, width=width))
         elif name in categorical or _is_text(files[0], name, array):
-            found.append(Column(name, _categories(files, name)))
+            columns.append(Column(name, _categories(files, name)))
         elif pa.types.is_string(array.type) or pa.types.is_boolean(array.type) or _is_number(array.type):
-            found.append(Column(name))
+            columns.append(Column(name))
         else:
             raise ValueError(f"{files[0].path}: column `{name}` holds {array.type}; convert it to numbers or text")
-    return found
+    return columns
 
 
 def numbers(file: TableFile, name: str, array: "pa.Array", first: int) -> np.ndarray:
-    """float64 "N", NaN where a cell is empty; true and false are 1 and 0. Raises ValueError at the first other text."""
+    """Cells as float64 "N": NaN if empty, true and false as 1 and 0. Raises ValueError at the first other text."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -169,17 +180,17 @@ def numbers(file: TableFile, name: str, array: "pa.Array", first: int) -> np.nda
         raise ValueError(f"{file.place(first + row)}: column `{name}`: `{value}` is not a number; repair it") from None
 
 
-def is_number(text: Any) -> bool:
+def is_number(cell: str | float | None) -> bool:
     """Whether a cell is empty or a number."""
     try:
-        float(text) if text is not None else None
+        float(cell) if cell is not None else None
     except (TypeError, ValueError):
         return False
     return True
 
 
 def _is_text(file: TableFile, name: str, array: "pa.Array") -> bool:
-    """Whether no cell is a number. Raises ValueError when some are."""
+    """Whether all cells are text. Raises ValueError if some are numbers."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(array.type):
@@ -191,7 +202,7 @@ def _is_text(file: TableFile, name: str, array: "pa.Array") -> bool:
     if text and len(text) < len(cells):
         row = array.to_pylist().index(text[0])
         fix = "repair it, or list the column in `dataset.categorical_columns`"
-        raise ValueError(f"{file.place(row)}: column `{name}` holds numbers, but here `{text[0]}`; {fix}")
+        raise ValueError(f"{file.place(row)}: column `{name}` holds numbers, but `{text[0]}` here; {fix}")
     return bool(text)
 
 
@@ -208,27 +219,28 @@ def _is_list(kind: "pa.DataType") -> bool:
 
 
 def _categories(files: list[TableFile], name: str) -> list[str]:
-    """Every value of a column in all files, sorted."""
-    found: set[str] = set()
+    """All values of a column in all files, sorted. Raises ValueError if there are too many."""
+    values: set[str] = set()
     for file in files:
         for batch in file.batches([name]):
-            found |= set(batch.column(name).cast("string").drop_null().unique().to_pylist())
-            if len(found) > MOST_CATEGORIES:
-                fix = "a feature for each is too many: leave the column out, or group them"
+            values |= set(batch.column(name).cast("string").drop_null().unique().to_pylist())
+            if len(values) > MOST_CATEGORIES:
+                fix = "remove the column from `dataset.obs_columns`, or group its values"
                 raise ValueError(f"{file.path}: column `{name}` has over {MOST_CATEGORIES} different values; {fix}")
-    return sorted(found)
+    return sorted(values)
 
 
 def _vectors(file: TableFile, name: str, array: "pa.Array", first: int, width: int) -> np.ndarray:
-    """float64 "N width"; an absent list is a row of NaN."""
+    """Lists as float64 "N width"; a missing list is a row of NaN. Raises ValueError for lists of another length."""
     import pyarrow.compute as pc
 
     lengths = pc.list_value_length(array).fill_null(-1).to_numpy(zero_copy_only=False)
-    wrong = np.flatnonzero((lengths != width) & (lengths > 0))
-    if wrong.size:
-        got = f"{lengths[wrong[0]]} numbers, expected {width} as in the first row"
-        raise ValueError(f"{file.place(first + int(wrong[0]))}: column `{name}` has {got}; repair the row")
-    found = np.full((len(array), width), np.nan)
+    mismatched = np.flatnonzero((lengths != width) & (lengths > 0))
+    if mismatched.size:
+        row = int(mismatched[0])
+        count = f"{lengths[row]} numbers, expected {width} as in the first row"
+        raise ValueError(f"{file.place(first + row)}: column `{name}` has {count}; repair the row")
+    rows = np.full((len(array), width), np.nan)
     filled = lengths == width
-    found[filled] = numbers(file, name, pc.list_flatten(array.filter(filled)), first).reshape(-1, width)
-    return found
+    rows[filled] = numbers(file, name, pc.list_flatten(array.filter(filled)), first).reshape(-1, width)
+    return rows

@@ -1,4 +1,4 @@
-"""Time in tables: clocks as seconds, and episodes put on an even grid."""
+"""Time in tables: dates as seconds, and resampling of episodes."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,17 +10,17 @@ from pipeline.ingest.sources.table_files import TableFile, numbers
 if TYPE_CHECKING:
     import pyarrow as pa
 
-JITTER = 0.05  # share of a step by which even rows may be off
+JITTER = 0.05  # share of a step by which evenly spaced rows may deviate
 
 
 @dataclass
 class Clock:
-    """Numbers as they are; dates as seconds since the first one seen, so that float64 keeps them to the nanosecond."""
+    """Reads a time column. Dates become seconds since the first one, so that float64 is exact to the nanosecond."""
 
     origin: int | None = field(default=None)
 
     def read(self, file: TableFile, name: str, array: "pa.Array", first: int) -> np.ndarray:
-        """float64 "N". Raises ValueError for cells that are empty, and for those that are neither."""
+        """Times float64 "N"; ``first`` is the file's row of the first cell. Raises ValueError for any other cell."""
         import pyarrow as pa
 
         dates = self._dates(array)
@@ -34,11 +34,11 @@ class Clock:
             seconds = (ticks - self.origin) / 1e9
         if not np.isfinite(seconds).all():
             row = first + int(np.flatnonzero(~np.isfinite(seconds))[0])
-            raise ValueError(f"{file.place(row)}: column `{name}`: no time; give every row its time")
+            raise ValueError(f"{file.place(row)}: column `{name}`: no time; fill it in every row")
         return seconds
 
     def _dates(self, array: "pa.Array") -> "pa.Array | None":
-        """Nanoseconds, or None where the column holds numbers."""
+        """Timestamps or durations in nanoseconds; None if the column holds numbers."""
         import pyarrow as pa
 
         kind = array.type
@@ -56,25 +56,25 @@ class Clock:
 
 
 def even_step(time: np.ndarray) -> float:
-    """The usual distance between rows, from the times "T+1" of an episode of one step or more."""
+    """Median distance between the times "T+1" of an episode of at least one step."""
     return float(np.median(np.diff(time)))
 
 
 def first_gap(time: np.ndarray, step: float) -> int | None:
-    """The first row of "T+1" whose distance to the next one is not ``step``, give or take :data:`JITTER`."""
-    off = np.flatnonzero(np.abs(np.diff(time) - step) > JITTER * step)
-    return int(off[0]) if off.size else None
+    """The first of the times "T+1" whose distance to the next differs from ``step`` by more than :data:`JITTER`."""
+    uneven = np.flatnonzero(np.abs(np.diff(time) - step) > JITTER * step)
+    return int(uneven[0]) if uneven.size else None
 
 
 def resampled(
     time: np.ndarray, obs: np.ndarray, action: np.ndarray, reward: np.ndarray, step: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """An episode on the grid time[0], time[0] + step, ... up to the first point at or after its end.
+    """Resample an episode to the grid time[0], time[0] + step, ... up to the first point at or after its end.
 
-    Observations "T+1 O" and actions "T A" are those of the last row at or before a grid point, so nothing is invented
-    or seen early; rewards "T" are summed over each step. The fourth result counts steps in which no row falls.
+    Observations "T+1 O" and actions "T A" are those of the last row at or before a grid point: no interpolation, and no
+    information from the future. Rewards "T" are summed over each step. The fourth result counts steps without a row.
     """
-    slack = 1e-6  # of a step: times that are meant to lie on the grid do so
+    slack = 1e-6  # share of a step: rounding must not move times off the grid
     clock = (time - time[0]) / step
     steps = max(1, int(np.ceil(clock[-1] - slack)))
     row = np.searchsorted(clock, np.arange(steps + 1) + slack, side="right") - 1

@@ -29,7 +29,7 @@ def findings_figure(results: Results) -> Figure | None:
 
 def _action_shift(axes: Axes, evidence: Json) -> None:
     shifts = evidence["shifts"]
-    known, colors = evidence["known_from_both_by_shift"], _marked(shifts, evidence["best_shift"])
+    known, colors = evidence["inverse_gain_by_shift"], _marked(shifts, evidence["best_shift"])
     axes.bar(shifts, known, width=0.6, color=colors, label="action known from both observations alone")
     explained = evidence["change_explained_by_shift"]
     axes.plot(shifts, explained, "o-", color=COLORS["baseline"], label="explained share of the change")
