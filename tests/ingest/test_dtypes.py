@@ -43,9 +43,9 @@ def test_numbers_of_any_type_are_cast(dtype: str, source: str, tmp_path: Path) -
     expected = ingest(tmp_path, whole(), **BOUNDS)
     cast = {name: column.astype(dtype) if name in WIDE else column.astype(bool) for name, column in whole().items()}
     options = {**BOUNDS, "action_kind": "continuous", "source": source, **(HDF5_KEYS if source == "d4rl_hdf5" else {})}
-    found = ingest(tmp_path, cast, **options)
-    assert found.spec.digest == expected.spec.digest
-    assert found.spec.warnings == expected.spec.warnings == []
+    dataset = ingest(tmp_path, cast, **options)
+    assert dataset.spec.digest == expected.spec.digest
+    assert dataset.spec.warnings == expected.spec.warnings == []
 
 
 @pytest.mark.parametrize("shape", [(-1,), (-1, 1), (-1, 2)])

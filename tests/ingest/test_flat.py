@@ -52,9 +52,11 @@ def test_terminal_column_that_includes_time_limits(tmp_path: Path) -> None:
     kept = ingest(npz_block(tmp_path / "log.npz", columns), tmp_path / "kept")
     assert kept.spec.terminals == 5
     assert any("set `dataset.terminal_includes_timeouts: true`" in w for w in kept.spec.warnings)
-    told = ingest(npz_block(tmp_path / "log.npz", columns, terminal_includes_timeouts=True), tmp_path / "told")
-    assert told.spec.terminals == 3
-    assert told.episode_lengths("all").tolist() == list(LENGTHS)
+    dataset = ingest(
+        npz_block(tmp_path / "log.npz", columns, terminal_includes_timeouts=True), tmp_path / "with_option"
+    )
+    assert dataset.spec.terminals == 3
+    assert dataset.episode_lengths("all").tolist() == list(LENGTHS)
 
 
 def test_unmarked_break_splits_the_episode(tmp_path: Path) -> None:
@@ -114,14 +116,14 @@ def test_hdf5_read_in_blocks_gives_the_same(rows: int, tmp_path: Path, monkeypat
 @pytest.mark.parametrize("rows", [1, 3, 100])
 def test_npz_is_read_in_blocks(write: Any, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two times, once for breaks in the states and once to store them; the first has no use for two of the rows."""
-    columns, asked = counting_columns(), list[tuple[str, int]]()
+    columns, reads = counting_columns(), list[tuple[str, int]]()
     expected = ingest(npz_block(tmp_path / "whole.npz", columns), tmp_path / "whole")
     block = npz_block(tmp_path / "log.npz", columns)
     write(tmp_path / "log.npz", **columns)
     read = Member.read
 
     def counted(member: Member, start: int, stop: int) -> np.ndarray:
-        asked.append((member.name, stop - start))
+        reads.append((member.name, stop - start))
         return read(member, start, stop)
 
     monkeypatch.setattr(Member, "read", counted)
@@ -129,9 +131,9 @@ def test_npz_is_read_in_blocks(write: Any, rows: int, tmp_path: Path, monkeypatc
     monkeypatch.setattr(flat, "CHUNK", rows)
     assert ingest(block, tmp_path / "d").spec.digest == expected.spec.digest
     steps, largest = sum(LENGTHS), max(rows, *LENGTHS)
-    assert max(count for _, count in asked) <= largest
-    assert steps < sum(count for name, count in asked if name == "obs") <= 2 * steps
-    assert {name for name, _ in asked} == {"obs", "next_obs"}  # columns of one number a row are read whole
+    assert max(count for _, count in reads) <= largest
+    assert steps < sum(count for name, count in reads if name == "obs") <= 2 * steps
+    assert {name for name, _ in reads} == {"obs", "next_obs"}  # columns of one number a row are read whole
 
 
 @pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
@@ -146,10 +148,10 @@ def test_any_rows_of_an_npz_are_those_of_numpy(write: Any, tmp_path: Path, monke
     }
     write(tmp_path / "log.npz", **arrays)
     monkeypatch.setattr(stored, "BLOCK", 100)
-    found = read_npz(tmp_path / "log.npz", {*arrays}).arrays
-    assert [isinstance(found[name], np.ndarray) for name in arrays] == [False, False, True, True, False]
+    columns = read_npz(tmp_path / "log.npz", {*arrays}).arrays
+    assert [isinstance(columns[name], np.ndarray) for name in arrays] == [False, False, True, True, False]
     with np.load(tmp_path / "log.npz") as whole:
-        for name, column in found.items():
+        for name, column in columns.items():
             assert (column.shape, column.dtype) == (arrays[name].shape, arrays[name].dtype)
             for start, stop in rng.integers(0, 41, (20, 2)):  # forwards and back, empty ones too
                 assert np.array_equal(column[start:stop], whole[name][start:stop])

@@ -185,11 +185,11 @@ def test_collected_images_are_those_that_were_seen(tmp_path: Path) -> None:
     env = make(PIXELS, DIAL)
     seeds = [facts["seed"] for facts in stored.storage.get_episode_metadata(range(3))]
     for e, episode in enumerate(stored):
-        seen = [env.reset(seed=seeds[e])[0]]
-        seen += [env.step(action)[0] for action in episode.actions]
+        observations = [env.reset(seed=seeds[e])[0]]
+        observations += [env.step(action)[0] for action in episode.actions]
         rows = slice(*dataset.offsets[e : e + 2])
         for key in ("pixels", "state"):
-            expected = np.stack([obs[key] for obs in seen])
+            expected = np.stack([obs[key] for obs in observations])
             np.testing.assert_array_equal(episode.observations[key], expected)
             np.testing.assert_array_equal(dataset.obs[key][rows], expected)
 

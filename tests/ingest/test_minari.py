@@ -143,10 +143,10 @@ class FakeRemote(CloudStorage):
 
     folder: Path
     broken: bool
-    asked: list[str]
+    requests: list[str]
 
     def __init__(self, name: str, token: str | None = None) -> None:
-        self.asked.append(name)
+        self.requests.append(name)
 
     def list_datasets(self, prefix: str | None = None) -> list[str]:
         return ["test/log-v0"]
@@ -181,7 +181,7 @@ class FakeRemote(CloudStorage):
 def test_download_that_broke_off_goes_on(dataset_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = Box(-1, 1, (1,), np.float32)
     block = store(tmp_path / "m", space, space, np.zeros((4, 1), np.float32), np.zeros((3, 1), np.float32))
-    remote = type("Remote", (FakeRemote,), {"folder": tmp_path / "m", "broken": True, "asked": []})
+    remote = type("Remote", (FakeRemote,), {"folder": tmp_path / "m", "broken": True, "requests": []})
     monkeypatch.setitem(remotes._registry, "hf", lambda: remote)
     root = tmp_path / "root"
     block |= {"path": str(root), "held_out_path": str(root), "dataset_id": dataset_id}
@@ -193,8 +193,8 @@ def test_download_that_broke_off_goes_on(dataset_id: str, tmp_path: Path, monkey
     data = ["test/log-v0/data/main_data.hdf5", "test/log-v0/data/metadata.json"]
     assert left == [*data, "test/namespace_metadata.json"]
     assert not (root / "test/.cache").exists()
-    assert set(remote.asked) == {"someone" if "://" in dataset_id else "farama-minari"}
-    shutil.rmtree(tmp_path / "m")  # from now on nothing is asked for
+    assert set(remote.requests) == {"someone" if "://" in dataset_id else "farama-minari"}
+    shutil.rmtree(tmp_path / "m")  # no further requests from here on
     assert ingest(tmp_path / "e", **block).spec.episodes == 2
 
 
@@ -250,7 +250,7 @@ def test_environment_of_another_package_is_imported_by_its_id_and_optional(tmp_p
     file.write_text(json.dumps(json.loads(file.read_text()) | {"env_spec": json.dumps(spec)}))
     dataset = ingest(tmp_path / "d", **block)
     assert dataset.spec.env_id is None
-    told = next(w for w in dataset.spec.warnings if "cannot be made" in w)
-    assert "set `dataset.env_id: no_such_robots:Arm-v0`" in told
+    warning = next(w for w in dataset.spec.warnings if "cannot be made" in w)
+    assert "set `dataset.env_id: no_such_robots:Arm-v0`" in warning
     with pytest.raises(ValueError, match=r"`dataset\.env_id: no_such_robots:Arm-v0` cannot be made"):
         ingest(tmp_path / "e", env_id="no_such_robots:Arm-v0", **block)

@@ -84,7 +84,7 @@ def test_marks_that_include_time_limits(tmp_path: Path) -> None:
     both = ingest(tmp_path / "both", block)
     assert both.spec.terminals == 2
     assert any("terminal_includes_timeouts" in warning for warning in both.spec.warnings)
-    assert ingest(tmp_path / "told", block, terminal_includes_timeouts=True).spec.terminals == 0
+    assert ingest(tmp_path / "option", block, terminal_includes_timeouts=True).spec.terminals == 0
     assert ingest(tmp_path / "none", block, terminal_column=None).spec.terminals == 0
 
 
@@ -255,12 +255,12 @@ def pendulum(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     columns: dict[str, list[np.ndarray]] = {}
     for episode in logged:
         steps = len(episode.rewards)
-        found = {f"obs{i}": episode.observations[:, i] for i in range(3)}
-        found["torque"] = np.append(episode.actions[:, 0], np.float32(np.nan))
-        found["reward"] = np.append(episode.rewards, np.nan)
-        found["terminal"] = np.append(episode.terminations, False)
-        found["episode"], found["step"] = np.full(steps + 1, episode.id), np.arange(steps + 1)
-        for name, column in found.items():
+        cells = {f"obs{i}": episode.observations[:, i] for i in range(3)}
+        cells["torque"] = np.append(episode.actions[:, 0], np.float32(np.nan))
+        cells["reward"] = np.append(episode.rewards, np.nan)
+        cells["terminal"] = np.append(episode.terminations, False)
+        cells["episode"], cells["step"] = np.full(steps + 1, episode.id), np.arange(steps + 1)
+        for name, column in cells.items():
             columns.setdefault(name, []).append(column)
     return (
         {"source": "minari", "path": str(root), "held_out_path": str(root), "dataset_id": dataset_id},
@@ -282,8 +282,8 @@ def test_tables_of_pendulum_equal_its_minari_dataset(
         file.write_text("\n".join(",".join(line) for line in lines))
     block = {"source": "table", "path": str(file), "held_out_path": str(file), "env_id": "Pendulum-v1",
              "obs_columns": ["obs0", "obs1", "obs2"], "action_columns": ["torque"], "time_column": "step"}  # fmt: skip
-    expected, found = ingest(tmp_path / "minari", minari_block), ingest(tmp_path / "table", block)
+    expected, dataset = ingest(tmp_path / "minari", minari_block), ingest(tmp_path / "table", block)
     for name in ("action", "reward", "terminal", "offsets", "held_out"):
-        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
-    assert found.obs["state"].tobytes() == expected.obs["state"].tobytes()
-    assert found.spec.dropped == 0
+        assert getattr(dataset, name).tobytes() == getattr(expected, name).tobytes()
+    assert dataset.obs["state"].tobytes() == expected.obs["state"].tobytes()
+    assert dataset.spec.dropped == 0

@@ -167,10 +167,10 @@ def test_oddities_are_warnings(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", counting_log(episodes=episodes), "odd", 0.3, seed=0)
     assert dataset.spec.constant_features == {"state": [1]}
     assert dataset.spec.obs_std["state"][1] == 0
-    found = {f.name: f.evidence for f in run_checks(dataset) if f.warns}
-    assert found["single_step_episodes"]["episodes"] == 1
-    assert found["constant_features"] == {"count": 1, "features": "state[1]"}
-    assert found["equal_rewards"] == {"reward": 1.0}
+    evidence = {f.name: f.evidence for f in run_checks(dataset) if f.warns}
+    assert evidence["single_step_episodes"]["episodes"] == 1
+    assert evidence["constant_features"] == {"count": 1, "features": "state[1]"}
+    assert evidence["equal_rewards"] == {"reward": 1.0}
 
 
 def test_failure_leaves_the_old_dataset_and_no_litter(tmp_path: Path, dataset: PreparedDataset) -> None:
