@@ -32,7 +32,7 @@ from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
 from pipeline.ingest.ingest import ingest as _ingest
 from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.sources.base import FileSpec, SourceConfig, combine
+from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
 from pipeline.ope import OfflineConfig
 from pipeline.ope.evaluate_offline import evaluate_offline as _evaluate_offline
 from pipeline.ope.summary import offline_result
@@ -81,7 +81,7 @@ def ingest_episodes(
     """
     block = {"path": name, "held_out_path": name, "name": name, **options}
     config = build(SourceConfig, block, "dataset")
-    logged = combine(config, "episodes", FileSpec(), episodes, dropped=0, warnings=[], size=0)
+    logged = combine(config, "episodes", LogSpec(), episodes, dropped=0, warnings=[], size=0)
     return _ingest(logged, config, folder).dataset
 
 
