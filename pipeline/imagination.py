@@ -17,7 +17,7 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)  # the assessment measures these quantiles of
 class RolloutOptions:
     """What both of the classes below hold."""
 
-    starts: int = 10_000  # logged states imagined from at each refresh
+    starts: int = 5000  # logged states imagined from at each refresh
     refresh_every: int = 1000  # policy updates between refreshes
     retain: int = 5  # refreshes whose imagined steps are kept
     real_ratio: float = 0.05  # of logged transitions in a policy batch

@@ -66,7 +66,7 @@ class World:
         """A new learner with the same initial weights at every call."""
         torch.manual_seed(seed_of(0, "bench", "learner"))
         c = self.config
-        config = SACConfig(updates=updates, batch_size=c.batch, hidden=c.hidden, critics=c.critics)
+        config = SACConfig(updates=updates, batch_size=c.batch, hidden=c.hidden, critics=c.critics, layer_norm=True)
         task = LearnerSpec.of(c.obs, c.action, self.data_spec.statistics, penalty_weight=1.0)
         return SAC(config, task).to(self.device)
 

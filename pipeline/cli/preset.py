@@ -1,44 +1,91 @@
-"""``preset NAME``: an overlay of pipeline/presets written into params.yaml, where it can be seen and changed."""
+"""``preset NAME``: params.yaml with the defaults and what a preset changes of them, where it can be seen and edited.
 
+A default is written once, in the config class. A preset holds what differs, and names the presets that it
+``extends``, in order. Files whose names start with ``_`` are parts of presets, not presets.
+"""
+
+import dataclasses
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, CommentToken
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import CommentMark
+from ruamel.yaml.representer import RoundTripRepresenter
 
+from pipeline.cli.reference import meanings
 from pipeline.params import did_you_mean
+from pipeline.stages.preflight import Family, blocks
 from pipeline.tracking.paths import main_project
 
 PRESETS = Path(__file__).parents[1] / "presets"
-BASE = "pendulum"
-# Sources, models and learners have options of their own, so an old block must not shine through another one's.
-REPLACED = {"dataset": None, "world_model": "name", "policy": "name"}
+ABSENT = "(absent)"
+CHOSEN = {"dataset": "collect", "world_model": "gaussian_ensemble", "policy": "sac"}  # where a preset chooses nothing
+# The options of each block, or of each class of it, that params.yaml shows. A block that is missing, or was of another
+# class, is written with these.
+SHOWN = {
+    "dataset.collect": "name path held_out_path env_id episodes seed behaviors action_quantile held_out_fraction "
+    "split_seed",
+    "dataset.d4rl_hdf5": "name path held_out_path env_id held_out_fraction split_seed",
+    "dataset.minari": "name dataset_id path held_out_path held_out_fraction split_seed",
+    "dataset.npz": "name path held_out_path action_low action_high",
+    "world_model.gaussian_ensemble": "members elites width depth history criterion beta termination",
+    "world_model.variational": "samples width depth prior_scale divergence_weight learning_rate termination",
+    "world_model.rssm": "recurrence latent deter stoch width members termination",
+    "fit": "batch_size window max_epochs patience learning_rate_decay",
+    "penalty": "name weight",
+    "rollout": "length starts refresh_every retain real_ratio",
+    "policy.sac": "updates hidden actor_learning_rate layer_norm centered_values bc_weight",
+    "policy.actor_critic": "updates batch_size horizon hidden actor_learning_rate critic_learning_rate entropy_weight",
+    "policy.cem": "horizon population iterations elites",
+    "bc": "updates hidden history",
+    "monitor": "every episodes",
+    "offline": "discount updates critics horizon",
+    "evaluation": "episodes bootstrap imagined_horizon imagined_starts",
+    "trainer": "accelerator devices threads matmul_precision",
+}
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml") if not path.stem.startswith("_"))
 
 
 def apply_preset(name: str, params_file: Path) -> list[str]:
     """Write the preset ``name`` into ``params_file`` and return what changed, one line a value.
 
-    Raises ValueError for an unknown preset or a params file that is missing or broken.
+    Every option that the file shows gets its default or the preset's value, so nothing of an earlier preset stays
+    behind; ``seeds`` stay unless the preset has some. Raises ValueError for an unknown preset or a params file that is
+    missing or broken.
     """
-    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
-    if name not in known:
-        raise ValueError(f"preset `{name}` is unknown{did_you_mean(name, known)}")
+    if name not in preset_names():
+        raise ValueError(f"preset `{name}` is unknown{did_you_mean(name, preset_names())}")
     yaml = _round_trip()
     params = _load(yaml, params_file)
-    # The complete base first, so that nothing of an earlier preset stays behind.
-    overlay = _read_preset(yaml, BASE)
-    _merge(overlay, _read_preset(yaml, name), "")
-    changes = _merge(params, overlay, "")
-    temporary = params_file.with_suffix(".yaml.new")
-    with temporary.open("w") as file:
-        yaml.dump(params, file)
-    temporary.replace(params_file)
+    before, preset = _plain(params), read_preset(name)
+    for block, kind in blocks().items():
+        _set_block(params, block, kind, preset.get(block, {}))
+    if "seeds" in preset:
+        params["seeds"] = _node(preset["seeds"])
+    changes = _changes(before, _plain(params))
+    if changes:
+        temporary = params_file.with_suffix(".yaml.new")
+        with temporary.open("w") as file:
+            yaml.dump(params, file)
+        temporary.replace(params_file)
     return changes or [f"{params_file} already is preset `{name}`"]
 
 
-def _read_preset(yaml: YAML, name: str) -> Any:
-    return yaml.load((PRESETS / f"{name}.yaml").read_text().replace("${DATA}", str(data_folder())))
+def read_preset(name: str) -> dict[str, Any]:
+    """What a preset changes of the defaults, with all that it extends. ``${DATA}`` is the folder of shared logs."""
+    text = (PRESETS / f"{name}.yaml").read_text().replace("${DATA}", str(data_folder()))
+    own = YAML(typ="safe").load(text) or {}
+    merged: dict[str, Any] = {}
+    for layer in [*map(read_preset, own.pop("extends", [])), own]:
+        for block, value in layer.items():
+            merged[block] = {**merged.get(block, {}), **value} if isinstance(value, dict) else value
+    return merged
 
 
 def data_folder() -> Path:
@@ -46,52 +93,148 @@ def data_folder() -> Path:
     return (main_project() / (os.environ.get("OFFLINE_RL_DATA") or "../shared/data")).resolve()
 
 
+def _set_block(params: CommentedMap, name: str, kind: type | Family, preset: Mapping[str, Any]) -> None:
+    old = params.get(name)
+    old = old if isinstance(old, CommentedMap) else CommentedMap()
+    key = kind.key if isinstance(kind, Family) else None
+    choice = preset.get(key or "", CHOSEN.get(name))
+    config = kind.registry[choice].Config if isinstance(kind, Family) else kind
+    options = {field.name: field for field in dataclasses.fields(config)}
+    same = old and name != "dataset" and (key is None or old.get(key) == choice)
+    usual = SHOWN.get(name if key is None else f"{name}.{choice}", "").split()
+    own = {k: v for k, v in preset.items() if k in options}
+    target = {} if key is None else {key: choice}
+    for option in dict.fromkeys([*(old if same else usual), *own]):
+        if option in options:
+            target[option] = own[option] if option in own else default(options[option])
+    if _plain(old) != target:
+        params[name] = _block(old, target, meanings(config))
+
+
+def default(field: "dataclasses.Field[Any]") -> Any:
+    """A field's default in plain containers. Raises ValueError for a field without one."""
+    if field.default_factory is not dataclasses.MISSING:
+        value = field.default_factory()
+        return [_as_dict(entry) for entry in value] if isinstance(value, list) else value
+    if field.default is dataclasses.MISSING:
+        raise ValueError(f"`{field.name}` has no default: the preset must set it")
+    return field.default
+
+
+def _as_dict(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _block(old: CommentedMap, target: Mapping[str, Any], texts: Mapping[str, str]) -> CommentedMap:
+    """The block ``target`` with the comments of ``old``; a new option gets its meaning as its comment."""
+    new, tail = CommentedMap(), _cut_tail(old)
+    new.ca.comment = old.ca.comment
+    for key, value in target.items():
+        kept = key in old and _plain(old[key]) == value
+        new[key] = old[key] if kept else _node(value)
+        column = len(f"  {key}: {'' if key == 'behaviors' else _short(value)}") + 2
+        if key in old.ca.items:
+            new.ca.items[key] = [token if kept else _moved(token, column) for token in old.ca.items[key]]
+        elif key not in old and texts.get(key):
+            new.yaml_add_eol_comment(texts[key], key, column=column)
+    _add_tail(new, tail)
+    return new
+
+
+def _moved(token: CommentToken | None, column: int) -> CommentToken | None:
+    """Comments stand two columns behind their value, however long it is."""
+    beside = isinstance(token, CommentToken) and token.value.startswith("#")
+    return CommentToken(token.value, CommentMark(column), None) if token is not None and beside else token
+
+
+def _cut_tail(block: CommentedMap) -> str:
+    """Takes the empty and comment lines below ``block`` away: ruamel keeps them beside the last value within it."""
+    token = _last_token(block)
+    if token is None:
+        return "\n"
+    beside, _, tail = token.value.partition("\n")
+    token.value = f"{beside}\n"
+    return str(tail)
+
+
+def _last_token(node: CommentedMap | CommentedSeq) -> CommentToken | None:
+    if not node:
+        return None
+    last = list(node)[-1] if isinstance(node, CommentedMap) else len(node) - 1
+    tokens = [token for token in node.ca.items.get(last, []) if isinstance(token, CommentToken)]
+    if tokens:
+        return tokens[-1]
+    return _last_token(node[last]) if isinstance(node[last], CommentedMap | CommentedSeq) else None
+
+
+def _add_tail(block: CommentedMap, tail: str) -> None:
+    token = _last_token(block)
+    if token is not None:
+        token.value = token.value.partition("\n")[0] + "\n" + tail
+    else:
+        block.ca.items[list(block)[-1]] = [None, None, CommentToken("\n" + tail, CommentMark(0), None), None]
+
+
+def _plain(node: Any) -> Any:
+    """Comments and styles taken away."""
+    if isinstance(node, Mapping):
+        return {str(key): _plain(value) for key, value in node.items()}
+    return [_plain(value) for value in node] if isinstance(node, list) else node
+
+
+def _node(value: Any) -> Any:
+    """``value`` as it stands in params.yaml: lists of numbers and mappings within a block in one line."""
+    if isinstance(value, dict):
+        node: Any = CommentedMap({key: _node(v) for key, v in value.items()})
+        node.fa.set_flow_style()
+        return node
+    if isinstance(value, list):
+        node = CommentedSeq([_node(v) for v in value])
+        if not any(isinstance(v, dict) for v in value):
+            node.fa.set_flow_style()
+        return node
+    return value
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], where: str = "") -> list[str]:
+    """One line for each value that differs."""
+    lines = []
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key, ABSENT), after.get(key, ABSENT)
+        if not where and isinstance(new, dict):
+            lines += _changes(old if isinstance(old, dict) else {}, new, f"{key}.")
+        elif old != new:
+            lines.append(f"{where}{key}: {_short(old)} -> {_short(new)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _round_trip() -> YAML:
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
 
 
-def _load(yaml: YAML, path: Path) -> Any:
+class _Representer(RoundTripRepresenter):
+    """Writes ``null`` for None, not nothing."""
+
+
+_Representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
+def _load(yaml: YAML, path: Path) -> CommentedMap:
     if not path.exists():
         raise ValueError(f"{path}: not found; run from the project's root")
     try:
-        return yaml.load(path)
+        params = yaml.load(path)
     except Exception as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-
-
-def _merge(base: Any, overlay: Any, where: str) -> list[str]:
-    changes = []
-    for key, value in overlay.items():
-        old = base.get(key)
-        both = isinstance(value, MutableMapping) and isinstance(old, MutableMapping)
-        if both and not _replaces(where + key, old, value):
-            changes += _merge(old, value, f"{where}{key}.")
-        elif old != value:
-            changes.append(f"{where}{key}: {_short(old)} -> {_short(value)}")
-            base[key] = _with_tail(old, value)
-    return changes
-
-
-def _replaces(place: str, old: Any, new: Any) -> bool:
-    """Whether the options of the old block would not fit the new one."""
-    if place not in REPLACED:
-        return False
-    kind = REPLACED[place]
-    return kind is None or (kind in new and new[kind] != old.get(kind))
-
-
-def _with_tail(old: Any, new: Any) -> Any:
-    """``new`` with the comment lines that stand after ``old``: ruamel keeps those of the next block there."""
-    if isinstance(old, MutableMapping) and isinstance(new, MutableMapping) and old and new:
-        tail = old.ca.items.get(list(old)[-1])  # type: ignore[attr-defined]
-        if tail is not None:
-            new.ca.items.setdefault(list(new)[-1], tail)  # type: ignore[attr-defined]
-    return new
-
-
-def _short(value: Any) -> str:
-    return "{...}" if isinstance(value, MutableMapping) else "(none)" if value is None else str(value)
+    if not isinstance(params, CommentedMap):
+        raise ValueError(f"{path}: expected `section:` blocks, found {type(params).__name__}")
+    return params

@@ -12,7 +12,7 @@ class EvaluationConfig:
     seed: int = 10_000
     max_steps: int | None = None  # None: the environment's own time limit
     bootstrap: int = 2000  # resamples behind every interval
-    imagined_horizon: int = 50  # steps
+    imagined_horizon: int = 100  # steps
     imagined_starts: int = 256  # held-out states from which imagination starts
 
     def __post_init__(self) -> None:

@@ -15,9 +15,9 @@ from pipeline.types import Transitions
 
 @dataclass(frozen=True)
 class BCConfig:
-    updates: int = 10_000
+    updates: int = 5000
     batch_size: int = 256
-    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    hidden: list[int] = field(default_factory=lambda: [128, 128])
     image_depth: int = 16  # channels of the first convolution, where the state holds images
     learning_rate: float = 1e-3
     history: int = 0  # steps before the present one that it sees: who acted may have remembered, or waited for effects

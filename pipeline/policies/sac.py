@@ -28,13 +28,13 @@ from pipeline.types import Transitions
 
 @dataclass(frozen=True)
 class SACConfig:
-    updates: int = 20_000
+    updates: int = 15_000
     batch_size: int = 256
-    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    hidden: list[int] = field(default_factory=lambda: [128, 128])
     critics: int = 2  # the target is the least of them; truncated rollouts want more than 2 (edge of reach)
-    layer_norm: bool = True  # in the critics: bounds what they extrapolate (RLPD, Ball et al. 2023, arXiv:2302.02948)
+    layer_norm: bool = False  # in the critics: bounds what they extrapolate (RLPD, Ball et al. 2023, arXiv:2302.02948)
     discount: float = 0.99
-    actor_learning_rate: float = 1e-4
+    actor_learning_rate: float = 3e-4
     critic_learning_rate: float = 3e-4
     alpha_learning_rate: float = 1e-4
     actor_decay: bool = True  # cosine decay of the actor's learning rate to zero

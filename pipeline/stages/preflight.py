@@ -1,6 +1,7 @@
 """All of params.yaml is checked before any stage works, so a typing error in the last block does not cost the first."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.params import build, choose, did_you_mean, section
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 def check(params: Mapping[str, Any]) -> None:
     """Raises ValueError that names the block, the key and the fix."""
-    blocks = _blocks()
+    kinds = blocks()
     for name in params:
-        if name != "seeds" and name not in blocks:
-            raise ValueError(f"params.yaml: unknown block `{name}`{did_you_mean(name, [*blocks, 'seeds'])}")
+        if name != "seeds" and name not in kinds:
+            raise ValueError(f"params.yaml: unknown block `{name}`{did_you_mean(name, [*kinds, 'seeds'])}")
     check_seeds(params.get("seeds"))
-    configs = {name: load(section(params, name), name) for name, load in blocks.items()}
+    configs = {name: load(kind, params, name) for name, kind in kinds.items()}
     (model, _), fit = configs["world_model"], configs["fit"]
     learner, policy = configs["policy"]
     check_planner(learner, configs["penalty"].name)
@@ -67,8 +68,16 @@ def check_seeds(seeds: Any) -> None:
         raise ValueError(f"params.yaml: `seeds: {seeds}` must list distinct whole numbers from 0 on, such as [0, 1, 2]")
 
 
-def _blocks() -> dict[str, Callable[[Mapping[str, Any], str], Any]]:
-    """How each block is loaded; an entry here for every block of params.yaml."""
+@dataclass(frozen=True)
+class Family:
+    """A block whose ``key`` chooses a class, and so the options."""
+
+    registry: Mapping[str, Any]
+    key: str = "name"
+
+
+def blocks() -> dict[str, type | Family]:
+    """What each block of params.yaml is built as; an entry here for every block."""
     from pipeline.evaluation import EvaluationConfig
     from pipeline.evaluation.monitor import MonitorConfig
     from pipeline.imagination import RolloutConfig
@@ -82,23 +91,22 @@ def _blocks() -> dict[str, Callable[[Mapping[str, Any], str], Any]]:
     from pipeline.world_models import WORLD_MODELS
 
     return {
-        "dataset": _family(SOURCES, key="source"),
-        "world_model": _family(WORLD_MODELS),
-        "fit": _config(FitConfig),
-        "penalty": _config(PenaltyConfig),
-        "rollout": _config(RolloutConfig),
-        "policy": _family(LEARNERS),
-        "bc": _config(BehaviorCloning.Config),
-        "monitor": _config(MonitorConfig),
-        "offline": _config(OfflineConfig),
-        "evaluation": _config(EvaluationConfig),
-        "trainer": _config(TrainerConfig),
+        "dataset": Family(SOURCES, key="source"),
+        "world_model": Family(WORLD_MODELS),
+        "fit": FitConfig,
+        "penalty": PenaltyConfig,
+        "rollout": RolloutConfig,
+        "policy": Family(LEARNERS),
+        "bc": BehaviorCloning.Config,
+        "monitor": MonitorConfig,
+        "offline": OfflineConfig,
+        "evaluation": EvaluationConfig,
+        "trainer": TrainerConfig,
     }
 
 
-def _family(registry: Mapping[str, Any], key: str = "name") -> Callable[[Mapping[str, Any], str], Any]:
-    return lambda block, where: choose(registry, block, where, key)
-
-
-def _config(config: type) -> Callable[[Mapping[str, Any], str], Any]:
-    return lambda block, where: build(config, block, where)
+def load(kind: type | Family, params: Mapping[str, Any], name: str) -> Any:
+    """The config of one block; for a family the chosen class and its config."""
+    if isinstance(kind, Family):
+        return choose(kind.registry, section(params, name), name, kind.key)
+    return build(kind, section(params, name), name)

@@ -19,13 +19,13 @@ LAUNCHER = "PIPELINE_LAUNCHER_PID"  # environment variable with the process id o
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    accelerator: str = "auto"  # cpu, gpu, mps, auto
+    accelerator: str = "cpu"  # cpu, gpu, mps, auto
     devices: int = 1
     num_nodes: int = 1  # more than one: start the stage under torchrun or srun
     strategy: str = "auto"  # ddp when devices * num_nodes > 1
     precision: str = "32-true"  # 32-true, bf16-mixed, ...
     matmul_precision: str = "highest"  # torch.set_float32_matmul_precision: highest, high, medium
-    threads: int = 2  # torch threads of one process; fixed, because sums depend on it
+    threads: int = 1  # torch threads of one process; fixed, because sums depend on it
 
     def __post_init__(self) -> None:
         if self.matmul_precision not in ("highest", "high", "medium"):

@@ -29,7 +29,7 @@ CHUNK = 50  # gradient steps in one Lightning step
 class FitConfig:
     batch_size: int = 256  # logged steps in one gradient step, for each member, over all ranks together
     window: int = 32  # steps of a window, for a recurrent model: its batch is batch_size / window windows
-    max_epochs: int = 40
+    max_epochs: int = 25
     patience: int = 5  # epochs without any member improving its held-out error by `improvement`
     improvement: float = 0.01
     learning_rate_decay: bool | None = None  # to zero over all epochs, along a cosine; null: as the model usually does

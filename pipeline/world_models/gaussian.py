@@ -45,8 +45,8 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class GaussianConfig:
-    width: int = 200
-    depth: int = 4  # hidden layers
+    width: int = 128
+    depth: int = 3  # hidden layers
     learning_rate: float = 1e-3
     log_variance_low: float = -14.0  # of normalized targets: 0.1 % of a target's spread
     log_variance_high: float = 1.0

@@ -4,19 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from pipeline.cli.preset import preset_names, read_preset
 from pipeline.data.dataset import DatasetSpec, PreparedDataset
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 
-PRESETS = Path(__file__).parents[2] / "pipeline" / "presets"
 TOLERANCE = 0.6  # published means are rounded
 
 
 def block_of(preset: str, data: Path) -> dict[str, Any]:
-    return yaml.safe_load((PRESETS / f"{preset}.yaml").read_text().replace("${DATA}", str(data)))["dataset"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OFFLINE_RL_DATA", str(data))
+        return read_preset(preset)["dataset"]
 
 
 def ingest(block: dict[str, Any], folder: Path) -> PreparedDataset:
@@ -28,7 +29,7 @@ def train_counts(dataset: PreparedDataset, split: str) -> tuple[int, int]:
     return len(dataset.steps(split)), len(dataset.episodes(split))
 
 
-@pytest.mark.parametrize("preset", sorted(p.stem for p in PRESETS.glob("*.yaml") if "\ndataset:" in p.read_text()))
+@pytest.mark.parametrize("preset", preset_names())
 def test_every_preset_is_a_valid_block(preset: str) -> None:
     source, config = choose(SOURCES, block_of(preset, Path("logs")), "dataset", key="source")
     assert source.Config is type(config)

@@ -171,7 +171,7 @@ def test_centered_critics_start_at_the_value_of_the_mean_reward():
 
 
 def test_actor_learning_rate_decays_to_zero():
-    learner = SAC(SACConfig(updates=10, hidden=[8]), LearnerSpec(2, 1))
+    learner = SAC(SACConfig(updates=10, hidden=[8], actor_learning_rate=1e-4), LearnerSpec(2, 1))
     data = bandit(32)
     for _ in range(10):
         learner.update(data, None, draws())

@@ -47,6 +47,8 @@ def poor_and_fair() -> list[BehaviorConfig]:
 class CollectConfig(SourceConfig):
     """``path`` and ``held_out_path`` are not read. ``license`` defaults to that of this project."""
 
+    path: str = "data/logs"
+    held_out_path: str = "data/logs"
     env_id: str | None = "Pendulum-v1"
     license: str | None = "MIT"
     episodes: int = 200
