@@ -44,11 +44,11 @@ from pipeline.serving.bundle import save_bundle
 from pipeline.serving.model_card import model_card
 from pipeline.tracking.console import quiet_lightning
 from pipeline.training.behavior_cloning import behavior_cloning as _behavior_cloning
+from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.fit_world_model import fit_world_model as _fit_world_model
 from pipeline.training.learn_policy import learn_policy as _learn_policy
 from pipeline.training.session import Session
-from pipeline.training.trainer import TrainerConfig, set_up_torch
-from pipeline.training.world_model import FitConfig
+from pipeline.training.trainer import set_up_torch
 from pipeline.uncertainty import PenaltyConfig
 from pipeline.uncertainty.auto import resolve_auto
 from pipeline.world_models import WORLD_MODELS

@@ -1,58 +1,56 @@
 """The rollout loop. Policies, planners and open-loop tests all use it; logged actions are an actor too."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated, Literal, Self
 
 import torch
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.protocols import Actor, Penalty, Value, ValuePenalty, WorldModel
 from pipeline.types import Prediction, Rollout, Transitions
+from pipeline.validation import OPTIONS, Float, Fraction, NonNegativeFloat, OneOf, PositiveInt
 
-AUTO = "auto"  # in params.yaml: take the value from the assessment of the world model
+AUTO: Literal["auto"] = "auto"  # in params.yaml: take the value from the assessment of the world model
 CPU_ROWS = 512  # on a CPU, the members' activations for so many rows stay in its cache
 QUANTILES = (0.5, 0.9, 0.95, 0.99)  # the assessment measures these quantiles of a penalty over held-out logs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class RolloutOptions:
     """What both of the classes below hold."""
 
-    starts: int = 5000  # logged states imagined from at each refresh
-    refresh_every: int = 1000  # policy updates between refreshes
-    retain: int = 5  # refreshes whose imagined steps are kept
-    real_ratio: float = 0.05  # of logged transitions in a policy batch
-    fixed_member: bool = False  # one member for a whole rollout (TS-infinity), else one drawn at each step
-    halt_above: float | None = None  # penalty, in standard deviations of reward, that ends a rollout (MOReL)
-
-    def __post_init__(self) -> None:
-        if min(self.starts, self.refresh_every, self.retain) < 1:
-            raise ValueError("starts, refresh_every and retain must be at least 1")
-        if not 0 <= self.real_ratio <= 1:
-            raise ValueError(f"real_ratio {self.real_ratio} must lie between 0 and 1")
+    starts: PositiveInt = 5000  # logged states from which each refresh imagines
+    refresh_every: PositiveInt = 1000  # policy updates between refreshes of the imagined steps
+    retain: PositiveInt = 5  # refreshes whose imagined steps are kept
+    real_ratio: Fraction = 0.05  # share of logged transitions in a policy batch
+    # true: one member predicts a whole rollout (TS-infinity of PETS); false: a member is drawn at each step
+    fixed_member: bool = False
+    # penalty that ends a rollout (as in MOReL), in standard deviations of the logged reward; null: none
+    halt_above: NonNegativeFloat | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class RolloutConfig(RolloutOptions):
     """The block ``rollout`` of params.yaml."""
 
-    length: int | str = AUTO  # imagined steps, or auto: as far as the model can be trusted
-    halt_quantile: float | None = None  # halt_above as a quantile of the penalty over held-out logs, one of QUANTILES
+    length: PositiveInt | Literal["auto"] = AUTO  # imagined steps; auto: the trusted horizon, at most 20
+    # halt_above as a quantile of the penalty over held-out logs: 0.5, 0.9, 0.95 or 0.99
+    halt_quantile: Annotated[Float, OneOf(QUANTILES)] | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if isinstance(self.length, str) and self.length != AUTO:
-            raise ValueError(f"length `{self.length}` must be a number or {AUTO}")
-        if isinstance(self.length, int) and self.length < 1:
-            raise ValueError(f"length {self.length} must be at least 1")
-        if self.halt_quantile is not None and (self.halt_quantile not in QUANTILES or self.halt_above is not None):
-            raise ValueError(f"halt_quantile {self.halt_quantile} must be one of {QUANTILES}, and halt_above then null")
+    @model_validator(mode="after")
+    def _one_halt(self) -> Self:
+        if self.halt_quantile is not None and self.halt_above is not None:
+            raise ValueError("halt_quantile and halt_above exclude each other: set one of them to null")
+        return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class RolloutSpec(RolloutOptions):
     """The same once ``auto`` is resolved (:func:`pipeline.uncertainty.auto.resolve_auto`)."""
 
-    length: int = 5  # imagined steps
+    length: PositiveInt = 5  # imagined steps
 
 
 def rows_at_once(state: Tensor) -> int:

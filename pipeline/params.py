@@ -1,19 +1,18 @@
-"""params.yaml -> frozen dataclasses. The only module that knows OmegaConf.
+"""params.yaml -> frozen dataclasses. OmegaConf reads the file, pydantic checks what it holds; no other module knows
+OmegaConf.
 
 A config class stands beside the class it configures. A block that chooses between several (``name: sac``) is looked up
 in that family's registry and the rest of the block is loaded against the chosen class's ``Config``.
 """
 
 import dataclasses
-import difflib
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.validation import did_you_mean, first_mistake
 
 C = TypeVar("C")
 RENAMED = {  # old key of params.yaml -> the key that replaced it
@@ -33,6 +32,8 @@ def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
     path = Path(path)
     if not path.exists():
         raise ValueError(f"{path}: not found; run from the project's root, or `python -m pipeline preset pendulum`")
+    from omegaconf import OmegaConf  # a served policy reads no params.yaml
+
     try:
         loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except Exception as error:  # YAML and interpolation errors share no base class
@@ -53,55 +54,30 @@ def section(params: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def build(config_class: type[C], block: Mapping[str, Any], where: str) -> C:
-    """``block`` as an instance of the frozen dataclass ``config_class``, blocks within it too; unknown keys and wrong
-    types are refused."""
-    known = {f.name for f in dataclasses.fields(config_class)}  # type: ignore[arg-type]
-    for key in block:
-        new = RENAMED.get(f"{where.split('.')[0]}.{key}")
-        if new is not None and new in known:
-            raise ValueError(f"params.yaml: `{where}.{key}` is now `{where}.{new}`; rename the key")
-        if key not in known:
-            raise ValueError(f"params.yaml: unknown key `{where}.{key}`{did_you_mean(str(key), known)}")
-    # OmegaConf would refuse to fill in a frozen block within another.
-    inner: dict[str, Any] = {
-        k: build(kind, block[k], f"{where}.{k}")
-        for k, kind in _inner(config_class).items()
-        if isinstance(block.get(k), Mapping)
-    }
-    plain = {k: v for k, v in block.items() if k not in inner}
+    """``block`` as an instance of the frozen dataclass ``config_class``, blocks within it too. Raises ValueError of one
+    line that names the key, its value and the fix."""
+    _check_keys(config_class, block, where)
     try:
-        made: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config_class), plain))
-        made = dataclasses.replace(made, **inner) if inner else made
-        for name in known:
-            _check_number(name, getattr(made, name))
-        return made
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "?"
-        raise ValueError(f"params.yaml: `{where}.{key}`: {str(error).splitlines()[0]}") from None
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"params.yaml: `{where}`: {error}") from None
+        return TypeAdapter(config_class).validate_python(dict(block))
+    except ValidationError as error:
+        place, reason = first_mistake(error, block)
+        raise ValueError(f"params.yaml: `{where}{'.' if place else ''}{place}`: {reason}") from None
 
 
-def _check_number(name: str, value: Any) -> None:
-    """What no config may hold: NaN, a learning rate that learns nothing, a layer without units."""
-    if isinstance(value, float) and math.isnan(value):
-        raise ValueError(f"{name} is not a number")
-    if name.endswith("learning_rate") and not 0 < value < math.inf:
-        raise ValueError(f"{name} {value} must be above 0, such as 0.001")
-    if (name == "width" and value < 1) or (name == "depth" and value < 0):
-        raise ValueError(f"{name} {value} is no size of a network, such as 128 wide and 3 deep")
-    if name == "hidden" and any(width < 1 for width in value):
-        raise ValueError(f"hidden {value} must list the widths of layers, such as [128, 128]")
-
-
-def _inner(config_class: type) -> dict[str, type]:
-    """The fields of a config that are null or a config of their own."""
-    unions = {k: get_args(hint) for k, hint in get_type_hints(config_class).items() if isinstance(hint, UnionType)}
-    return {k: kind for k, kinds in unions.items() for kind in kinds if _is_config(kind)}
-
-
-def _is_config(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind)
+def _check_keys(config_class: type, block: Mapping[str, Any], where: str) -> None:
+    """Refuses keys that ``config_class`` and the configs within it do not have."""
+    hints = get_type_hints(config_class)
+    names = [field.name for field in dataclasses.fields(config_class)]
+    for key, value in block.items():
+        new = RENAMED.get(f"{where.split('.')[0]}.{key}")
+        if new is not None and new in names:
+            raise ValueError(f"params.yaml: `{where}.{key}` is now `{where}.{new}`; rename the key")
+        if key not in names:
+            raise ValueError(f"params.yaml: unknown key `{where}.{key}`{did_you_mean(str(key), names)}")
+        inner = next((kind for kind in get_args(hints[key]) if dataclasses.is_dataclass(kind)), None)
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(inner, type) and isinstance(entry, Mapping):
+                _check_keys(inner, entry, f"{where}.{key}")
 
 
 def choose(registry: Mapping[str, Any], block: Mapping[str, Any], where: str, key: str = "name") -> tuple[Any, Any]:
@@ -119,10 +95,3 @@ def choose(registry: Mapping[str, Any], block: Mapping[str, Any], where: str, ke
 
 def _options(entry: Any) -> set[str]:
     return {f.name for f in dataclasses.fields(entry.Config)}
-
-
-def did_you_mean(word: str, known: Any) -> str:
-    """' (did you mean `x`?)' or the list of what is known."""
-    names = [str(k) for k in known]
-    close = difflib.get_close_matches(word, names, n=1)
-    return f" (did you mean `{close[0]}`?)" if close else f" (known: {', '.join(sorted(names))})"

@@ -11,8 +11,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from toys import linear_world, rssm_training, small_ensemble, training_of, transitions_of
 
-from pipeline.training.trainer import TrainerConfig, make_trainer, set_up_torch
-from pipeline.training.world_model import FitConfig, WorldModelTraining
+from pipeline.training.config import FitConfig, TrainerConfig
+from pipeline.training.trainer import make_trainer, set_up_torch
+from pipeline.training.world_model import WorldModelTraining
 
 EPOCHS = 2
 

@@ -17,11 +17,12 @@ from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import LearnerSpec
+from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.training.resume import ResumePoint
-from pipeline.training.trainer import TrainerConfig, make_trainer, set_up_torch
-from pipeline.training.world_model import FitConfig, WorldModelTraining
+from pipeline.training.trainer import make_trainer, set_up_torch
+from pipeline.training.world_model import WorldModelTraining
 from pipeline.uncertainty import Penalty
 
 TRAINER = TrainerConfig(accelerator="cpu", threads=1)

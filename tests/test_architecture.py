@@ -11,6 +11,7 @@ from closure import ROOT, imports
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 # Reading order. A room imports lower floors alone, those before it; rooms of one floor do not import each other.
 FLOORS = [
+    {"validation"},
     {"types", "params", "seeding", "envs"},
     {"protocols", "encoders"},
     {"imagination", "networks"},
@@ -23,38 +24,40 @@ FLOORS = [
     {"bench", "cli"},
     {"__main__", "__init__"},
 ]
-# What each room may import of the project, beside itself. What is not listed here meets in `stages` alone.
+# What each room may import of the project, beside itself. What is not listed here meets in `stages` alone. `validation`
+# has the types of options and of records, for all rooms that have some.
 MAY_IMPORT = {
+    "validation": set(),
     "types": set(),
-    "params": set(),
+    "params": {"validation"},
     "seeding": set(),
     "envs": set(),
     "protocols": {"types"},
-    "encoders": {"types"},
-    "imagination": {"protocols", "types"},
+    "encoders": {"types", "validation"},
+    "imagination": {"protocols", "types", "validation"},
     "networks": {"envs"},  # the kinds of actions: an actor for each
     # batches are drawn, and know what encodes an observation
-    "data": {"encoders", "envs", "protocols", "seeding", "types"},
-    "world_models": {"encoders", "networks", "protocols", "seeding", "types"},
+    "data": {"encoders", "envs", "protocols", "seeding", "types", "validation"},
+    "world_models": {"encoders", "networks", "protocols", "seeding", "types", "validation"},
     # imagination says what params.yaml may leave to the assessment
-    "uncertainty": {"imagination", "protocols", "types"},
+    "uncertainty": {"imagination", "protocols", "types", "validation"},
     # learners imagine, but never learn which model or penalty they imagine with
-    "policies": {"encoders", "imagination", "networks", "protocols", "seeding", "types"},
+    "policies": {"encoders", "imagination", "networks", "protocols", "seeding", "types", "validation"},
     # sources ask the environment that made the logs; what they give is the dataset's
-    "ingest": {"data", "envs", "params"},
+    "ingest": {"data", "envs", "params", "validation"},
     # each training from a prepared dataset to a fitted model or a learned policy
     "training": {"data", "encoders", "envs", "imagination", "networks", "policies", "protocols", "seeding", "types",
-                 "uncertainty", "world_models"},
+                 "uncertainty", "validation", "world_models"},
     # a bundle is read by way of the registries of what acts and of world models, which encode and imagine for them
     "serving": {"data", "encoders", "envs", "imagination", "params", "policies", "protocols", "types",
-                "uncertainty", "world_models"},
+                "uncertainty", "validation", "world_models"},
     "assessment": {"data", "encoders", "imagination", "protocols", "seeding", "types", "uncertainty", "world_models"},
     # evaluation compares agents with logs and with what was imagined
     "evaluation": {"assessment", "data", "envs", "imagination", "policies", "protocols", "seeding", "serving", "types",
-                   "uncertainty", "world_models"},
+                   "uncertainty", "world_models", "validation"},
     # judging a policy offline learns critics of the policies' own kind
     "ope": {"data", "envs", "imagination", "networks", "policies", "protocols", "seeding", "serving", "types",
-            "uncertainty", "world_models"},
+            "uncertainty", "world_models", "validation"},
     "tracking": set(),
     "reporting": {"data", "envs", "ingest", "tracking"},
 }  # fmt: skip

@@ -194,7 +194,7 @@ def test_agent_of_any_learner_acts_in_the_environments_units(model_name: str, na
     own = encoder_spec(encoder)
     described = BundleSpec(
         policy=name, config=dataclasses.asdict(config), obs_shapes=facts.obs_shapes,
-        statistics=dataclasses.asdict(facts.statistics), action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={},
+        statistics=facts.statistics, action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={},
         dataset={"name": "toy", "transitions": 300}, seed=0, privileged_knowledge=[], **own,
     )  # fmt: skip
     save_bundle(tmp_path / "bundle", learner, encoder, described, {"rows": []}, "# card\n")

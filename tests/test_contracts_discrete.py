@@ -64,7 +64,7 @@ def test_agent_tells_numbers_and_is_exported(model_name: str, name: str, tmp_pat
     learner, config = policy(name, encoder.state_dim, {})
     described = BundleSpec(
         policy=name, config=dataclasses.asdict(config), obs_shapes=facts.obs_shapes,
-        statistics=dataclasses.asdict(facts.statistics), action_low=[0.0] * CHOICES, action_high=[1.0] * CHOICES,
+        statistics=facts.statistics, action_low=[0.0] * CHOICES, action_high=[1.0] * CHOICES,
         env_id=None, env_kwargs={}, dataset={"name": "toy", "transitions": 300}, seed=0, privileged_knowledge=[],
         action_kind="discrete", action_start=START, **encoder_spec(encoder),
     )  # fmt: skip

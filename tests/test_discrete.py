@@ -89,8 +89,12 @@ def test_without_a_count_those_of_the_log_are_all(tmp_path: Path) -> None:
             "episode 0, action: 3 numbers per step, but a discrete action is one integer; log one integer",
         ),
         (NUMBERS, {"action_kind": None}, "`action` holds int64; set `dataset.action_kind` to `discrete`"),
-        (NUMBERS, {"action_kind": "diskrete"}, "action_kind `diskrete` must be one of continuous, discrete"),
-        (NUMBERS, {"action_kind": None, "action_count": 3}, "action_count 3 must be 2 or more, and needs"),
+        (
+            NUMBERS,
+            {"action_kind": "diskrete"},
+            "`diskrete` must be one of continuous, discrete (did",
+        ),
+        (NUMBERS, {"action_kind": None, "action_count": 3}, "action_count 3 needs `action_kind: discrete`"),
         (0 * NUMBERS, {}, "action 0 has bounds [0, 0]"),
     ],
 )

@@ -16,7 +16,8 @@ from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.ingest.writer import write_dataset
 from pipeline.protocols import WorldModel
-from pipeline.training.world_model import FitConfig, WorldModelTraining
+from pipeline.training.config import FitConfig
+from pipeline.training.world_model import WorldModelTraining
 from pipeline.types import Transitions
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.gaussian import GaussianModel

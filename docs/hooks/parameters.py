@@ -19,8 +19,7 @@ from pipeline.ingest.sources.base import SourceConfig
 from pipeline.ope import OfflineConfig
 from pipeline.policies import LEARNERS
 from pipeline.policies.bc import BCConfig
-from pipeline.training.trainer import TrainerConfig
-from pipeline.training.world_model import FitConfig
+from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.uncertainty import PenaltyConfig
 from pipeline.world_models import WORLD_MODELS
 

@@ -16,10 +16,11 @@ from pipeline.bench.cases import descend
 from pipeline.bench.timing import REPEATS, wait
 from pipeline.bench.world import World
 from pipeline.data.batches import Bootstrap
+from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.policy import CHUNK, PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay
-from pipeline.training.trainer import TrainerConfig, make_trainer
-from pipeline.training.world_model import FitConfig, WorldModelTraining
+from pipeline.training.trainer import make_trainer
+from pipeline.training.world_model import WorldModelTraining
 from pipeline.types import Transitions
 
 

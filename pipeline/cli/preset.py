@@ -16,9 +16,9 @@ from ruamel.yaml.error import CommentMark
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.cli.reference import meanings
-from pipeline.params import did_you_mean
 from pipeline.stages.preflight import Family, blocks
 from pipeline.tracking.paths import main_project
+from pipeline.validation import did_you_mean
 
 PRESETS = Path(__file__).parents[1] / "presets"
 ABSENT = "(absent)"

@@ -31,7 +31,7 @@ class Candidate:
 def select_policy(candidates: Sequence[Candidate], by: str, k: int, file: Path | None) -> list[str]:
     """The ranking as lines of a table, best first; with true returns also Spearman's rank correlation and the regret of
     every rule. The numbers go to ``file`` as JSON. Raises ValueError for an unknown rule, or when no policy has it."""
-    from pipeline.params import did_you_mean
+    from pipeline.validation import did_you_mean
 
     if by not in RULES:
         raise ValueError(f"rule `{by}` is unknown{did_you_mean(by, RULES)}")
@@ -60,7 +60,8 @@ def candidates_of_bundles(
     from pipeline.ope.summary import flat
     from pipeline.params import build, read_params, section
     from pipeline.serving.agent import load_agent
-    from pipeline.training.trainer import TrainerConfig, set_up_torch
+    from pipeline.training.config import TrainerConfig
+    from pipeline.training.trainer import set_up_torch
     from pipeline.world_models.checkpoint import load_world_model
 
     params = read_params()

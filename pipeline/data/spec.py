@@ -4,11 +4,19 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import with_config
+
+from pipeline.envs.action_space import KINDS
+from pipeline.validation import RECORD, OneOf, PositiveInt, from_json
 
 SCHEMA_VERSION = 2  # 2: `license` was `licence`
 
+BOUNDS = ("declared", "inferred", "quantiles")  # where action bounds come from
 
+
+@with_config(RECORD)
 @dataclass(frozen=True)
 class DatasetSpec:
     """The contents of ``spec.json``.
@@ -24,13 +32,13 @@ class DatasetSpec:
     schema_version: int
     name: str
     source: str
-    obs_shapes: dict[str, list[int]]
+    obs_shapes: dict[str, list[PositiveInt]]
     obs_names: dict[str, list[str]]
-    action_dim: int
-    action_kind: str  # "continuous" or "discrete"
+    action_dim: PositiveInt
+    action_kind: Annotated[str, OneOf(KINDS)]
     action_low: list[float]
     action_high: list[float]
-    action_bounds: str  # "declared", "inferred" or "quantiles"
+    action_bounds: Annotated[str, OneOf(BOUNDS)]
     env_id: str | None
     env_kwargs: dict[str, Any]
     max_episode_steps: int | None
@@ -96,6 +104,6 @@ def read_spec(file: Path) -> DatasetSpec:
     if version > SCHEMA_VERSION:
         raise ValueError(f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update this project")
     try:
-        return DatasetSpec(**content)
-    except TypeError as error:
+        return from_json(DatasetSpec, content)
+    except ValueError as error:
         raise ValueError(f"{file}: {error}; run `dvc repro ingest` to write the dataset again") from None

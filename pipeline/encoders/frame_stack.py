@@ -1,23 +1,22 @@
 """Frame stacking: the encoder of policies that learn from images without a world model."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from einops import rearrange
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.types import Observation
+from pipeline.validation import OPTIONS, PositiveInt
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class FramesConfig:
-    frames: int = 2  # one frame shows where things are, two how they move
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.frames <= 8:
-            raise ValueError(f"frames {self.frames} must lie between 1 and 8")
+    frames: Annotated[PositiveInt, Field(le=8)] = 2  # images stacked: one shows positions, two show velocities
 
 
 class StackedFrames(nn.Module):

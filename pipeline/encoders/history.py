@@ -1,26 +1,25 @@
 """The encoder for delays and hidden quantities: the last few steps beside the current observation."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from einops import rearrange
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.types import Observation
+from pipeline.validation import OPTIONS, PositiveInt
 
 MAX_HISTORY = 100  # steps; longer dependence needs a recurrent model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class HistoryConfig:
-    history: int = 1  # steps before the present one
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.history <= MAX_HISTORY:
-            raise ValueError(f"history {self.history} must lie between 1 and {MAX_HISTORY}")
+    history: Annotated[PositiveInt, Field(le=MAX_HISTORY)] = 1  # steps before the present one
 
 
 class HistoryEncoder(nn.Module):

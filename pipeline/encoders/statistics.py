@@ -1,15 +1,18 @@
 """Scales of the logged data, and the facts about the data that a world model is built from."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
+from pydantic import with_config
 from torch import Tensor
+
+from pipeline.validation import RECORD, NonNegativeInt, PositiveFloat, PositiveInt
 
 CONSTANT = 1e-6  # a feature is constant if its standard deviation is below this share of its magnitude
 SELDOM = 0.02  # a feature is a setting if it changes in a smaller share of steps
 
 
+@with_config(RECORD)
 @dataclass(frozen=True)
 class Statistics:
     """Scales of the training transitions.
@@ -22,18 +25,18 @@ class Statistics:
     """
 
     obs_mean: list[float]
-    obs_std: list[float]  # 1 where the feature is constant
+    obs_std: list[PositiveFloat]  # 1 where the feature is constant
     obs_min: list[float]
     obs_max: list[float]
-    active: list[int]  # the features that vary
+    active: list[NonNegativeInt]  # the features that vary
     delta_mean: list[float]
-    delta_std: list[float]
+    delta_std: list[PositiveFloat]
     reward_mean: float
-    reward_std: float
+    reward_std: PositiveFloat
     reward_min: float
     reward_max: float
-    terminals: int
-    settings: list[int] = field(default_factory=list)  # the active features that seldom change within an episode
+    terminals: NonNegativeInt
+    settings: list[NonNegativeInt] = field(default_factory=list)  # active ones that seldom change in an episode
 
     @property
     def changing(self) -> list[int]:
@@ -79,17 +82,13 @@ def _spread(values: Tensor) -> Tensor:
     return values.std(0, correction=0) if values.shape[1] else values.new_zeros(0)
 
 
+@with_config(RECORD)
 @dataclass(frozen=True)
 class DataSpec:
     """Facts about the training split that a world model is built from; saved as JSON beside its weights."""
 
     statistics: Statistics
-    obs_shapes: dict[str, list[int]]
-    action_dim: int
+    obs_shapes: dict[str, list[PositiveInt]]
+    action_dim: PositiveInt
     transitions: int
     task: str | None = None  # environment id; selects a known termination rule
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "DataSpec":
-        """The spec from its JSON object. Raises KeyError or TypeError when its keys do not match the fields."""
-        return cls(**{**values, "statistics": Statistics(**values["statistics"])})

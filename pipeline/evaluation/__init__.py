@@ -1,21 +1,27 @@
 """Agents in real environments, scores, and what can be said about them from few seeds."""
 
-from dataclasses import dataclass
+from pydantic.dataclasses import dataclass
+
+from pipeline.validation import OPTIONS, NonNegativeInt, PositiveInt
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class EvaluationConfig:
-    """The ``evaluation`` block of params.yaml. ``seed`` is the first episode's; episode i is seeded ``seed + i``."""
+    """The block ``evaluation`` of params.yaml."""
 
-    episodes: int = 100  # for each policy
-    env_batch: int = 25  # environments stepped side by side; does not change results
-    seed: int = 10_000
-    max_steps: int | None = None  # None: the environment's own time limit
-    bootstrap: int = 2000  # resamples behind every interval
-    imagined_horizon: int = 100  # steps
-    imagined_starts: int = 256  # held-out states from which imagination starts
+    episodes: PositiveInt = 100  # episodes of each policy
+    env_batch: PositiveInt = 25  # environments stepped side by side; does not change results
+    seed: NonNegativeInt = 10_000  # seed of the first episode; episode i has seed + i
+    max_steps: PositiveInt | None = None  # steps of an episode at most; null: the environment's own time limit
+    bootstrap: PositiveInt = 2000  # resamples behind every confidence interval
+    imagined_horizon: PositiveInt = 100  # steps of the imagined rollouts that predict the return
+    imagined_starts: PositiveInt = 256  # held-out states from which these rollouts start
 
-    def __post_init__(self) -> None:
-        for name in ("episodes", "env_batch", "bootstrap", "imagined_horizon", "imagined_starts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+
+@dataclass(frozen=True, config=OPTIONS)
+class MonitorConfig:
+    """The block ``monitor`` of params.yaml: runs of the policy while it learns, for the learning curve alone."""
+
+    every: NonNegativeInt = 0  # policy updates between runs in the real environment; 0: never
+    episodes: PositiveInt = 10  # episodes of each run
+    seed: NonNegativeInt = 20_000  # seed of the first episode; differs from those of the evaluation

@@ -1,20 +1,12 @@
 """A look at the policy in the real environment while it learns: for the learning curve, nothing is chosen by it."""
 
-from dataclasses import dataclass
-
+from pipeline.evaluation import MonitorConfig
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.policies.protocols import Policy
 from pipeline.protocols import StateEncoder
 from pipeline.serving.agent import PolicyAgent
 from pipeline.serving.bundle import BundleSpec
 from pipeline.types import Metrics
-
-
-@dataclass(frozen=True)
-class MonitorConfig:
-    every: int = 0  # policy updates between looks; 0: never
-    episodes: int = 10
-    seed: int = 20_000  # of the first episode; apart from those of the evaluation
 
 
 class Monitor:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.params import did_you_mean
+from pipeline.validation import did_you_mean
 
 FOLDER = Path("data/transforms")
 KEYS = ("obs", "action", "reward", "terminal")

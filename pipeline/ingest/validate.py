@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.data.episode import Episode
 from pipeline.envs.registration import SIDES
-from pipeline.params import did_you_mean
+from pipeline.validation import did_you_mean
 
 BOUND_TOLERANCE = 1e-4  # share of the range: allows for float32 rounding of a declared bound
 

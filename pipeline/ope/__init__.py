@@ -5,47 +5,43 @@ Every estimate speaks of the discounted return from the first observations of he
 mean of the steps that were seen where a log or an imagined rollout is cut, so that all of them can be compared.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic.dataclasses import dataclass
 
 from pipeline.uncertainty import MEASURES
+from pipeline.validation import (
+    OPTIONS,
+    Fraction,
+    NonNegativeFloat,
+    OneOf,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    Widths,
+)
 
-LOSSES = ("huber", "squared")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class OfflineConfig:
-    """The ``offline`` block of params.yaml."""
+    """The block ``offline`` of params.yaml."""
 
-    discount: float = 0.99
-    starts: int = 200  # held-out episodes from whose first observation is judged, at most
-    bootstrap: int = 2000  # resamples behind every interval
-    # fitted Q evaluation
-    updates: int = 3000
-    critics: int = 5  # each on a bootstrap of the training episodes
-    hidden: list[int] = field(default_factory=lambda: [64, 64])
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    target_rate: float = 0.05  # moving average of the slow critics
-    loss: str = "huber"  # or squared
-    rows: int = 200_000  # training transitions at most
-    planned_rows: int = 1000  # the same for a policy that plans, whose actions are dear
-    # imagination
-    horizon: int | None = None  # steps; null: as long as the longest held-out episode
-    planned_starts: int = 8  # held-out starts for a policy that plans
-    penalty: str = "ensemble_std"  # of the pessimistic value
-    penalty_weight: float = 1.0
-    # importance weighting
-    density_updates: int = 2000  # of the logged behavior's density
-    least_ess: float = 5.0  # effective episodes below which there is no estimate
-
-    def __post_init__(self) -> None:
-        if not 0 < self.discount < 1:
-            raise ValueError(f"discount {self.discount} must lie between 0 and 1")
-        counts = ("starts", "bootstrap", "updates", "critics", "batch_size", "rows", "planned_rows", "planned_starts")
-        for name in (*counts, "density_updates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}")
-        if self.loss not in LOSSES or self.penalty not in MEASURES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}; penalty one of {', '.join(MEASURES)}")
-        if self.horizon is not None and self.horizon < 1:
-            raise ValueError(f"horizon {self.horizon} must be at least 1, or null")
+    discount: OpenFraction = 0.99  # of the value that is estimated
+    starts: PositiveInt = 200  # held-out episodes at most, whose first observations are evaluated
+    bootstrap: PositiveInt = 2000  # resamples behind every confidence interval
+    updates: PositiveInt = 3000  # gradient updates of fitted Q evaluation
+    critics: PositiveInt = 5  # critics of fitted Q evaluation, each on a bootstrap of the training episodes
+    hidden: Widths = field(default_factory=lambda: [64, 64])  # widths of their hidden layers
+    batch_size: PositiveInt = 256  # logged steps in one of these updates
+    learning_rate: PositiveFloat = 1e-3  # of these updates
+    target_rate: Fraction = 0.05  # rate of the moving average that makes the target critics
+    loss: Literal["huber", "squared"] = "huber"  # of fitted Q evaluation
+    rows: PositiveInt = 200_000  # training transitions of fitted Q evaluation at most
+    planned_rows: PositiveInt = 1000  # the same for a planner, whose actions are slow to compute
+    horizon: PositiveInt | None = None  # imagined steps; null: as long as the longest held-out episode
+    planned_starts: PositiveInt = 8  # imagined held-out starts for a planner
+    penalty: Annotated[str, OneOf(MEASURES)] = "ensemble_std"  # of the pessimistic value in imagination
+    penalty_weight: NonNegativeFloat = 1.0  # its weight
+    density_updates: PositiveInt = 2000  # updates of the logged behavior's density, for importance weighting
+    least_ess: NonNegativeFloat = 5.0  # effective episodes below which importance weighting gives no estimate

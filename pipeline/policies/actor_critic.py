@@ -7,10 +7,11 @@ gradients (DreamerV2).
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
@@ -23,36 +24,39 @@ from pipeline.policies.losses import absorbing_value, lambda_return, pessimistic
 from pipeline.policies.protocols import Critic
 from pipeline.policies.task import LearnerSpec
 from pipeline.types import Rollout, Transitions
+from pipeline.validation import (
+    OPTIONS,
+    Fraction,
+    NonNegativeFloat,
+    OneOf,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    Widths,
+)
 
 GRADIENTS = ("dynamics", "reinforce")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class ActorCriticConfig:
-    updates: int = 5000
-    batch_size: int = 64  # logged states that each update imagines from
-    horizon: int = 15  # imagined steps; 5 where the model is trusted only nearby (V-D4RL, arXiv:2206.04779)
-    hidden: list[int] = field(default_factory=lambda: [256, 256])
-    gradient: str = "dynamics"  # through the model; reinforce: log-density times advantage, for models without one
-    value_head: str = "two_hot"  # or unit_gaussian
-    discount: float = 0.99
-    td_lambda: float = 0.95  # lambda: 0 trusts the critic after one step, 1 only at the horizon
-    actor_learning_rate: float = 3e-4
-    critic_learning_rate: float = 3e-4
+    updates: PositiveInt = 5000  # gradient updates
+    batch_size: PositiveInt = 64  # logged states from which one update imagines
+    horizon: PositiveInt = 15  # imagined steps; 5 for a model that is accurate only near the logs (arXiv:2206.04779)
+    hidden: Widths = field(default_factory=lambda: [256, 256])  # widths of the hidden layers
+    # dynamics: differentiate through the world model; reinforce: log-density times advantage
+    gradient: Annotated[str, OneOf(GRADIENTS)] = "dynamics"
+    value_head: Annotated[str, OneOf(HEADS)] = "two_hot"  # distribution of values that the critic predicts
+    discount: OpenFraction = 0.99  # of future rewards
+    td_lambda: Fraction = 0.95  # 0 bootstraps from the critic after one step, 1 only at the horizon
+    actor_learning_rate: PositiveFloat = 3e-4  # of the actor's Adam
+    critic_learning_rate: PositiveFloat = 3e-4  # of the critic's Adam
     actor_decay: bool = True  # cosine decay of the actor's learning rate to zero
-    target_rate: float = 0.02  # moving average of the slow critic, which returns bootstrap from
-    entropy_weight: float = 3e-4  # beside returns scaled to a spread of about 1
-    spread_rate: float = 0.01  # moving average of the returns' 5 and 95 % quantiles
-    gradient_clip: float = 100.0  # largest norm of the gradient, of actor and critic each
-    penalty_clip: float = 10.0  # largest penalty that counts, in standard deviations of the logged reward
-
-    def __post_init__(self) -> None:
-        if min(self.updates, self.batch_size, self.horizon) < 1:
-            raise ValueError("updates, batch_size and horizon must be at least 1")
-        if not 0 < self.discount < 1 or not 0 <= self.td_lambda <= 1:
-            raise ValueError(f"discount {self.discount} and td_lambda {self.td_lambda} must lie between 0 and 1")
-        if self.gradient not in GRADIENTS or self.value_head not in HEADS:
-            raise ValueError(f"gradient must be one of {', '.join(GRADIENTS)}; value_head one of {', '.join(HEADS)}")
+    target_rate: Fraction = 0.02  # rate of the moving average that makes the slow critic, from which returns bootstrap
+    entropy_weight: NonNegativeFloat = 3e-4  # weight of the entropy, beside returns scaled to a spread of about 1
+    spread_rate: Fraction = 0.01  # rate of the moving average of the returns' 5 and 95 % quantiles
+    gradient_clip: PositiveFloat = 100.0  # largest norm of the gradient, of actor and critic each
+    penalty_clip: NonNegativeFloat = 10.0  # largest penalty, in standard deviations of the logged reward
 
 
 class ActorCritic(nn.Module):

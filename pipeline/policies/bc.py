@@ -1,8 +1,11 @@
 """Behavior cloning: the baseline that every learned policy must beat."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.encoders.history import MAX_HISTORY
@@ -11,22 +14,18 @@ from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
 from pipeline.networks.conv import ImageTorso
 from pipeline.policies.task import LearnerSpec
 from pipeline.types import Transitions
+from pipeline.validation import OPTIONS, NonNegativeInt, PositiveFloat, PositiveInt, Widths
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class BCConfig:
-    updates: int = 5000
-    batch_size: int = 256
-    hidden: list[int] = field(default_factory=lambda: [128, 128])
-    image_depth: int = 16  # channels of the first convolution, where the state holds images
-    learning_rate: float = 1e-3
-    history: int = 0  # steps before the present one that it sees: who acted may have remembered, or waited for effects
-
-    def __post_init__(self) -> None:
-        if min(self.updates, self.batch_size, self.image_depth) < 1:
-            raise ValueError("updates, batch_size and image_depth must be at least 1")
-        if not 0 <= self.history <= MAX_HISTORY:
-            raise ValueError(f"history {self.history} must lie between 0 and {MAX_HISTORY}")
+    updates: PositiveInt = 5000  # gradient updates
+    batch_size: PositiveInt = 256  # logged steps in one update
+    hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
+    image_depth: PositiveInt = 16  # channels of the first convolution, for image observations
+    learning_rate: PositiveFloat = 1e-3  # of Adam
+    # steps before the present one that the policy sees, for logged behavior that had memory or waited for effects
+    history: Annotated[NonNegativeInt, Field(le=MAX_HISTORY)] = 0
 
 
 class BehaviorCloning(nn.Module):

@@ -11,9 +11,10 @@ arXiv:1910.07207).
 
 import copy
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
@@ -24,39 +25,44 @@ from pipeline.policies.losses import absorbing_value, conservative_gap, logged_m
 from pipeline.policies.protocols import Critic
 from pipeline.policies.task import LearnerSpec
 from pipeline.types import Transitions
+from pipeline.validation import (
+    OPTIONS,
+    Float,
+    Fraction,
+    NonNegativeFloat,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    Widths,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class SACConfig:
-    updates: int = 15_000
-    batch_size: int = 256
-    hidden: list[int] = field(default_factory=lambda: [128, 128])
-    critics: int = 2  # the target is the least of them; truncated rollouts want more than 2 (edge of reach)
-    layer_norm: bool = False  # in the critics: bounds what they extrapolate (RLPD, Ball et al. 2023, arXiv:2302.02948)
-    discount: float = 0.99
-    actor_learning_rate: float = 3e-4
-    critic_learning_rate: float = 3e-4
-    alpha_learning_rate: float = 1e-4
+    updates: PositiveInt = 15_000  # gradient updates
+    batch_size: PositiveInt = 256  # logged and imagined steps in one update
+    hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
+    # critics whose minimum is the target; rollouts that are cut early need more than 2 (RAVL, arXiv:2402.12527)
+    critics: PositiveInt = 2
+    # layer normalization in the critics: limits extrapolation (RLPD, arXiv:2302.02948), helps on large problems
+    layer_norm: bool = False
+    discount: OpenFraction = 0.99  # of future rewards
+    actor_learning_rate: PositiveFloat = 3e-4  # of the actor's Adam
+    critic_learning_rate: PositiveFloat = 3e-4  # of the critics' Adam
+    alpha_learning_rate: PositiveFloat = 1e-4  # of the temperature's Adam
     actor_decay: bool = True  # cosine decay of the actor's learning rate to zero
-    target_rate: float = 0.005  # Polyak averaging of the target critics
-    alpha: float | None = None  # a fixed temperature; null tunes it to `target_entropy`
-    target_entropy: float | None = None  # null: the actor's `default_target_entropy`; see `_target_entropy`
-    entropy_backup: bool = False  # the soft value in the target
-    bc_weight: float = 0.0  # keeps the actor near logged actions; TD3+BC's is 0.4, narrow logs want more
+    target_rate: Fraction = 0.005  # Polyak rate of the target critics
+    alpha: PositiveFloat | None = None  # fixed temperature; null: tuned to `target_entropy`
+    target_entropy: Float | None = None  # null: the default of the kind of actions
+    entropy_backup: bool = False  # whether targets include the entropy (soft values)
+    bc_weight: NonNegativeFloat = 0.0  # weight of imitation: 0.1 is weak, TD3+BC uses 0.4, narrow logs need up to 10
     centered_values: bool = False  # critics start from the value of the mean logged reward, in units of its spread
-    penalty_clip: float = 10.0  # largest penalty that counts, in standard deviations of the logged reward
+    penalty_clip: NonNegativeFloat = 10.0  # largest penalty, in standard deviations of the logged reward
     clamp_targets: bool = True  # keep targets within what the logged rewards allow
-    conservatism: float = 0.0  # weight of COMBO's gap between imagined and logged values; has no unit
-    halt_cost: float | None = None  # null: a halted rollout bootstraps; else MOReL's floor, so far below the lowest
-    # logged reward, in standard deviations of reward, is paid for ever after a halt
-
-    def __post_init__(self) -> None:
-        if min(self.updates, self.batch_size, self.critics) < 1:
-            raise ValueError("updates, batch_size and critics must be at least 1")
-        if not 0 < self.discount < 1:
-            raise ValueError(f"discount {self.discount} must lie between 0 and 1")
-        if self.conservatism < 0 or (self.halt_cost or 0.0) < 0:
-            raise ValueError("conservatism and halt_cost must not be negative")
+    conservatism: NonNegativeFloat = 0.0  # weight of COMBO's gap between imagined and logged values; has no unit
+    # null: the value after a halted rollout is bootstrapped; a number: after a halt the reward is for ever so many
+    # standard deviations below the lowest logged reward (MOReL)
+    halt_cost: NonNegativeFloat | None = None
 
 
 class SAC(nn.Module):

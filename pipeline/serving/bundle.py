@@ -7,18 +7,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+from pydantic import Field, with_config
 from safetensors.torch import save
 from torch import nn
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.encoders import ENCODERS, Encoder
 from pipeline.encoders.statistics import DataSpec, Statistics
+from pipeline.envs.action_space import KINDS
 from pipeline.params import build
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.protocols import StateEncoder
 from pipeline.types import TorchModule
+from pipeline.validation import RECORD, OneOf, PositiveInt
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
@@ -27,7 +30,10 @@ STATE_ENCODERS: Mapping[str, type[Encoder | TrainableWorldModel]] = {**ENCODERS,
 ENCODER_PREFIX = "state_encoder."  # of the names of the encoder's weights
 DATASET_KEYS = ("name", "digest", "license", "transitions", "episodes", "source", "obs_names")
 
+Shape = Annotated[list[PositiveInt], Field(min_length=1)]  # of one observation
 
+
+@with_config(RECORD)
 @dataclass(frozen=True)
 class BundleSpec:
     """What a bundle says of itself. ``action_low`` and ``action_high`` are the environment's own units; for discrete
@@ -35,8 +41,8 @@ class BundleSpec:
 
     policy: str
     config: dict[str, Any]
-    obs_shapes: dict[str, list[int]]
-    statistics: dict[str, Any]
+    obs_shapes: Annotated[dict[str, Shape], Field(min_length=1)]
+    statistics: Statistics
     action_low: list[float]
     action_high: list[float]
     env_id: str | None
@@ -47,7 +53,7 @@ class BundleSpec:
     penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; none for a policy that only imitates
     encoder: str = "standard"  # one of STATE_ENCODERS
     encoder_config: dict[str, Any] = field(default_factory=dict)
-    action_kind: str = "continuous"
+    action_kind: Annotated[str, OneOf(KINDS)] = "continuous"
     action_start: int = 0
 
 
@@ -83,7 +89,7 @@ def bundle_spec(
         policy=policy,
         config=dataclasses.asdict(config),
         obs_shapes=facts.obs_shapes,
-        statistics=dataclasses.asdict(facts.statistics),
+        statistics=facts.statistics,
         action_low=spec.action_low,
         action_high=spec.action_high,
         env_id=spec.env_id,
@@ -121,7 +127,7 @@ def encoder_spec(encoder: StateEncoder) -> dict[str, Any]:
 def build_encoder(spec: BundleSpec) -> Encoder | TrainableWorldModel:
     """The encoder that a bundle names, without its weights."""
     data = DataSpec(
-        Statistics(**spec.statistics),
+        spec.statistics,
         spec.obs_shapes,
         len(spec.action_low),
         spec.dataset.get("transitions", 0),

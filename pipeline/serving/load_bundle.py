@@ -4,16 +4,13 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
 from pipeline.encoders import Encoder, StackedFrames
-from pipeline.encoders.statistics import Statistics
-from pipeline.envs.action_space import KINDS
 from pipeline.imagination import Imagination
 from pipeline.params import build
 from pipeline.policies import LEARNERS
@@ -22,6 +19,7 @@ from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import StateEncoder, WorldModel, first_state
 from pipeline.serving.bundle import ENCODER_PREFIX, SCHEMA_VERSION, BundleSpec, build_encoder
 from pipeline.uncertainty import Penalty, PenaltyConfig
+from pipeline.validation import from_json
 from pipeline.world_models.protocols import TrainableWorldModel
 
 LARGEST_JSON = 16 * 2**20  # bytes
@@ -44,9 +42,7 @@ def load_bundle(folder: Path | str) -> tuple[Policy, Encoder | TrainableWorldMod
         own |= {"imagination": _imagination(encoder, facts)} if chosen.plans else {}
         weight = facts.penalty.get("weight", 0.0)
         sizes = (encoder.state_dim, len(facts.action_low))
-        task = LearnerSpec.of(
-            *sizes, Statistics(**facts.statistics), penalty_weight=weight, action_kind=facts.action_kind
-        )
+        task = LearnerSpec.of(*sizes, facts.statistics, penalty_weight=weight, action_kind=facts.action_kind)
         learner = chosen(build(chosen.Config, facts.config, "config"), task, **own)
         learner.load_state_dict(weights)
         _check_encoder(encoder, facts)
@@ -102,33 +98,19 @@ def _refuse_constant(name: str) -> float:
 
 
 def _facts(folder: Path, described: dict[str, Any]) -> BundleSpec:
+    """The record of the bundle, checked field by field, and whether fields fit each other."""
     try:
-        facts = BundleSpec(**described)
-        _check_kinds(facts)
-        low, high = torch.tensor(facts.action_low).float(), torch.tensor(facts.action_high).float()
-        consistent = low.shape == high.shape and low.dim() == 1 and bool((low < high).all())
-        consistent &= bool(torch.isfinite(high - low).all())
-        consistent &= facts.action_kind in KINDS
-        consistent &= bool(torch.tensor(facts.statistics["obs_std"]).gt(0).all())
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        facts = from_json(BundleSpec, described)
+        features = sum(math.prod(shape) for shape in facts.obs_shapes.values() if len(shape) < 3)
+        if features != len(facts.statistics.obs_mean):
+            count = len(facts.statistics.obs_mean)
+            raise ValueError(f"`obs_shapes` hold {features} features, `statistics.obs_mean` {count}")
+        low, high = torch.tensor(facts.action_low), torch.tensor(facts.action_high)
+        if low.shape != high.shape or not bool((low < high).all()) or not bool(torch.isfinite(high - low).all()):
+            raise ValueError("action bounds are not valid")
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{folder}/bundle.json: refused: {' '.join(str(error).split())[:300]}") from None
-    if not consistent:
-        raise ValueError(f"{folder}/bundle.json: refused: action kind or bounds, or observation scales are not valid")
     return facts
-
-
-def _check_kinds(facts: BundleSpec) -> None:
-    """JSON holds anything: each fact must be of its declared kind, and shapes must be lists of lengths."""
-    for name, hint in get_type_hints(BundleSpec).items():
-        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        if not isinstance(getattr(facts, name), tuple(get_origin(kind) or kind for kind in kinds)):
-            raise TypeError(f"`{name}` is {type(getattr(facts, name)).__name__}, expected {hint}")
-    lengths = [length for shape in facts.obs_shapes.values() for length in (shape or [0])]
-    if not lengths or not all(type(length) is int and length > 0 for length in lengths):
-        raise TypeError(f"`obs_shapes` {facts.obs_shapes} are no shapes")
-    features = sum(math.prod(shape) for shape in facts.obs_shapes.values() if len(shape) < 3)
-    if features != len(facts.statistics["obs_mean"]):
-        raise TypeError(f"`obs_shapes` hold {features} features, `obs_mean` {len(facts.statistics['obs_mean'])}")
 
 
 def _read_weights(file: Path, digest: Any) -> dict[str, torch.Tensor]:

@@ -7,7 +7,8 @@ from pipeline.data.dataset import open_dataset
 from pipeline.params import build, section
 from pipeline.stages.files import write_arrays, write_json
 from pipeline.stages.stage import seed_argument, stage
-from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.training.config import TrainerConfig
+from pipeline.training.trainer import set_up_torch
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}"]

@@ -9,8 +9,9 @@ from pipeline.serving.save_policy import save_policy
 from pipeline.stages.stage import seed_argument, stage
 from pipeline.tracking.lightning_logger import logger_for
 from pipeline.training.behavior_cloning import behavior_cloning
+from pipeline.training.config import TrainerConfig
 from pipeline.training.session import Session
-from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.training.trainer import set_up_torch
 
 READS = ["data/dataset"]
 WRITES = ["data/bc/seed-{seed}"]

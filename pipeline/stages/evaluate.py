@@ -17,7 +17,8 @@ from pipeline.serving.bundle import weights_digest
 from pipeline.serving.model_card import model_card
 from pipeline.stages.files import write_arrays, write_json
 from pipeline.stages.stage import stage
-from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.training.config import TrainerConfig
+from pipeline.training.trainer import set_up_torch
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model", "data/policy", "data/bc", "data/offline"]

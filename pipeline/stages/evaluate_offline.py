@@ -12,7 +12,8 @@ from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import weights_digest
 from pipeline.stages.files import write_json
 from pipeline.stages.stage import seed_argument, stage
-from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.training.config import TrainerConfig
+from pipeline.training.trainer import set_up_torch
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}", "data/policy/seed-{seed}", "data/bc/seed-{seed}"]

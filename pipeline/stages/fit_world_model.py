@@ -6,10 +6,10 @@ from pipeline.data.dataset import open_dataset
 from pipeline.params import build, choose, section
 from pipeline.stages.stage import seed_argument, stage
 from pipeline.tracking.lightning_logger import logger_for
+from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.fit_world_model import fit_world_model
 from pipeline.training.session import Session
-from pipeline.training.trainer import TrainerConfig, set_up_torch
-from pipeline.training.world_model import FitConfig
+from pipeline.training.trainer import set_up_torch
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.checkpoint import save_world_model
 

@@ -14,9 +14,10 @@ from pipeline.serving.mlflow_logging import log_policy
 from pipeline.serving.save_policy import save_policy
 from pipeline.stages.stage import seed_argument, stage
 from pipeline.tracking.lightning_logger import logger_for
+from pipeline.training.config import TrainerConfig
 from pipeline.training.learn_policy import learn_policy
 from pipeline.training.session import Session
-from pipeline.training.trainer import TrainerConfig, set_up_torch
+from pipeline.training.trainer import set_up_torch
 from pipeline.uncertainty import PenaltyConfig
 from pipeline.uncertainty.auto import resolve_auto
 from pipeline.uncertainty.calibration_file import Calibration

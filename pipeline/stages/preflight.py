@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.params import build, choose, did_you_mean, section
-from pipeline.training.trainer import check_shares
+from pipeline.params import build, choose, section
+from pipeline.training.config import check_shares
+from pipeline.validation import did_you_mean
 
 if TYPE_CHECKING:
     from pipeline.imagination import RolloutConfig
@@ -78,15 +79,13 @@ class Family:
 
 def blocks() -> dict[str, type | Family]:
     """What each block of params.yaml is built as; an entry here for every block."""
-    from pipeline.evaluation import EvaluationConfig
-    from pipeline.evaluation.monitor import MonitorConfig
+    from pipeline.evaluation import EvaluationConfig, MonitorConfig
     from pipeline.imagination import RolloutConfig
     from pipeline.ingest.sources import SOURCES
     from pipeline.ope import OfflineConfig
     from pipeline.policies import LEARNERS
     from pipeline.policies.bc import BehaviorCloning
-    from pipeline.training.trainer import TrainerConfig
-    from pipeline.training.world_model import FitConfig
+    from pipeline.training.config import FitConfig, TrainerConfig
     from pipeline.uncertainty import PenaltyConfig
     from pipeline.world_models import WORLD_MODELS
 

@@ -8,10 +8,11 @@ from pipeline.encoders.statistics import DataSpec
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.task import LearnerSpec
+from pipeline.training.config import TrainerConfig, single
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay, ReadReplay
 from pipeline.training.session import Session, train
-from pipeline.training.trainer import TrainerConfig, seed_torch, single
+from pipeline.training.trainer import seed_torch
 
 EPOCH = 1000  # updates between resume points
 

@@ -6,9 +6,10 @@ from pipeline.data.batches import Bootstrap, WindowBatches
 from pipeline.data.dataset import DatasetSpec, PreparedDataset
 from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.data.windows import Windows
+from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.session import Session, train
-from pipeline.training.trainer import TrainerConfig, seed_torch
-from pipeline.training.world_model import Batches, FitConfig, WorldModelTraining
+from pipeline.training.trainer import seed_torch
+from pipeline.training.world_model import Batches, WorldModelTraining
 from pipeline.world_models.protocols import ModelConfig, TrainableWorldModel
 from pipeline.world_models.termination import termination_quality
 

@@ -15,10 +15,11 @@ from pipeline.policies.protocols import Policy, is_learner, is_planner
 from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import StateEncoder
 from pipeline.seeding import generator
+from pipeline.training.config import TrainerConfig, single
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.training.session import Session, train
-from pipeline.training.trainer import TrainerConfig, seed_torch, single
+from pipeline.training.trainer import seed_torch
 from pipeline.types import Metrics, Transitions
 from pipeline.uncertainty import PenaltySpec, build_penalty
 from pipeline.world_models.protocols import TrainableWorldModel

@@ -8,8 +8,9 @@ from typing import Protocol
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import Logger
 
+from pipeline.training.config import TrainerConfig
 from pipeline.training.resume import Resumable, ResumePoint
-from pipeline.training.trainer import TrainerConfig, make_trainer
+from pipeline.training.trainer import make_trainer
 from pipeline.training.watchdog import Watchdog
 
 

@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from dataclasses import dataclass, replace
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -13,25 +12,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.seeding import seed_of
+from pipeline.training.config import TrainerConfig
 
 LAUNCHER = "PIPELINE_LAUNCHER_PID"  # environment variable with the process id of rank 0, for the ranks it starts
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    accelerator: str = "cpu"  # cpu, gpu, mps, auto
-    devices: int = 1
-    num_nodes: int = 1  # more than one: start the stage under torchrun or srun
-    strategy: str = "auto"  # ddp when devices * num_nodes > 1
-    precision: str = "32-true"  # 32-true, bf16-mixed, ...
-    matmul_precision: str = "highest"  # torch.set_float32_matmul_precision: highest, high, medium
-    threads: int = 1  # torch threads of one process; fixed, because sums depend on it
-
-    def __post_init__(self) -> None:
-        if self.matmul_precision not in ("highest", "high", "medium"):
-            raise ValueError(f"matmul_precision `{self.matmul_precision}` must be highest, high or medium")
-        if min(self.devices, self.num_nodes, self.threads) < 1:
-            raise ValueError("devices, num_nodes and threads must be at least 1")
 
 
 def set_up_torch(config: TrainerConfig) -> None:
@@ -44,26 +27,6 @@ def set_up_torch(config: TrainerConfig) -> None:
         _die_with_parent()
     else:
         os.environ[LAUNCHER] = str(os.getpid())
-
-
-def single(config: TrainerConfig) -> TrainerConfig:
-    """The same trainer on one device: policies are small and train faster on one device than on several."""
-    return replace(config, devices=1, num_nodes=1, strategy="auto")
-
-
-def check_shares(config: TrainerConfig, batch_size: int, window: int = 1) -> None:
-    """Check that a global batch of ``batch_size`` steps, in windows of ``window`` steps, divides evenly.
-
-    Raises ValueError unless every process gets the same number of windows: DDP averages gradients over processes, so
-    the rows of a smaller share would get more weight.
-    """
-    processes = config.devices * config.num_nodes
-    windows = max(batch_size // window, 1)
-    if windows % processes:
-        nearest = max(round(windows / processes), 1) * processes * window
-        setting = f"`fit.batch_size: {batch_size}`" + (f" of {windows} windows" if window > 1 else "")
-        count = f"{processes} processes (trainer.devices {config.devices} x trainer.num_nodes {config.num_nodes})"
-        raise ValueError(f"params.yaml: {setting} does not divide evenly among {count}; set it to {nearest}")
 
 
 def seed_torch(seed: int, *place: str | int) -> None:

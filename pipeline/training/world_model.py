@@ -7,7 +7,6 @@ are seeded by its number and are the same on every rank; each rank takes its sha
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -17,32 +16,13 @@ from torch.utils.data import DataLoader
 
 from pipeline.networks.schedule import cosine_decay
 from pipeline.seeding import generator
+from pipeline.training.config import FitConfig
 from pipeline.training.trainer import chunk_loader
 from pipeline.types import Shard
 from pipeline.world_models.best_weights import BestWeights
 from pipeline.world_models.protocols import Batch, TrainableWorldModel
 
 CHUNK = 50  # gradient steps in one Lightning step
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    batch_size: int = 256  # logged steps in one gradient step, for each member, over all ranks together
-    window: int = 32  # steps of a window, for a recurrent model: its batch is batch_size / window windows
-    max_epochs: int = 25
-    patience: int = 5  # epochs without any member improving its held-out error by `improvement`
-    improvement: float = 0.01
-    learning_rate_decay: bool | None = None  # to zero over all epochs, along a cosine; null: as the model usually does
-    held_out_rows: int = 20_000  # at most so many held-out transitions are used for stopping
-
-    def __post_init__(self) -> None:
-        if min(self.batch_size, self.window, self.max_epochs, self.patience) < 1:
-            raise ValueError("batch_size, window, max_epochs and patience must be at least 1")
-
-    @property
-    def windows(self) -> int:
-        """Windows in one gradient step."""
-        return max(1, self.batch_size // self.window)
 
 
 class Batches(Protocol):

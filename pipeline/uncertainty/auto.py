@@ -26,19 +26,18 @@ def resolve_auto(
     measure the penalty, or measured zero.
     """
     name = calibration.best_penalty if penalty.name == AUTO else penalty.name
+    trusted = min(max(calibration.horizon, 1), MAX_ROLLOUT)
+    length = trusted if isinstance(rollout.length, str) else rollout.length
     weight = penalty.weight
     if isinstance(weight, str):
         weight = _scale(name, _penalty_calibration(calibration, name))
-    length = rollout.length
-    if isinstance(length, str):
-        length = min(max(calibration.horizon, 1), MAX_ROLLOUT)
     halt_above = rollout.halt_above
     if rollout.halt_quantile is not None:
         measured = _penalty_calibration(calibration, name)
         scale = _scale(name, measured)
         halt_above = measured.quantiles[str(rollout.halt_quantile)] / scale / reward_std
     options = {f.name: getattr(rollout, f.name) for f in fields(RolloutOptions)} | {"halt_above": halt_above}
-    return PenaltySpec(name, float(weight), penalty.neighbors, penalty.samples), RolloutSpec(**options, length=length)
+    return PenaltySpec(name, weight, penalty.neighbors, penalty.samples), RolloutSpec(**options, length=length)
 
 
 def _penalty_calibration(calibration: Calibration, name: str) -> PenaltyCalibration:

@@ -3,11 +3,15 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import with_config
+
+from pipeline.validation import RECORD, NonNegativeInt, from_json
 
 SCHEMA_VERSION = 1
 
 
+@with_config(RECORD)
 @dataclass(frozen=True)
 class PenaltyCalibration:
     """One penalty, measured on held-out logs. Undefined numbers, such as those of a constant penalty, are None."""
@@ -21,6 +25,7 @@ class PenaltyCalibration:
     score: float  # best_penalty is the penalty with the highest score
 
 
+@with_config(RECORD)
 @dataclass(frozen=True)
 class Calibration:
     """The results of ``assess_world_model``.
@@ -31,8 +36,8 @@ class Calibration:
     (:mod:`pipeline.assessment.calibration`); None for a model whose outputs have none to correct.
     """
 
-    horizon: int
-    horizon_measured: int
+    horizon: NonNegativeInt
+    horizon_measured: NonNegativeInt
     best_penalty: str
     penalties: dict[str, PenaltyCalibration]
     temperature: dict[str, float] | None
@@ -47,11 +52,10 @@ class Calibration:
     def load(cls, file: Path) -> "Calibration":
         """The calibration in ``file``. Raises ValueError when it is missing, damaged, or newer than this project."""
         try:
-            values: dict[str, Any] = json.loads(file.read_text())
-            if values["schema_version"] > SCHEMA_VERSION:
-                raise ValueError(f"schema_version {values['schema_version']} is newer; update the project")
-            penalties = {name: PenaltyCalibration(**entry) for name, entry in values["penalties"].items()}
-            return cls(**{**values, "penalties": penalties})
+            record = json.loads(file.read_text())
+            if record["schema_version"] > SCHEMA_VERSION:
+                raise ValueError(f"schema_version {record['schema_version']} is newer; update the project")
+            return from_json(cls, record)
         except FileNotFoundError:
             raise ValueError(f"{file}: not found; run `dvc repro assess_world_model`") from None
         except (KeyError, TypeError, ValueError) as error:

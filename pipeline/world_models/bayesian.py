@@ -7,32 +7,26 @@ new set, which imagination calls for every rollout.
 import copy
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 
 from pipeline.encoders.statistics import DataSpec
 from pipeline.seeding import generator as fresh_generator
 from pipeline.types import Transitions
+from pipeline.validation import OPTIONS, NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt
 from pipeline.world_models.bayesian_layers import DropoutLinear, Layer, RandomNetwork, VariationalLinear
 from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class BayesianConfig(GaussianConfig):
-    learning_rate: float = 3e-3
-    samples: int = 7  # of the weights that predict side by side, as an ensemble's members do
-    prior_scale: float = 1.0  # standard deviation of a weight's prior, times the root of its layer's inputs
-    divergence_weight: float = 1.0  # 1: the evidence bound; less: a colder posterior (Wenzel et al., arXiv:2002.02405)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.samples < 1:
-            raise ValueError(f"samples {self.samples} must be at least 1")
-        if self.prior_scale <= 0 or self.divergence_weight < 0:
-            raise ValueError(f"prior_scale {self.prior_scale} must be positive, divergence_weight not negative")
+    learning_rate: PositiveFloat = 3e-3  # of Adam
+    samples: PositiveInt = 7  # weight samples that predict side by side, like the members of an ensemble
+    prior_scale: PositiveFloat = 1.0  # standard deviation of a weight's prior, times the root of its layer's inputs
+    divergence_weight: NonNegativeFloat = 1.0  # 1: the evidence bound; below 1: a colder posterior (arXiv:2002.02405)
 
 
 class BayesianModel(GaussianModel):
@@ -68,9 +62,9 @@ def _network(config: BayesianConfig, sizes: list[int], layer: Callable[[int, int
     return RandomNetwork(layers, config.divergence_weight)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class VariationalConfig(BayesianConfig):
-    first_std: float = 0.05  # standard deviation of weights at the start, as a share of their prior's
+    first_std: PositiveFloat = 0.05  # initial standard deviation of weights, as a share of their prior's
 
 
 class Variational(BayesianModel):
@@ -84,14 +78,9 @@ class Variational(BayesianModel):
         super().__init__(c, data_spec, lambda _, i, o: VariationalLinear(i, o, c.prior_scale, c.first_std))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class DropoutConfig(BayesianConfig):
-    dropout: float = 0.01  # probability that a hidden unit is left out; small networks need more
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.dropout < 1:
-            raise ValueError(f"dropout {self.dropout} must lie between 0 and 1: without it all samples are the same")
+    dropout: OpenFraction = 0.01  # probability that a hidden unit is dropped; small networks need more
 
 
 class MCDropout(BayesianModel):

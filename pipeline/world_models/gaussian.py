@@ -1,10 +1,11 @@
 """Base of the Gaussian world models of vectors: sampling, likelihood, termination. The network is handed in."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +14,16 @@ from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import StackedLinear
 from pipeline.types import Observation, Prediction, Shard, Step, Transitions
+from pipeline.validation import (
+    OPTIONS,
+    Float,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OneOf,
+    PositiveFloat,
+    PositiveInt,
+)
 from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.target_scaler import StepScale
 from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
@@ -43,29 +54,21 @@ class Network(Protocol):
         """KL(posterior || prior) of random weights, in nats; None where weights are not random."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class GaussianConfig:
-    width: int = 128
-    depth: int = 3  # hidden layers
-    learning_rate: float = 1e-3
-    log_variance_low: float = -14.0  # of normalized targets: 0.1 % of a target's spread
-    log_variance_high: float = 1.0
-    bound_weight: float = 0.01  # pulls the learned bounds together
-    beta: float = 0.0  # 0: the likelihood; up to 1: outputs that are nearly certain no longer drown the others
-    criterion: str = "mse"  # held-out error that picks weights; geometric_mse: no noisy output outvotes the rest
-    termination: str = "learned"  # learned | known (privileged: a hand-written rule) | off
-    clamp_margin: float = 0.1  # drawn states stay within the logged range widened by this share; rewards within it
-    history: int = 0  # steps before the present one that the state holds, for delays and for what is not observed
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta {self.beta} must lie between 0 and 1")
-        if self.criterion not in ("mse", "geometric_mse"):
-            raise ValueError(f"criterion `{self.criterion}` must be mse or geometric_mse")
-        if self.termination not in TERMINATIONS:
-            raise ValueError(f"termination `{self.termination}` must be one of {', '.join(TERMINATIONS)}")
-        if not 0 <= self.history <= MAX_HISTORY:
-            raise ValueError(f"history {self.history} must lie between 0 and {MAX_HISTORY}")
+    width: PositiveInt = 128  # of each hidden layer
+    depth: NonNegativeInt = 3  # hidden layers
+    learning_rate: PositiveFloat = 1e-3  # of Adam
+    log_variance_low: Float = -14.0  # initial lower bound, of normalized targets: 0.1 % of a target's spread
+    log_variance_high: Float = 1.0  # initial upper bound
+    bound_weight: NonNegativeFloat = 0.01  # weight of the loss that pulls the learned bounds together
+    beta: Fraction = 0.0  # of the beta-NLL loss; 0: the likelihood; above 0, low-variance outputs dominate less
+    # held-out error that selects weights and elites; geometric_mse: noisy outputs do not dominate it
+    criterion: Literal["mse", "geometric_mse"] = "mse"
+    termination: Annotated[str, OneOf(TERMINATIONS)] = "learned"  # known: a hand-written rule (privileged); off: never
+    clamp_margin: NonNegativeFloat = 0.1  # drawn states stay within the logged range widened by this share
+    # past steps in the state, for delays and partially observed tasks
+    history: Annotated[NonNegativeInt, Field(le=MAX_HISTORY)] = 0
 
 
 def weighted(nll: Tensor, log_variance: Tensor, beta: float) -> Tensor:

@@ -1,28 +1,31 @@
 """A probabilistic ensemble of Gaussian networks (PETS, Chua et al. 2018, arXiv:1805.12114; used by MOPO, Yu et al.
 2020, arXiv:2005.13239)."""
 
-from dataclasses import dataclass
 from typing import Self
 
 import torch
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import stacked_mlp
 from pipeline.types import Shard, Transitions
+from pipeline.validation import OPTIONS, NonNegativeFloat, PositiveInt
 from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class EnsembleConfig(GaussianConfig):
-    members: int = 7
-    elites: int = 5  # the members of lowest held-out error; only these are drawn from
-    weight_decay: float = 1e-4  # of the last layer; earlier layers ramp down to a quarter, as in PETS
+    members: PositiveInt = 7  # networks that are trained independently
+    elites: PositiveInt = 5  # members of lowest held-out error; imagination draws from these alone
+    weight_decay: NonNegativeFloat = 1e-4  # of the last layer; it falls to a quarter at the first layer, as in PETS
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 1 <= self.elites <= self.members:
-            raise ValueError(f"elites {self.elites} must lie between 1 and members {self.members}")
+    @model_validator(mode="after")
+    def _elites_are_members(self) -> Self:
+        if self.elites > self.members:
+            raise ValueError(f"elites {self.elites} must be at most members {self.members}")
+        return self
 
 
 class EnsembleNetwork(nn.Sequential):

@@ -5,17 +5,18 @@ The state "B C+D" is the deterministic carry, then the stochastic latent. Filter
 which depends on the observation; imagination takes it from one prior head.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable
+from typing import Annotated, Literal, Self
 
 import torch
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp, stacked_mlp
 from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions
+from pipeline.validation import OPTIONS, NonNegativeFloat, OneOf, PositiveFloat, PositiveInt
 from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.latents import CategoricalLatent, GaussianLatent, Latent, PointLatent
 from pipeline.world_models.observation_model import Decoder, Encoder, Observations
@@ -26,38 +27,26 @@ from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, 
 LEAST_SPREAD = 0.1  # minimum standard deviation of a latent over the logs: bounds the penalty of constant latents
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class RSSMConfig:
-    recurrence: str = "gru"  # gru | lstm | none (a stochastic state alone)
-    latent: str = "gaussian"  # gaussian | categorical | point (a deterministic state alone)
-    deter: int = 128  # width of the recurrence
-    stoch: int = 16  # stochastic latents
-    classes: int = 16  # of each categorical latent
-    width: int = 128  # of every other hidden layer
-    image_depth: int = 16  # channels of the first convolution
-    members: int = 5  # prior heads
-    reward: str = "two_hot"  # two_hot | unit_gaussian
-    termination: str = "learned"  # learned | known (privileged: a hand-written rule) | off
-    vector_std: float = 0.05  # expected error of a normalized vector observation: the less, the more it counts
-    image_std: float = 0.1  # the same for pixels, as a share of full brightness
-    free_nats: float = 1.0  # divergence of a step that costs nothing; a point latent has none
-    dynamics_weight: float = 1.0  # of the divergence that trains the prior
-    representation_weight: float = 0.1  # of the same divergence as it trains the posterior
-    learning_rate: float = 1e-3
-    gradient_clip: float = 100.0  # largest norm of all gradients together
-
-    def __post_init__(self) -> None:
-        known: dict[str, Collection[str]] = {
-            "recurrence": RECURRENCES,
-            "latent": LATENTS,
-            "reward": HEADS,
-            "termination": TERMINATIONS,
-        }
-        for name, choices in known.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} `{getattr(self, name)}` must be one of {', '.join(choices)}")
-        if min(self.deter, self.stoch, self.classes, self.width, self.image_depth, self.members) < 1:
-            raise ValueError("deter, stoch, classes, width, image_depth and members must be at least 1")
+    recurrence: Annotated[str, OneOf(RECURRENCES)] = "gru"  # none: a stochastic state alone
+    # point: a deterministic state alone
+    latent: Literal["gaussian", "categorical", "point"] = "gaussian"
+    deter: PositiveInt = 128  # width of the recurrence
+    stoch: PositiveInt = 16  # stochastic latent variables
+    classes: PositiveInt = 16  # classes of each categorical latent
+    width: PositiveInt = 128  # of every other hidden layer
+    image_depth: PositiveInt = 16  # channels of the first convolution
+    members: PositiveInt = 5  # prior heads
+    reward: Annotated[str, OneOf(HEADS)] = "two_hot"  # distribution of rewards that is predicted
+    termination: Annotated[str, OneOf(TERMINATIONS)] = "learned"  # known: a hand-written rule (privileged); off: never
+    vector_std: PositiveFloat = 0.05  # standard deviation of decoded vectors, normalized; low: they weigh more
+    image_std: PositiveFloat = 0.1  # standard deviation of decoded pixels, as a share of full brightness
+    free_nats: NonNegativeFloat = 1.0  # divergence of a step that is not penalized; a point latent has none
+    dynamics_weight: NonNegativeFloat = 1.0  # weight of the divergence that trains the prior
+    representation_weight: NonNegativeFloat = 0.1  # weight of the same divergence as it trains the posterior
+    learning_rate: PositiveFloat = 1e-3  # of Adam
+    gradient_clip: PositiveFloat = 100.0  # largest norm of all gradients together
 
 
 LATENTS: dict[str, Callable[[RSSMConfig], Latent]] = {

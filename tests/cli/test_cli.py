@@ -13,7 +13,8 @@ from pipeline.cli.doctor import Finding, examine
 from pipeline.cli.preset import apply_preset
 from pipeline.params import read_params
 from pipeline.stages import preflight
-from pipeline.training.trainer import TrainerConfig, make_trainer
+from pipeline.training.config import TrainerConfig
+from pipeline.training.trainer import make_trainer
 
 ROOT = Path(preset.__file__).parents[2]
 PARAMS = """\
@@ -118,22 +119,45 @@ def test_unknown_preset_and_broken_params_leave_the_file_alone(project: Path) ->
         ({"policy": {"name": "sac", "updatess": 1}}, r"unknown key `policy.updatess` \(did you mean `updates`\?\)"),
         ({"penalty": None}, "`penalty` must be a block of `key: value` lines, not None"),
         ({"policy": "sac"}, "`policy` must be a block of `key: value` lines, not 'sac'"),
-        ({"penalty": {"name": "ensemble_sdt"}}, "`penalty`: name `ensemble_sdt` must be auto or one of .*ensemble_std"),
+        (
+            {"penalty": {"name": "ensemble_sdt"}},
+            r"`penalty.name`: `ensemble_sdt` .*auto \(did you mean `ensemble_std`\?\)$",
+        ),
         (
             {"penalty": {"name": "bellman", "weight": 1.0}, "rollout": {"halt_above": 2.0}},
             "`rollout.halt_above` .*set both to null$",
         ),
-        ({"offline": {"penalty": "distance"}}, "penalty one of max_aleatoric"),
+        ({"offline": {"penalty": "distance"}}, "`offline.penalty`: `distance` must be one of max_aleatoric"),
         ({"policy": {"name": "sac", "halt_cost": 1.0}}, "set `rollout.halt_quantile`$"),
         (
             {"policy": {"name": "sac", "conservatism": 1.0}, "rollout": {"real_ratio": 1.0}},
             "`rollout.real_ratio: 1.0` leaves one kind out: set it to 0.5$",
         ),
-        ({"penalty": {"weight": float("nan")}}, "`penalty`: weight is not a number"),
-        ({"policy": {"name": "sac", "actor_learning_rate": -1.0}}, "actor_learning_rate -1.0 must be above 0"),
-        ({"policy": {"name": "cem", "terminal_value": {"hidden": [0]}}}, r"`policy.terminal_value`: hidden \[0\] must"),
-        ({"world_model": {"name": "gaussian_ensemble", "width": 0}}, "`world_model`: width 0 is no size"),
-        ({"trainer": {"devices": "two"}}, "trainer.devices"),
+        ({"penalty": {"weight": float("nan")}}, "`penalty.weight`: nan must be a finite number or be 'auto'$"),
+        (
+            {"policy": {"name": "sac", "actor_learning_rate": -1.0}},
+            "policy.actor_learning_rate`: -1.0 must be above 0$",
+        ),
+        (
+            {"policy": {"name": "cem", "terminal_value": {"hidden": [0]}}},
+            "terminal_value.hidden.0`: 0 must be at least 1$",
+        ),
+        ({"world_model": {"name": "gaussian_ensemble", "width": 0}}, "`world_model.width`: 0 must be at least 1$"),
+        ({"trainer": {"devices": "two"}}, "`trainer.devices`: `two` must be a whole number$"),
+        ({"trainer": {"devices": True}}, "`trainer.devices`: True must be a number$"),
+        (
+            {"trainer": {"matmul_precision": "hihg"}},
+            r"be 'highest', 'high' or 'medium' \(did you mean `high`\?\)$",
+        ),
+        ({"bc": {"hidden": 128}}, "`bc.hidden`: 128 must be a list$"),
+        ({"bc": {"learning_rate": float("inf")}}, "`bc.learning_rate`: inf must be a finite number$"),
+        ({"rollout": {"halt_quantile": 0.9, "halt_above": 1.0}}, "`rollout`: .*: set one of them to null$"),
+        ({"policy": {"name": "cem", "terminal_value": {"hiden": [1]}}}, r"key `policy.terminal_value.hiden` \(did you"),
+        ({"dataset": {"source": "minari", "path": "a", "held_out_path": "a"}}, "`dataset.dataset_id`: is missing$"),
+        (
+            {"dataset": {"source": "collect", "behaviors": [{"name": "swingup"}]}},
+            "`dataset.behaviors.0.name`: `swingup`",
+        ),
         (
             {"trainer": {"devices": 3}},
             r"`fit.batch_size: 256` does not divide evenly among 3 processes .*; set it to 255$",

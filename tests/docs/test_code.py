@@ -18,8 +18,8 @@ from toys import linear_world, logged_in, training_of, world_model
 
 from pipeline.policies import LEARNERS, POLICIES
 from pipeline.policies.protocols import PolicyLearner
-from pipeline.training.trainer import TrainerConfig, make_trainer
-from pipeline.training.world_model import FitConfig
+from pipeline.training.config import FitConfig, TrainerConfig
+from pipeline.training.trainer import make_trainer
 from pipeline.uncertainty.penalties import MEASURES
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel

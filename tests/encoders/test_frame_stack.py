@@ -22,10 +22,11 @@ from pipeline.policies.task import LearnerSpec
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import bundle_spec, save_bundle
 from pipeline.training.behavior_cloning import encoded_logs
+from pipeline.training.config import TrainerConfig
 from pipeline.training.fit_world_model import check_observations
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import ReadReplay
-from pipeline.training.trainer import TrainerConfig, make_trainer
+from pipeline.training.trainer import make_trainer
 from pipeline.world_models import WORLD_MODELS
 
 SIDE, STEPS = 32, 12

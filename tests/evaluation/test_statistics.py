@@ -68,5 +68,5 @@ def test_summary_on_a_scale() -> None:
 
 
 def test_config_refuses_nothing_to_do() -> None:
-    with pytest.raises(ValueError, match="`episodes` must be at least 1"):
+    with pytest.raises(ValueError, match=r"episodes\n.*greater than or equal to 1"):
         EvaluationConfig(episodes=0)

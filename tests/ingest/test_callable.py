@@ -90,7 +90,7 @@ def test_features_may_have_names(block: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"function": "my_logs"}, "function `my_logs`: write `module:function`"),
+        ({"function": "my_logs"}, "`dataset.function`: `my_logs` must read `module:function`, such as"),
         ({"function": "my_log:episodes"}, "my_log:episodes: no module `my_log` in"),
         ({"function": "my_logs:episode"}, "has no function `episode` (did you mean `episodes`?)"),
         (

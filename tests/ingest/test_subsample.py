@@ -95,7 +95,7 @@ def test_another_held_out_file_stays_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.0, -0.5, 1.5])
 def test_shares_outside_the_range_are_refused(share: float, tmp_path: Path) -> None:
     block = npz_block(tmp_path / "log.npz", counting_columns(), train_share=share)
-    with pytest.raises(ValueError, match=f"train_share {share} must lie above 0 and be at most 1"):
+    with pytest.raises(ValueError, match=f"`dataset.train_share`: {share} must be (above 0|at most 1)"):
         choose(SOURCES, block, "dataset", key="source")
 
 

@@ -227,8 +227,8 @@ def test_a_header_alone_holds_no_rows(tmp_path: Path) -> None:
     [
         ({"obs_columns": []}, "obs_columns is empty"),
         ({"action_columns": ["x"]}, "columns ['x'] are named twice"),
-        ({"resample": 0.0}, "resample 0.0: give a positive step"),
-        ({"time_column": None, "resample": 1.0}, "and `time_column`"),
+        ({"resample": 0.0}, "`dataset.resample`: 0.0 must be above 0"),
+        ({"time_column": None, "resample": 1.0}, "resample 1.0 needs `time_column`"),
         ({"categorical_columns": ["y"]}, "['y'] are not among obs_columns"),
         ({"path": "nowhere.csv"}, "nowhere.csv: not found; correct `dataset.path`"),
         ({"path": "README.md"}, "README.md: no table; name a file with .csv"),

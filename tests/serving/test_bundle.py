@@ -23,7 +23,7 @@ def bundle(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     learner = BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(3, 2))
     described = BundleSpec(
-        policy="bc", config={"hidden": [8]}, obs_shapes=facts.obs_shapes, statistics=vars(facts.statistics),
+        policy="bc", config={"hidden": [8]}, obs_shapes=facts.obs_shapes, statistics=facts.statistics,
         action_low=[-2.0, 0.0], action_high=[2.0, 10.0], env_id=None, env_kwargs={}, dataset={"name": "toy"}, seed=0,
         privileged_knowledge=[],
     )  # fmt: skip
@@ -101,14 +101,18 @@ def test_weights_that_are_not_finite_are_refused(bundle):
         ({"encoder": "../../evil"}, "do not fit"),
         ({"config": {"hidden": [16]}}, "do not fit"),
         ({"action_low": [1.0, 1.0], "action_high": [0.0, 2.0]}, "bounds"),
-        ({"surprise": 1}, "surprise"),
-        ({"obs_shapes": []}, "`obs_shapes` is list"),
-        ({"obs_shapes": {}}, "no shapes"),
-        ({"obs_shapes": {"state": ["a"]}}, "no shapes"),
-        ({"obs_shapes": {"state": [10**9]}}, "1000000000 features, `obs_mean` 3"),
-        ({"penalty": None}, "`penalty` is NoneType"),
-        ({"config": ""}, "`config` is str"),
-        ({"action_high": [10**400, 10.0]}, "too large"),
+        ({"surprise": 1}, "`surprise`: is unknown"),
+        ({"seed": True}, "`seed`: True must be a whole number"),
+        ({"seed": "0"}, "`seed`: `0` must be a whole number"),
+        ({"action_kind": "discreet"}, "`action_kind`: `discreet` must be one of continuous, discrete"),
+        ({"action_low": [-2.0]}, "bounds"),
+        ({"obs_shapes": []}, "`obs_shapes`: .* must be a block"),
+        ({"obs_shapes": {}}, "`obs_shapes`: .* at least 1"),
+        ({"obs_shapes": {"state": ["a"]}}, "`obs_shapes.state.0`: `a` must be a whole number"),
+        ({"obs_shapes": {"state": [10**9]}}, "1000000000 features, `statistics.obs_mean` 3"),
+        ({"penalty": None}, "`penalty`: None must be a block"),
+        ({"config": ""}, "`config`: `` must be a block"),
+        ({"action_high": [10**400, 10.0]}, "`action_high.0`: .* must be a finite number"),
         ({"action_high": [2.0, float("1e300")]}, "bounds"),
     ],
 )
@@ -127,7 +131,7 @@ def test_scales_that_do_not_fit_are_refused(bundle):
         {**json.loads((bundle / "bundle.json").read_text()), "statistics": {**statistics, "obs_mean": [0]}}
     )
     (bundle / "bundle.json").write_text(text.replace('"obs_mean": [0]', '"obs_mean": [1e999, 0.0, 0.0]'))
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match=r"`statistics.obs_mean.0`: inf must be a finite number$"):
         load_agent(bundle)
 
 

@@ -40,7 +40,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         policy="bc",
         config=dataclasses.asdict(config),
         obs_shapes={"state": [3]},
-        statistics=dataclasses.asdict(statistics),
+        statistics=statistics,
         action_low=[-2.0],
         action_high=[2.0],
         env_id="Pendulum-v1",

@@ -38,7 +38,7 @@ def bundle_of(name: str, model_name: str, folder: Path, **options: Any) -> tuple
     solver = planner(name, model, Penalty("ensemble_std"), 0.5, **SMALL, **options)
     described = BundleSpec(
         policy=name, config=dataclasses.asdict(solver.config), obs_shapes=facts.obs_shapes,
-        statistics=dataclasses.asdict(facts.statistics), action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={},
+        statistics=facts.statistics, action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={},
         dataset={"name": "toy", "transitions": 300}, seed=0, privileged_knowledge=[],
         penalty={"name": "ensemble_std", "weight": 0.5}, encoder=model_name, encoder_config=vars(model.config),
     )  # fmt: skip
@@ -123,7 +123,7 @@ def test_elites_that_do_not_exist_are_refused(tmp_path: Path):
     model.elites[0] = 99
     facts = build_data_spec(RAW)
     described = BundleSpec(
-        policy="cem", config=SMALL, obs_shapes=facts.obs_shapes, statistics=dataclasses.asdict(facts.statistics),
+        policy="cem", config=SMALL, obs_shapes=facts.obs_shapes, statistics=facts.statistics,
         action_low=LOW, action_high=HIGH, env_id=None, env_kwargs={}, dataset={"transitions": 300}, seed=0,
         privileged_knowledge=[], penalty={"name": "ensemble_std", "weight": 0.5}, encoder="gaussian_ensemble",
         encoder_config=vars(model.config),

@@ -189,5 +189,5 @@ def test_distance_keeps_a_share_of_long_logs_and_refuses_too_short_ones(monkeypa
 
 
 def test_unknown_penalties_are_refused():
-    with pytest.raises(ValueError, match="must be auto or one of max_aleatoric"):
+    with pytest.raises(ValueError, match=r"must be one of max_aleatoric, .*, bellman, auto"):
         PenaltyConfig("ensemble_sdt")

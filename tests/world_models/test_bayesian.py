@@ -6,8 +6,8 @@ from toys import NOISE, build_data_spec, linear_world, training_of, transitions_
 
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.imagination import Imagination
-from pipeline.training.trainer import TrainerConfig, make_trainer
-from pipeline.training.world_model import FitConfig
+from pipeline.training.config import FitConfig, TrainerConfig
+from pipeline.training.trainer import make_trainer
 from pipeline.types import Transitions
 from pipeline.uncertainty import Penalty
 from pipeline.uncertainty.penalties import disagreement

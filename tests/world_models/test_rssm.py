@@ -16,8 +16,9 @@ from pipeline.data.dataset import PreparedDataset
 from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.data.windows import Windows
 from pipeline.ingest.writer import write_dataset
-from pipeline.training.trainer import TrainerConfig, make_trainer
-from pipeline.training.world_model import FitConfig, WorldModelTraining
+from pipeline.training.config import FitConfig, TrainerConfig
+from pipeline.training.trainer import make_trainer
+from pipeline.training.world_model import WorldModelTraining
 from pipeline.types import Segments, Shard
 from pipeline.world_models.rssm import RSSM, RSSMConfig
 from pipeline.world_models.termination import termination_quality
@@ -177,7 +178,7 @@ def test_gradients_reach_actions_through_imagined_steps(fitted: RSSM):
 
 
 def test_choices_are_checked():
-    with pytest.raises(ValueError, match="latent `gauss` must be one of gaussian, categorical, point"):
+    with pytest.raises(ValueError, match=r"latent\n.*'gaussian', 'categorical' or 'point'"):
         RSSMConfig(latent="gauss")
 
 

@@ -1,18 +1,22 @@
 """Common options of all sources, and how metadata from params, file and environment is combined."""
 
+import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE, KINDS
 from pipeline.envs.registration import chain, make
 from pipeline.ingest.reference_scores import reference_scores
+from pipeline.validation import OPTIONS, Float, Int, NonNegativeInt, OneOf, OpenFraction
 
 if TYPE_CHECKING:
     import tempfile
@@ -23,58 +27,57 @@ if TYPE_CHECKING:
 Bounds = tuple[list[float], list[float]]
 
 
-@dataclass(frozen=True)
+def _file_and_function(text: str) -> str:
+    if not re.fullmatch(r"\w+:\w+", text):
+        raise ValueError("must read file:function, for data/transforms/file.py")
+    return text
+
+
+@dataclass(frozen=True, config=OPTIONS)
 class SourceConfig:
-    """Options of every source. ``held_out_path`` equal to ``path`` splits by ``held_out_fraction``; another file of the
-    same layout is the held-out split. Bounds null: ask the file, then the environment, else infer with a warning; the
-    same for ``action_kind`` and ``action_count``, but that an unknown kind is continuous. Discrete actions are whole
-    numbers, one a step, whose bounds are the first and the last. ``action_quantile`` narrows the bounds to what the
-    logs use: this share of the logged actions lies beyond either of them, as logged, and out of a policy's reach.
-    References null: the file's metadata, then the D4RL table. ``train_share`` of the training episodes are kept, those
-    of a smaller share among those of a larger one; the held-out split does not depend on it. ``transform`` is applied
-    by the stage: see :mod:`pipeline.ingest.transform`."""
+    """Options of every source.
 
-    path: str
-    held_out_path: str
-    name: str | None = None
-    env_id: str | None = None
-    env_kwargs: dict[str, Any] = field(default_factory=dict)
-    action_kind: str | None = None  # continuous or discrete
-    action_count: int | None = None  # of discrete actions
-    action_low: list[float] | None = None
-    action_high: list[float] | None = None
-    action_quantile: float | None = None
-    ref_min_score: float | None = None
-    ref_max_score: float | None = None
-    license: str | None = None
-    held_out_fraction: float = 0.1
-    split_seed: int = 0
-    train_share: float = 1.0
-    transform: str | None = None  # file:function, in data/transforms
+    Null options are taken from the file, then from the environment. ``action_quantile`` trades reach for resolution:
+    logged actions beyond the bounds stay as they are, but the policy cannot choose them. Of two values of
+    ``train_share``, the smaller one keeps a subset of the episodes of the larger one.
+    """
 
-    def __post_init__(self) -> None:
-        if not 0 < self.held_out_fraction < 1:
-            raise ValueError(f"held_out_fraction {self.held_out_fraction} must lie above 0 and below 1")
-        if not 0 < self.train_share <= 1:
-            raise ValueError(f"train_share {self.train_share} must lie above 0 and be at most 1")
-        if self.transform is not None and not re.fullmatch(r"\w+:\w+", self.transform):
-            raise ValueError(f"transform `{self.transform}` must read file:function, for data/transforms/file.py")
-        if self.action_kind not in (None, *KINDS):
-            raise ValueError(f"action_kind `{self.action_kind}` must be one of {', '.join(KINDS)}, or null")
-        if self.action_count is not None and (self.action_kind != DISCRETE or self.action_count < 2):
-            raise ValueError(f"action_count {self.action_count} must be 2 or more, and needs `action_kind: discrete`")
-        if self.action_quantile is not None and not (self.action_kind != DISCRETE and 0 < self.action_quantile < 0.5):
-            raise ValueError(
-                f"action_quantile {self.action_quantile} must lie between 0 and 0.5; discrete ones have none"
-            )
-        if (self.ref_min_score is None) != (self.ref_max_score is None):
+    path: str  # file or folder of the logs; DVC watches its bytes
+    held_out_path: str  # held-out logs of the same layout; the same as path: episodes are split
+    name: str | None = None  # of the dataset, in reports; null: from the file
+    env_id: str | None = None  # Gymnasium id of the environment; null: from the file
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the environment
+    action_kind: Annotated[str, OneOf(KINDS)] | None = None  # null: from the file or the environment, else continuous
+    action_count: Annotated[Int, Field(ge=2)] | None = None  # number of discrete actions, whole numbers from action_low
+    # bounds of actions, one number each; null: from the file or the environment, else inferred with a warning
+    action_low: list[Float] | None = None
+    action_high: list[Float] | None = None  # see action_low
+    # share of logged actions beyond either bound; null: bounds include all. For logs that use a small part of the range
+    action_quantile: Annotated[Float, Field(gt=0, lt=0.5)] | None = None
+    ref_min_score: Float | None = None  # return that scores 0; null: from the file, then D4RL's table
+    ref_max_score: Float | None = None  # return that scores 100; null: from the file, then D4RL's table
+    license: str | None = None  # of the logs; null: from the file
+    held_out_fraction: OpenFraction = 0.1  # share of episodes that are held out, where both paths are the same
+    split_seed: NonNegativeInt = 0  # of that split
+    train_share: Annotated[Float, Field(gt=0, le=1)] = 1.0  # share of the training episodes that are kept
+    transform: Annotated[str, AfterValidator(_file_and_function)] | None = None  # file:function in data/transforms
+
+    @model_validator(mode="after")
+    def _actions_agree(self) -> Self:
+        if self.action_count is not None and self.action_kind != DISCRETE:
+            raise ValueError(f"action_count {self.action_count} needs `action_kind: discrete`")
+        if self.action_quantile is not None and self.action_kind == DISCRETE:
+            raise ValueError(f"action_quantile {self.action_quantile}: discrete actions have none; set it to null")
+        return self
+
+    @model_validator(mode="after")
+    def _references_agree(self) -> Self:
+        low, high = self.ref_min_score, self.ref_max_score
+        if (low is None) != (high is None):
             raise ValueError("give both ref_min_score and ref_max_score, or neither")
-        if (
-            self.ref_min_score is not None
-            and self.ref_max_score is not None
-            and self.ref_min_score >= self.ref_max_score
-        ):
-            raise ValueError(f"ref_min_score {self.ref_min_score} must lie below ref_max_score {self.ref_max_score}")
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"ref_min_score {low} must be below ref_max_score {high}")
+        return self
 
     @property
     def title(self) -> str:
@@ -89,7 +92,7 @@ class SourceConfig:
         return [(Path(self.path), False), (Path(self.held_out_path), True)]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class LogSpec:
     """Metadata that a log contains; None where it has none."""
 
@@ -105,7 +108,7 @@ class LogSpec:
     license: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class EnvironmentSpec:
     """Metadata of the environment; None where it is unknown."""
 

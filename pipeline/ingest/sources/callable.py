@@ -6,34 +6,37 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator
+from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require_path
-from pipeline.params import did_you_mean
+from pipeline.validation import OPTIONS, did_you_mean
 
 FIELDS = ("obs", "action", "reward", "terminated", "held_out")
 
 
-@dataclass(frozen=True)
+def _module_and_function(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        raise ValueError("must read `module:function`, such as my_logs:episodes")
+    return text
+
+
+@dataclass(frozen=True, config=OPTIONS)
 class CallableConfig(SourceConfig):
-    """``function`` is ``module:function``, found from the project's root. Called with ``kwargs`` it yields
-    :class:`pipeline.data.episode.Episode`, or dicts with its fields. ``path`` and ``held_out_path`` are what DVC
-    watches for it, such as its file; an episode says itself whether it is ``held_out``. ``obs_names`` names features by
-    key."""
+    """The function yields :class:`pipeline.data.episode.Episode`, or dicts with its fields; an episode says itself
+    whether it is ``held_out``. ``path`` and ``held_out_path`` are what DVC watches for it, such as its file."""
 
-    function: str = "???"  # OmegaConf's mark of a mandatory value
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    obs_names: dict[str, list[str]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", self.function):
-            raise ValueError(f"function `{self.function}`: write `module:function`, such as my_logs:episodes")
+    function: Annotated[str, AfterValidator(_module_and_function)] = field(
+        kw_only=True
+    )  # module:function from the root
+    kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the function
+    obs_names: dict[str, list[str]] = field(default_factory=dict)  # names of the features of each observation
 
     @property
     def title(self) -> str:

@@ -3,12 +3,14 @@
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.envs.action_space import Actions, BoxActions, DiscreteActions
@@ -16,22 +18,21 @@ from pipeline.envs.registration import chain, make
 from pipeline.ingest.sources.base import SourceConfig, combine, space_spec
 from pipeline.ingest.sources.behaviors import BEHAVIORS, TASKS
 from pipeline.ingest.sources.minari import minari_episodes, minari_root, minari_spec, open_minari, stored_size
-from pipeline.params import did_you_mean
+from pipeline.validation import OPTIONS, Int, NonNegativeFloat, NonNegativeInt, OneOf
 
 if TYPE_CHECKING:
     import gymnasium
     from minari.data_collector import EpisodeBuffer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class BehaviorConfig:
-    """One behavior of the mixture: its ``share`` of the episodes, and the standard deviation of Gaussian ``noise``, in
-    the action's unit, added before actions are clipped to the bounds. Where actions are discrete, ``noise`` is the
-    share of them that are drawn at random instead."""
+    """One scripted behavior of the mixture."""
 
-    name: str = "random"
-    share: float = 1.0
-    noise: float = 0.0
+    name: Annotated[str, OneOf(BEHAVIORS)] = "random"  # of the behavior
+    share: NonNegativeFloat = 1.0  # share of the episodes
+    # standard deviation of Gaussian noise, in the action's unit; for discrete actions the share of random ones
+    noise: NonNegativeFloat = 0.0
 
 
 def poor_and_fair() -> list[BehaviorConfig]:
@@ -43,17 +44,17 @@ def poor_and_fair() -> list[BehaviorConfig]:
     ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class CollectConfig(SourceConfig):
-    """``path`` and ``held_out_path`` are not read. ``license`` defaults to that of this project."""
+    """Neither path is read."""
 
-    path: str = "data/logs"
-    held_out_path: str = "data/logs"
-    env_id: str | None = "Pendulum-v1"
-    license: str | None = "MIT"
-    episodes: int = 200
-    seed: int = 0
-    behaviors: list[BehaviorConfig] = field(default_factory=poor_and_fair)
+    path: str = "data/logs"  # not read; DVC watches it
+    held_out_path: str = "data/logs"  # not read
+    env_id: str | None = "Pendulum-v1"  # Gymnasium id of the environment
+    license: str | None = "MIT"  # of the logs; the default is this project's
+    episodes: Annotated[Int, Field(ge=2)] = 200  # episodes to collect, for a train and a held-out split
+    seed: NonNegativeInt = 0  # of environment and noise
+    behaviors: list[BehaviorConfig] = field(default_factory=poor_and_fair)  # scripted behaviors and their shares
 
     @property
     def title(self) -> str:
@@ -65,21 +66,18 @@ class CollectConfig(SourceConfig):
         """The environment and those that it wraps; the last one is the task of the behaviors."""
         return chain(self.env_id, self.env_kwargs)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.episodes < 2:
-            raise ValueError(f"episodes {self.episodes}: collect two or more, for a train and a held-out split")
+    @model_validator(mode="after")
+    def _behaviors_fit(self) -> Self:
         if self.env_id is None:
             raise ValueError("env_id: collect needs an environment, such as Pendulum-v1")
+        task = self.environments[-1]
         for behavior in self.behaviors:
-            if behavior.name not in BEHAVIORS:
-                raise ValueError(f"behavior `{behavior.name}` is unknown{did_you_mean(behavior.name, BEHAVIORS)}")
-            task = self.environments[-1]
             if not task.startswith(meant := TASKS.get(behavior.name, "")):
                 fitting = [name for name in BEHAVIORS if task.startswith(TASKS.get(name, ""))]
                 raise ValueError(f"behavior `{behavior.name}` is for {meant}; {task} has {', '.join(fitting)}")
-        if not any(b.share > 0 for b in self.behaviors) or any(b.share < 0 or b.noise < 0 for b in self.behaviors):
-            raise ValueError("behaviors: shares and noise must not be negative, and some share must be positive")
+        if not any(behavior.share > 0 for behavior in self.behaviors):
+            raise ValueError("behaviors: some share must be positive")
+        return self
 
 
 class Collect:

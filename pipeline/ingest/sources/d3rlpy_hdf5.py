@@ -1,16 +1,19 @@
 """HDF5 files of d3rlpy 1.x (``MDPDataset.dump``; Seno and Imai, arXiv:2111.03788)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
+
+from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
 from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
+from pipeline.validation import OPTIONS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class D3rlpyHdf5Config(FlatConfig):
     """``terminals`` holds true ends alone, ``episode_terminals`` every end. There are no next observations, so the last
     step of each episode is dropped and counted."""

@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
 from pipeline.ingest.sources.stored import StoredRows, is_wide
+from pipeline.validation import OPTIONS
 
 if TYPE_CHECKING:
     import h5py
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class D4rlHdf5Config(FlatConfig):
     """Defaults are D4RL's names."""
 

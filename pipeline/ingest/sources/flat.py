@@ -1,34 +1,34 @@
 """Flat logs: one array per column, episodes concatenated. Finds where episodes end, and their final observations."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require_path
 from pipeline.ingest.sources.stored import StoredRows
 from pipeline.ingest.validate import check_column, check_column_kind
+from pipeline.validation import OPTIONS
 
 CHUNK = 1 << 16  # rows compared at a time
 Rows = np.ndarray | StoredRows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class FlatConfig(SourceConfig):
-    """Columns of a flat log. ``next_obs_key`` and ``timeout_key`` may be null or absent from the file, not both.
-    ``terminal_key`` null: no episode truly ends. ``terminal_includes_timeouts``: the terminal column is also set at
-    time limits, and those are no true ends."""
+    """Columns of a flat log. The log needs one of ``next_obs_key`` and ``timeout_key``."""
 
-    obs_key: str = "observations"
-    action_key: str = "actions"
-    reward_key: str = "rewards"
-    terminal_key: str | None = "terminals"
-    timeout_key: str | None = "timeouts"
-    next_obs_key: str | None = "next_observations"
-    terminal_includes_timeouts: bool = False
+    obs_key: str = "observations"  # column of observations
+    action_key: str = "actions"  # column of actions
+    reward_key: str = "rewards"  # column of rewards
+    terminal_key: str | None = "terminals"  # column of true ends; null: no episode truly ends
+    timeout_key: str | None = "timeouts"  # column of time limits; null or absent from the file: none
+    next_obs_key: str | None = "next_observations"  # column of next observations; null or absent from the file: none
+    terminal_includes_timeouts: bool = False  # whether terminal_key is also set at time limits
 
     ends_share_a_column: ClassVar[bool] = False  # true ends are marked in the timeout column too
 
@@ -39,7 +39,7 @@ class FlatConfig(SourceConfig):
         return {key: name for key in keys if (name := getattr(self, key)) is not None}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Columns:
     """Content of a file: the wanted columns, the names of all columns, and the file's attributes."""
 
@@ -51,7 +51,7 @@ class Columns:
 Reader = Callable[[Path, set[str]], Columns]  # (file, names of the wanted columns)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class FlatLog:
     """One file, split into episodes: episode e has the rows from ``stops[e - 1]`` to ``stops[e]``."""
 

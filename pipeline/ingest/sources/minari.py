@@ -1,16 +1,19 @@
 """Minari datasets in a local root folder, downloaded into it from Minari's remote if missing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import AfterValidator
+from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, space_spec
 from pipeline.ingest.sources.minari_remote import fetch_minari, is_complete, minari_root, split_id
 from pipeline.ingest.validate import check_image
+from pipeline.validation import OPTIONS
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -18,16 +21,17 @@ if TYPE_CHECKING:
     from minari import MinariDataset
 
 
-@dataclass(frozen=True)
+def _whole_id(dataset_id: str) -> str:
+    split_id(dataset_id)
+    return dataset_id
+
+
+@dataclass(frozen=True, config=OPTIONS)
 class MinariConfig(SourceConfig):
-    """``path`` is a Minari root (what MINARI_DATASETS_PATH names); ``dataset_id`` a full id such as
-    ``D4RL/door/human-v2``, or one with its remote such as ``hf://farama-minari/D4RL/door/human-v2``."""
+    """``path`` is a Minari root (what MINARI_DATASETS_PATH names)."""
 
-    dataset_id: str = "???"  # OmegaConf's mark of a mandatory value
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        split_id(self.dataset_id)
+    # full id such as D4RL/door/human-v2, or one with its remote such as hf://farama-minari/D4RL/door/human-v2
+    dataset_id: Annotated[str, AfterValidator(_whole_id)] = field(kw_only=True)
 
     @property
     def title(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.params import did_you_mean
+from pipeline.validation import did_you_mean
 
 ID = re.compile(r"((?:hf|gcp)://[^/]+)/(.+)")
 

@@ -4,19 +4,20 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
 from pipeline.ingest.sources.stored import BLOCK, StoredRows, is_wide
+from pipeline.validation import OPTIONS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class NpzConfig(FlatConfig):
-    obs_key: str = "obs"
+    obs_key: str = "obs"  # column of observations
     action_key: str = "action"
     reward_key: str = "reward"
     terminal_key: str | None = "done"

@@ -1,40 +1,39 @@
 """Turn the rows of a table into an episode: sort, validate, find the final observation, resample."""
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any, Self
 
 import numpy as np
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from pipeline.ingest.sources.base import SourceConfig
 from pipeline.ingest.sources.table_time import even_step, first_gap, resampled
+from pipeline.validation import OPTIONS, PositiveFloat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class TableConfig(SourceConfig):
     """Columns of a CSV or Parquet file, or of a folder of them. Text becomes one 0/1 feature a category, a column of
-    lists one feature an entry; units are left alone.
+    lists one feature an entry; units are left alone."""
 
-    ``episode_column`` null: each file is an episode. ``terminal_column`` null: no episode truly ends.
-    ``time_column`` holds numbers or dates; null: rows stand in their order, evenly. ``resample`` is the step, in
-    seconds or the unit of the column, of an even grid (:func:`pipeline.ingest.sources.table_time.resampled`); gaps of
-    more than ``max_gap`` steps are refused. ``categorical_columns`` are text though they look like numbers."""
+    obs_columns: list[str] = field(default_factory=list)  # columns of observations
+    action_columns: list[str] = field(default_factory=list)  # columns of actions
+    reward_column: str = "reward"  # column of rewards
+    terminal_column: str | None = "terminal"  # column of true ends; null: no episode truly ends
+    timeout_column: str | None = None  # column of time limits; null: none
+    episode_column: str | None = "episode"  # column that tells episodes apart; null: each file is an episode
+    time_column: str | None = None  # column of numbers or dates; null: rows are in order and evenly spaced
+    terminal_includes_timeouts: bool = False  # whether terminal_column is also set at time limits
+    categorical_columns: list[str] = field(default_factory=list)  # columns of numbers that are categories
+    resample: PositiveFloat | None = None  # step of an even time grid, in seconds or the column's unit; null: none
+    max_gap: PositiveFloat = 10.0  # longest gap that is resampled, in steps of the grid; longer ones are refused
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # of CSV columns; null: detected
 
-    obs_columns: list[str] = field(default_factory=list)
-    action_columns: list[str] = field(default_factory=list)
-    reward_column: str = "reward"
-    terminal_column: str | None = "terminal"
-    timeout_column: str | None = None
-    episode_column: str | None = "episode"
-    time_column: str | None = None
-    terminal_includes_timeouts: bool = False
-    categorical_columns: list[str] = field(default_factory=list)
-    resample: float | None = None
-    max_gap: float = 10.0
-    delimiter: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @model_validator(mode="after")
+    def _columns_agree(self) -> Self:
         for param in ("obs_columns", "action_columns"):
             if not getattr(self, param):
                 raise ValueError(f"{param} is empty: name columns; `python -m pipeline inspect FILE` proposes some")
@@ -43,10 +42,9 @@ class TableConfig(SourceConfig):
                 raise ValueError(f"columns {sorted(twice)} are named twice; give each one meaning")
         if unknown := set(self.categorical_columns) - set(self.obs_columns):
             raise ValueError(f"categorical_columns: {sorted(unknown)} are not among obs_columns")
-        if self.resample is not None and (self.time_column is None or self.resample <= 0):
-            raise ValueError(f"resample {self.resample}: give a positive step, and `time_column`")
-        if self.delimiter is not None and len(self.delimiter) != 1:
-            raise ValueError(f"delimiter `{self.delimiter}` must be one character")
+        if self.resample is not None and self.time_column is None:
+            raise ValueError(f"resample {self.resample} needs `time_column`")
+        return self
 
     @property
     def single(self) -> dict[str, str]:
@@ -68,7 +66,7 @@ class UnevenError(ValueError):
         self.step = step
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Rows:
     """Rows of one episode; empty cells are NaN."""
 
@@ -92,7 +90,7 @@ def concatenate(parts: list[Rows]) -> Rows:
     return Rows(**{"time": None, **arrays})
 
 
-@dataclass
+@dataclasses.dataclass
 class EpisodeBuilder:
     """Turns rows into episodes and counts the corrections for the warnings.
 

@@ -1,22 +1,20 @@
 """The cross-entropy method (CEM; Rubinstein 1999; de Boer et al. 2005) as used in PETS (Chua et al. 2018,
 arXiv:1805.12114)."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Generator
 
 from pipeline.policies.planning.planner import Plan, Planner, PlannerConfig, Score, best_plans
+from pipeline.validation import OPTIONS, Float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class CEMConfig(PlannerConfig):
-    momentum: float = 0.1  # share of the old mean and standard deviation in the new ones
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum {self.momentum} must lie between 0 and 1")
+    momentum: Annotated[Float, Field(ge=0, lt=1)] = 0.1  # share of the old mean and deviation in the new ones
 
 
 class CEM(Planner[CEMConfig]):

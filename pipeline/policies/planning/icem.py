@@ -1,24 +1,22 @@
 """The improved cross-entropy method (iCEM, Pinneri et al. 2020, arXiv:2008.06389), which needs fewer samples."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Generator
 
 from pipeline.policies.planning.cem import CEMConfig
 from pipeline.policies.planning.planner import Plan, Planner, Score, best_plans
+from pipeline.validation import OPTIONS, Float, Fraction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class ICEMConfig(CEMConfig):
-    color: float = 2.0
-    decay: float = 1.25  # the population shrinks by it from iteration to iteration, down to twice the elites
-    keep: float = 0.3  # share of the elites that are tried again, in the next iteration and at the next step
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.decay < 1 or not 0 <= self.keep <= 1:
-            raise ValueError(f"decay {self.decay} must be at least 1, keep {self.keep} between 0 and 1")
+    color: Float = 2.0  # exponent of the noise spectrum over the steps of a plan: 0 white, 1 pink, 2 red
+    decay: Annotated[Float, Field(ge=1)] = 1.25  # the population shrinks by it each iteration, to twice the elites
+    keep: Fraction = 0.3  # share of the elites that the next iteration and the next step try again
 
 
 class ICEM(Planner[ICEMConfig]):

@@ -1,21 +1,19 @@
 """Model predictive path integral control (MPPI, Williams et al. 2017, arXiv:1707.02342)."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Generator
 
 from pipeline.policies.planning.planner import Plan, Planner, PlannerConfig, Score, best_plans
+from pipeline.validation import OPTIONS, Float, PositiveFloat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class MPPIConfig(PlannerConfig):
-    temperature: float = 0.5  # the lower, the more the best plan counts; in standard deviations of the elites' worth
-    anneal: float = 0.7  # the noise shrinks by it from iteration to iteration; 1: as published
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.temperature <= 0 or not 0 < self.anneal <= 1:
-            raise ValueError(f"temperature {self.temperature} must be positive, anneal {self.anneal} between 0 and 1")
+    temperature: PositiveFloat = 0.5  # low: the best plan dominates; in standard deviations of the elites' returns
+    anneal: Annotated[Float, Field(gt=0, le=1)] = 0.7  # the noise shrinks by it each iteration; 1: as published
 
 
 class MPPI(Planner[MPPIConfig]):

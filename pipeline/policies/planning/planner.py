@@ -1,12 +1,14 @@
 """The base class of planners: plan in imagination, execute the first action, observe, plan again (receding-horizon
 control, also called model predictive control)."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
 import torch
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
@@ -17,40 +19,40 @@ from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import LearnerSpec
 from pipeline.seeding import generator
 from pipeline.types import Rollout, TensorFields
+from pipeline.validation import OPTIONS, Float, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 MAX_PLAN_HORIZON = 1000  # steps of a plan
 Score = Callable[[Tensor], Tensor]  # plans "E N T A" -> their values "E N"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=OPTIONS)
 class PlannerConfig:
     """E episodes are planned for side by side, each with N plans of T steps."""
 
-    horizon: int = 20  # steps of a plan, T
-    population: int = 100  # plans drawn in each iteration, N
-    iterations: int = 4
-    elites: int = 10  # the best plans, from which the next are drawn
-    noise: float = 0.5  # standard deviation of what is drawn first; actions lie in [-1, 1]
-    color: float = 0.0  # of that noise over the steps of a plan: 0 white, 1 pink, 2 red
-    warm_start: bool = True  # from the last step's plan, shifted
-    discount: float = 0.99
-    penalty_cap: float | None = None  # penalty that halts a plan, in standard deviations of the logged reward
-    particles: int = 0  # drawn futures of each plan; 0: the one of the members' mean
-    terminal_value: SACConfig | None = None  # null, or options of a `sac` that is learned first: it values last states
-    seed: int = 0  # of what is drawn; every episode starts with the same draws
+    horizon: Annotated[PositiveInt, Field(le=MAX_PLAN_HORIZON)] = 20  # steps of a plan, T
+    population: PositiveInt = 100  # plans drawn in each iteration, N
+    iterations: PositiveInt = 4  # rounds of drawing and refitting
+    elites: PositiveInt = 10  # the best plans, from which the next are drawn
+    noise: NonNegativeFloat = 0.5  # standard deviation of the first plans; actions lie in [-1, 1]
+    color: Float = 0.0  # exponent of the noise spectrum over the steps of a plan: 0 white, 1 pink, 2 red
+    warm_start: bool = True  # start from the last step's plan, shifted by one step
+    discount: Annotated[Float, Field(gt=0, le=1)] = 0.99  # of future rewards
+    penalty_cap: NonNegativeFloat | None = None  # penalty that ends a plan, in standard deviations of the logged reward
+    particles: NonNegativeInt = 0  # drawn futures of each plan; 0: the one future of the members' mean
+    # options of a `sac` that is trained first, and then values the last states of plans; null: none
+    terminal_value: SACConfig | None = None
+    seed: NonNegativeInt = 0  # of all draws; every episode starts with the same draws
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.horizon <= MAX_PLAN_HORIZON:
-            raise ValueError(f"horizon {self.horizon} must lie between 1 and {MAX_PLAN_HORIZON}")
-        if not 1 <= self.elites <= self.population or self.iterations < 1 or self.particles < 0:
-            raise ValueError("elites must lie between 1 and population, iterations from 1 on, particles from 0 on")
-        if not 0 < self.discount <= 1 or self.noise < 0 or (self.penalty_cap or 0) < 0:
-            raise ValueError("discount must lie above 0 and up to 1; noise and penalty_cap must not be negative")
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.elites > self.population:
+            raise ValueError(f"elites {self.elites} must be at most population {self.population}")
         if self.terminal_value is not None and self.terminal_value.discount != self.discount:
             raise ValueError(f"terminal_value.discount must be the planner's own, {self.discount}")
+        return self
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Plan(TensorFields):
     """The result of a search; actions lie in [-1, 1]."""
 

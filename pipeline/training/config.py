@@ -1,0 +1,61 @@
+"""Options of both trainings, apart from the Lightning shells: params.yaml is checked without Lightning, whose import
+takes seconds."""
+
+from dataclasses import replace
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from pipeline.validation import OPTIONS, NonNegativeFloat, PositiveInt
+
+
+@dataclass(frozen=True, config=OPTIONS)
+class TrainerConfig:
+    """The block ``trainer`` of params.yaml."""
+
+    accelerator: str = "cpu"  # cpu, gpu, mps or auto
+    devices: PositiveInt = 1  # processes on each node
+    num_nodes: PositiveInt = 1  # machines; for more than one start the stage with torchrun or srun
+    strategy: str = "auto"  # Lightning's strategy; auto: ddp where there are several processes
+    precision: str = "32-true"  # Lightning's precision, such as 32-true or bf16-mixed
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"  # torch.set_float32_matmul_precision
+    threads: PositiveInt = 1  # torch threads of a process; 2 help from widths of about 200. Results depend on it
+
+
+@dataclass(frozen=True, config=OPTIONS)
+class FitConfig:
+    """The block ``fit`` of params.yaml."""
+
+    batch_size: PositiveInt = 256  # logged steps in one gradient step of each member, over all processes together
+    window: PositiveInt = 32  # steps of a window, for `rssm` alone: its batch is batch_size / window windows
+    max_epochs: PositiveInt = 25  # passes over the training data at most
+    patience: PositiveInt = 5  # epochs without `improvement` of any member's held-out error, before training stops
+    improvement: NonNegativeFloat = 0.01  # relative decrease of the held-out error that counts
+    # true: the learning rate decays to zero along a cosine; null: as the world model prefers
+    learning_rate_decay: bool | None = None
+    held_out_rows: PositiveInt = 20_000  # held-out transitions at most, for the held-out error
+
+    @property
+    def windows(self) -> int:
+        """Windows in one gradient step."""
+        return max(1, self.batch_size // self.window)
+
+
+def single(config: TrainerConfig) -> TrainerConfig:
+    """The same trainer on one device: policies are small and train faster on one device than on several."""
+    return replace(config, devices=1, num_nodes=1, strategy="auto")
+
+
+def check_shares(config: TrainerConfig, batch_size: int, window: int = 1) -> None:
+    """Check that a global batch of ``batch_size`` steps, in windows of ``window`` steps, divides evenly.
+
+    Raises ValueError unless every process gets the same number of windows: DDP averages gradients over processes, so
+    the rows of a smaller share would get more weight.
+    """
+    processes = config.devices * config.num_nodes
+    windows = max(batch_size // window, 1)
+    if windows % processes:
+        nearest = max(round(windows / processes), 1) * processes * window
+        setting = f"`fit.batch_size: {batch_size}`" + (f" of {windows} windows" if window > 1 else "")
+        count = f"{processes} processes (trainer.devices {config.devices} x trainer.num_nodes {config.num_nodes})"
+        raise ValueError(f"params.yaml: {setting} does not divide evenly among {count}; set it to {nearest}")
