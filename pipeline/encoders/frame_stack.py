@@ -16,6 +16,8 @@ from pipeline.validation import OPTIONS, PositiveInt
 
 @dataclass(frozen=True, config=OPTIONS)
 class FramesConfig:
+    """Options of :class:`StackedFrames`."""
+
     frames: Annotated[PositiveInt, Field(le=8)] = 2  # images stacked: one shows positions, two show velocities
 
 

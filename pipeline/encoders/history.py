@@ -19,6 +19,8 @@ MAX_HISTORY = 100  # steps; longer dependence needs a recurrent model
 
 @dataclass(frozen=True, config=OPTIONS)
 class HistoryConfig:
+    """Options of :class:`HistoryEncoder`."""
+
     history: Annotated[PositiveInt, Field(le=MAX_HISTORY)] = 1  # steps before the present one
 
 

@@ -40,6 +40,8 @@ GRADIENTS = ("dynamics", "reinforce")
 
 @dataclass(frozen=True, config=OPTIONS)
 class ActorCriticConfig:
+    """Options of ``policy.name: actor_critic``."""
+
     updates: PositiveInt = 5000  # gradient updates
     batch_size: PositiveInt = 64  # logged states from which one update imagines
     horizon: PositiveInt = 15  # imagined steps; 5 for a model that is accurate only near the logs (arXiv:2206.04779)

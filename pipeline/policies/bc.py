@@ -19,6 +19,8 @@ from pipeline.validation import OPTIONS, NonNegativeInt, PositiveFloat, Positive
 
 @dataclass(frozen=True, config=OPTIONS)
 class BCConfig:
+    """Options of behavior cloning: block ``bc``, and ``policy.name: bc``."""
+
     updates: PositiveInt = 5000  # gradient updates
     batch_size: PositiveInt = 256  # logged steps in one update
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers

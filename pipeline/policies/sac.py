@@ -39,6 +39,8 @@ from pipeline.validation import (
 
 @dataclass(frozen=True, config=OPTIONS)
 class SACConfig:
+    """Options of ``policy.name: sac``."""
+
     updates: PositiveInt = 15_000  # gradient updates
     batch_size: PositiveInt = 256  # logged and imagined steps in one update
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers

@@ -23,6 +23,8 @@ from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
 
 @dataclass(frozen=True, config=OPTIONS)
 class BayesianConfig(GaussianConfig):
+    """Options that both Bayesian world models share."""
+
     learning_rate: PositiveFloat = 3e-3  # of Adam
     samples: PositiveInt = 7  # weight samples that predict side by side, like the members of an ensemble
     prior_scale: PositiveFloat = 1.0  # standard deviation of a weight's prior, times the root of its layer's inputs
@@ -64,6 +66,8 @@ def _network(config: BayesianConfig, sizes: list[int], layer: Callable[[int, int
 
 @dataclass(frozen=True, config=OPTIONS)
 class VariationalConfig(BayesianConfig):
+    """Options of ``world_model.name: variational``."""
+
     first_std: PositiveFloat = 0.05  # initial standard deviation of weights, as a share of their prior's
 
 
@@ -80,6 +84,8 @@ class Variational(BayesianModel):
 
 @dataclass(frozen=True, config=OPTIONS)
 class DropoutConfig(BayesianConfig):
+    """Options of ``world_model.name: mc_dropout``."""
+
     dropout: OpenFraction = 0.01  # probability that a hidden unit is dropped; small networks need more
 
 

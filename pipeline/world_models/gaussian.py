@@ -56,6 +56,8 @@ class Network(Protocol):
 
 @dataclass(frozen=True, config=OPTIONS)
 class GaussianConfig:
+    """Options that all Gaussian world models of vectors share."""
+
     width: PositiveInt = 128  # of each hidden layer
     depth: NonNegativeInt = 3  # hidden layers
     learning_rate: PositiveFloat = 1e-3  # of Adam

@@ -17,6 +17,8 @@ from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
 
 @dataclass(frozen=True, config=OPTIONS)
 class EnsembleConfig(GaussianConfig):
+    """Options of ``world_model.name: gaussian_ensemble``."""
+
     members: PositiveInt = 7  # networks that are trained independently
     elites: PositiveInt = 5  # members of lowest held-out error; imagination draws from these alone
     weight_decay: NonNegativeFloat = 1e-4  # of the last layer; it falls to a quarter at the first layer, as in PETS

@@ -29,6 +29,8 @@ LEAST_SPREAD = 0.1  # minimum standard deviation of a latent over the logs: boun
 
 @dataclass(frozen=True, config=OPTIONS)
 class RSSMConfig:
+    """Options of ``world_model.name: rssm``."""
+
     recurrence: Annotated[str, OneOf(RECURRENCES)] = "gru"  # none: a stochastic state alone
     # point: a deterministic state alone
     latent: Literal["gaussian", "categorical", "point"] = "gaussian"

@@ -17,6 +17,8 @@ from pipeline.validation import OPTIONS
 
 @dataclass(frozen=True, config=OPTIONS)
 class NpzConfig(FlatConfig):
+    """Options of source ``npz``: the names of the arrays."""
+
     obs_key: str = "obs"  # column of observations
     action_key: str = "action"
     reward_key: str = "reward"

@@ -14,6 +14,8 @@ from pipeline.validation import OPTIONS, Float
 
 @dataclass(frozen=True, config=OPTIONS)
 class CEMConfig(PlannerConfig):
+    """Options of ``policy.name: cem``."""
+
     momentum: Annotated[Float, Field(ge=0, lt=1)] = 0.1  # share of the old mean and deviation in the new ones
 
 

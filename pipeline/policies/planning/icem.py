@@ -14,6 +14,8 @@ from pipeline.validation import OPTIONS, Float, Fraction
 
 @dataclass(frozen=True, config=OPTIONS)
 class ICEMConfig(CEMConfig):
+    """Options of ``policy.name: icem``."""
+
     color: Float = 2.0  # exponent of the noise spectrum over the steps of a plan: 0 white, 1 pink, 2 red
     decay: Annotated[Float, Field(ge=1)] = 1.25  # the population shrinks by it each iteration, to twice the elites
     keep: Fraction = 0.3  # share of the elites that the next iteration and the next step try again

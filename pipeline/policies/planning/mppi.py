@@ -12,6 +12,8 @@ from pipeline.validation import OPTIONS, Float, PositiveFloat
 
 @dataclass(frozen=True, config=OPTIONS)
 class MPPIConfig(PlannerConfig):
+    """Options of ``policy.name: mppi``."""
+
     temperature: PositiveFloat = 0.5  # low: the best plan dominates; in standard deviations of the elites' returns
     anneal: Annotated[Float, Field(gt=0, le=1)] = 0.7  # the noise shrinks by it each iteration; 1: as published
 
