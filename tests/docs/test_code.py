@@ -38,6 +38,7 @@ def registries() -> Iterator[None]:
         registry.update(entries)  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning")  # Minari asks for metadata that nobody publishes
 @pytest.mark.parametrize("page", CODE, ids=short)
 def test_python_code_runs_and_prints_what_stands_below_it(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: None

@@ -12,6 +12,7 @@ import pytest
 import typer
 import yaml
 from pages import BLOCKS, PAGES, ROOT, Block, blocks_of, short
+from test_architecture import FLOORS
 
 from pipeline.__main__ import app
 from pipeline.cli.preset import PRESETS
@@ -133,3 +134,14 @@ def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text()
     pages = [str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")]
     assert [page for page in pages if page not in navigation] == []
+
+
+def test_every_preset_is_described():
+    text = (ROOT / "docs/how-to/choose.md").read_text()
+    assert [path.stem for path in PRESETS.glob("[!_]*.yaml") if f"`{path.stem}`" not in text] == []
+
+
+def test_every_room_is_described():
+    text = (ROOT / "docs/architecture.md").read_text()
+    rooms = [room for floor in FLOORS for room in floor if not room.startswith("__")]
+    assert [room for room in rooms if not re.search(rf"`pipeline/{room}(/|\.py)`", text)] == []
