@@ -39,7 +39,9 @@ def registries() -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning")  # Minari asks for metadata that nobody publishes
-@pytest.mark.parametrize("page", CODE, ids=short)
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=[pytest.mark.slow] if p.name == "notebook.md" else [], id=short(p)) for p in CODE]
+)
 def test_python_code_runs_and_prints_what_stands_below_it(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: None
 ):
@@ -52,8 +54,7 @@ def test_python_code_runs_and_prints_what_stands_below_it(
             continue
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(block.code, block.name, "exec"), names)
-        if printed.getvalue():
-            assert following is not None
+        if following is not None and following.language == "text" and printed.getvalue():
             assert words(following.code) == words(printed.getvalue())
     if page.name in OUTCOMES:
         OUTCOMES[page.name](names, blocks)
@@ -87,13 +88,19 @@ def check_world_model(names: dict[str, Any], blocks: list[Block]) -> None:
 def check_inspect(names: dict[str, Any], blocks: list[Block]) -> None:
     """``inspect`` prints what the tutorial shows, for the log that the tutorial wrote."""
     displayed = next(b.code for b in blocks if b.code.startswith("# data/logs"))
-    command = [sys.executable, "-m", "pipeline", "inspect", "data/logs/tank.csv"]
+    log = displayed.splitlines()[0].removeprefix("# ")
+    command = [sys.executable, "-m", "pipeline", "inspect", log]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    assert printed.strip() == displayed.strip()
+    assert words(printed).split() == words(displayed).split()
 
 
-OUTCOMES = {"learner.md": check_learner, "world-model.md": check_world_model, "csv.md": check_inspect}
+OUTCOMES = {
+    "csv.md": check_inspect,
+    "learner.md": check_learner,
+    "minari.md": check_inspect,
+    "world-model.md": check_world_model,
+}
 
 
 def test_few_python_blocks_are_illustrations():
