@@ -1,124 +1,120 @@
 """params.yaml key by key as Markdown, from the dataclasses that read it."""
 
-import ast
 import dataclasses
 import inspect
-import io
-import textwrap
-import tokenize
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import annotated_types
+from pydantic.fields import FieldInfo
 from roles import linked
 
-from pipeline.evaluation import EvaluationConfig
-from pipeline.evaluation.monitor import MonitorConfig
-from pipeline.imagination import RolloutConfig
-from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.sources.base import SourceConfig
-from pipeline.ope import OfflineConfig
-from pipeline.policies import LEARNERS
-from pipeline.policies.bc import BCConfig
-from pipeline.training.config import FitConfig, TrainerConfig
-from pipeline.uncertainty import PenaltyConfig
-from pipeline.world_models import WORLD_MODELS
+from pipeline.cli.reference import meanings
+from pipeline.stages.preflight import Family, blocks
+from pipeline.validation import OneOf
 
-Block = Mapping[str, type]
-BLOCKS: dict[str, tuple[str, Block]] = {
-    "dataset": ("source", {name: source.Config for name, source in SOURCES.items()}),
-    "world_model": ("name", {name: model.Config for name, model in WORLD_MODELS.items()}),
-    "fit": ("", {"": FitConfig}),
-    "penalty": ("", {"": PenaltyConfig}),
-    "rollout": ("", {"": RolloutConfig}),
-    "policy": ("name", {name: learner.Config for name, learner in LEARNERS.items()}),
-    "bc": ("", {"": BCConfig}),
-    "monitor": ("", {"": MonitorConfig}),
-    "offline": ("", {"": OfflineConfig}),
-    "evaluation": ("", {"": EvaluationConfig}),
-    "trainer": ("", {"": TrainerConfig}),
-}
+NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null", dict: "mapping"}
 
 
 def parameter_reference() -> str:
-    """One section a block; a table for what all choices share, then one for each choice's own keys."""
-    parts = ["## seeds\n\nA list of distinct whole numbers from 0 on. Each seed has its own model and policy.\n"]
-    for block, (key, configs) in BLOCKS.items():
-        parts.append(f"## {block}\n")
-        if not key:
-            parts += [_explained(configs[""]), _table(configs[""], set())]
-            continue
-        shared = set.intersection(*({f.name for f in dataclasses.fields(c)} for c in configs.values()))
-        if shared:
-            parts.append(f"Keys of every `{block}.{key}`:\n")
-            parts += [_explained(SourceConfig)] if block == "dataset" else []
-            parts.append(_table(next(iter(configs.values())), {f for f in _names(configs) if f not in shared}))
-        for name, config in configs.items():
-            own = _table(config, shared)
-            parts.append(f"### {block}: {key}: {name}\n\n{_explained(config)}\n{own or 'No keys of its own.'}\n")
-    return "\n".join(parts)
+    """One section a block; for a family a table of what all choices share, then one of each choice's own keys."""
+    parts = ["## seeds", "A list of distinct whole numbers from 0 on. Each seed has its own model and policy."]
+    for name, kind in blocks().items():
+        parts.append(f"## {name}")
+        if isinstance(kind, Family):
+            parts += _family(name, kind)
+        else:
+            parts += [_explained(kind), _table(kind, without=set())]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _names(configs: Block) -> set[str]:
-    return {f.name for config in configs.values() for f in dataclasses.fields(config)}
+def _family(name: str, family: Family) -> Iterator[str]:
+    configs: Mapping[str, Any] = {choice: entry.Config for choice, entry in family.registry.items()}
+    fields = [{field.name for field in dataclasses.fields(config)} for config in configs.values()]
+    shared = set.intersection(*fields)
+    yield f"`{family.key}` is one of {', '.join(f'`{choice}`' for choice in configs)}."
+    bases = set.intersection(*({*config.__mro__} for config in configs.values())) - {object}
+    base = max(bases, key=lambda kind: len(dataclasses.fields(kind)), default=None)
+    if base is not None:
+        yield from (f"All of them have these keys. {_explained(base)}", _table(base, without=set()))
+    shared = shared if base is not None else set()
+    for choice, config in configs.items():
+        yield f"### {name}: {family.key}: {choice}"
+        yield _explained(config) if config is not base else ""
+        yield _table(config, without=shared) or "No keys of its own."
 
 
-def _explained(config: Any) -> str:
+def _explained(config: type) -> str:
     """The docstring of a config class, where it has one of its own."""
-    text = inspect.getdoc(config) or ""
-    return "" if text.startswith(f"{config.__name__}(") else linked(text) + "\n"
+    text = inspect.cleandoc(config.__doc__ or "")
+    automatic = text.startswith((f"{config.__name__}(", "The block `"))
+    return "" if automatic else linked(text)
 
 
 def _table(config: Any, without: set[str]) -> str:
-    meaning = _comments(config)
+    hints, texts = get_type_hints(config, include_extras=True), meanings(config)
     rows = [
-        f"| `{f.name}` | {_code(f.type if isinstance(f.type, str) else getattr(f.type, '__name__', f.type))} "
-        f"| {_default(f)} | {meaning.get(f.name, '')} |"
-        for f in dataclasses.fields(config)
-        if f.name not in without
+        f"| `{field.name}` | {kind_of(hints[field.name])} | {_default(field)} | {_cell(texts.get(field.name, ''))} |"
+        for field in dataclasses.fields(config)
+        if field.name not in without
     ]
-    return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows, ""]) if rows else ""
+    return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows]) if rows else ""
+
+
+def kind_of(hint: Any) -> str:
+    """A type in the words of YAML, with its limits."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        bounds = list(limits(arguments[1:]))
+        words = [] if bounds and bounds[0].startswith("`") else [kind_of(arguments[0])]
+        return " ".join([*words, ", ".join(bounds)]).strip()
+    if origin is Literal:
+        return " or ".join(f"`{_yaml(value)}`" for value in arguments)
+    if origin in (Union, UnionType):
+        return " or ".join(kind_of(part) for part in arguments)
+    if origin is list:
+        return f"list: {kind_of(arguments[0])}"
+    if dataclasses.is_dataclass(hint):
+        return "block of options"
+    return NAMES.get(origin or hint, str(getattr(hint, "__name__", hint)))
+
+
+def limits(metadata: tuple[Any, ...]) -> Iterator[str]:
+    """What an annotation says about the values of a field."""
+    for entry in metadata:
+        if isinstance(entry, FieldInfo):
+            yield from limits(tuple(entry.metadata))
+        elif isinstance(entry, OneOf):
+            yield " or ".join(f"`{choice}`" for choice in entry.choices)
+        elif isinstance(entry, annotated_types.Ge):
+            yield f"≥ {entry.ge}"
+        elif isinstance(entry, annotated_types.Gt):
+            yield f"> {entry.gt}"
+        elif isinstance(entry, annotated_types.Le):
+            yield f"≤ {entry.le}"
+        elif isinstance(entry, annotated_types.Lt):
+            yield f"< {entry.lt}"
 
 
 def _default(field: Any) -> str:
     if field.default is not dataclasses.MISSING:
-        return (
-            "required" if field.default == "???" else _code("null" if field.default is None else _yaml(field.default))
-        )
+        return f"`{_yaml(field.default)}`"
     if field.default_factory is not dataclasses.MISSING:
-        return _code(_yaml(field.default_factory()))
+        return f"`{_yaml(field.default_factory())}`"
     return "required"
 
 
 def _yaml(value: Any) -> str:
+    """A value as params.yaml would hold it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return str(dataclasses.asdict(value)).replace("'", "")
-    if isinstance(value, list):
+        return f"{{{', '.join(f'{key}: {_yaml(entry)}' for key, entry in dataclasses.asdict(value).items())}}}"
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(_yaml, value))}]"
+    if value is None:
+        return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _code(text: Any) -> str:
-    words = str(text).replace("None", "null").split(" | ")
-    return " or ".join(f"`{word}`" for word in words)
-
-
-def _comments(config: Any) -> dict[str, str]:
-    """The comment behind each field, of the class and its bases; a comment may go on in the lines below."""
-    comments: dict[str, str] = {}
-    for base in reversed(config.__mro__):
-        if not dataclasses.is_dataclass(base):
-            continue
-        source = textwrap.dedent(inspect.getsource(base))
-        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-        at = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}
-        for node in ast.walk(ast.parse(source)):
-            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
-                continue
-            line = node.end_lineno or 0
-            words = [at[line].string] if line in at else []
-            while words and line + 1 in at and at[line + 1].line.lstrip().startswith("#"):
-                line += 1
-                words.append(at[line].string)
-            if words:
-                comments[node.target.id] = " ".join(word.lstrip("# ") for word in words).replace("|", "\\|")
-    return comments
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

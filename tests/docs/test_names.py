@@ -6,7 +6,6 @@ import itertools
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -16,13 +15,10 @@ from test_architecture import FLOORS
 
 from pipeline.__main__ import app
 from pipeline.cli.preset import PRESETS
-from pipeline.ingest.sources import SOURCES
 from pipeline.params import build
-from pipeline.policies import LEARNERS
-from pipeline.stages.preflight import _blocks
-from pipeline.world_models import WORLD_MODELS
+from pipeline.stages.preflight import Family, blocks, load
 
-FAMILIES: dict[str, dict[str, Any]] = {"dataset": SOURCES, "policy": LEARNERS, "world_model": WORLD_MODELS}
+KINDS = blocks()
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -68,10 +64,12 @@ def key_exists(key: str) -> bool:
     block, _, name = key.partition(".")
     if block == "seeds":
         return True
-    configs = [entry.Config for entry in FAMILIES[block].values()] if block in FAMILIES else []
-    configs = configs or ([type(_blocks()[block]({}, block))] if block in _blocks() else [])
+    kind = KINDS.get(block)
+    if kind is None:
+        return False
+    configs = [entry.Config for entry in kind.registry.values()] if isinstance(kind, Family) else [kind]
     fields = {field.name for config in configs for field in dataclasses.fields(config)}
-    return name in fields | ({"name", "source"} if block in FAMILIES else set())
+    return name in fields | ({kind.key} if isinstance(kind, Family) else set())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=short)
@@ -87,6 +85,7 @@ def test_wrong_commands_are_noticed():
     assert problem("make all") == "all"
 
 
+DEFAULTS = {"policy": "sac", "world_model": "gaussian_ensemble"}
 OWN = ("learner.md", "world-model.md")  # what they register themselves is checked by test_code.py
 
 
@@ -95,14 +94,15 @@ OWN = ("learner.md", "world-model.md")  # what they register themselves is check
 )
 def test_blocks_of_params_are_valid(block: Block):
     """Keys and values as the pages show them; a draft of ``inspect`` is not complete."""
-    for name, values in yaml.safe_load(block.code).items():
+    params = yaml.safe_load(block.code)
+    for name, values in params.items():
+        kind = KINDS[name]
         if block.code.startswith("# data/logs"):
             assert all(key_exists(f"{name}.{key}") for key in values)
-        elif name in FAMILIES and not {"name", "source"} & set(values):
-            default = {"policy": "sac", "world_model": "gaussian_ensemble"}[name]
-            build(FAMILIES[name][default].Config, values, name)
+        elif isinstance(kind, Family) and kind.key not in values:
+            build(kind.registry[DEFAULTS[name]].Config, values, name)
         else:
-            _blocks()[name](values, name)
+            load(kind, params, name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=short)
