@@ -11,7 +11,8 @@
     print("\\n".join(evaluation.lines()))
 
 Options have the defaults of their config classes, which are also those of params.yaml. The stages of ``dvc.yaml`` call
-the same functions of the rooms below, so equal options and seeds give equal results.
+the same functions of the rooms below, so equal options and seeds give equal results. ``progress=False`` switches
+progress bars and messages off.
 """
 
 import json
@@ -92,7 +93,7 @@ def fit_world_model(
     fit: FitConfig | None = None,
     trainer: TrainerConfig | None = None,
     seed: int = 0,
-    progress_bar: bool = True,
+    progress: bool = True,
     **options: Any,
 ) -> tuple[TrainableWorldModel, Json]:
     """The world model ``name``, fitted to the training split, and its training history.
@@ -102,7 +103,7 @@ def fit_world_model(
     """
     model_class, config = choose(WORLD_MODELS, {"name": name, **options}, "world_model")
     trainer = _set_up(trainer)
-    session = Session(progress_bar=progress_bar)
+    session = _session(progress)
     model, history = _fit_world_model(model_class, config, dataset, fit or FitConfig(), trainer, seed, session)
     return model.eval().requires_grad_(False), history
 
@@ -118,14 +119,14 @@ def behavior_cloning(
     *,
     trainer: TrainerConfig | None = None,
     seed: int = 0,
-    progress_bar: bool = True,
+    progress: bool = True,
     **options: Any,
 ) -> PolicyAgent:
     """The baseline: an agent that imitates the training split. ``options`` are those of
     :class:`pipeline.policies.bc.BCConfig`, such as ``updates``."""
     config = build(BCConfig, options, "bc")
     trainer = _set_up(trainer)
-    learned = _behavior_cloning(config, dataset, trainer, seed, Session(progress_bar=progress_bar))
+    learned = _behavior_cloning(config, dataset, trainer, seed, _session(progress))
     return agent_of(learned, dataset)
 
 
@@ -139,7 +140,7 @@ def learn_policy(
     rollout: RolloutConfig | None = None,
     trainer: TrainerConfig | None = None,
     seed: int = 0,
-    progress_bar: bool = True,
+    progress: bool = True,
     **options: Any,
 ) -> PolicyAgent:
     """An agent whose policy was learned in the model's pessimistic imagination.
@@ -153,7 +154,7 @@ def learn_policy(
         penalty or PenaltyConfig(), rollout or RolloutConfig(), assessment.calibration, model.reward_scale
     )
     trainer = _set_up(trainer)
-    session = Session(progress_bar=progress_bar)
+    session = _session(progress)
     learned = _learn_policy(name, config, model, dataset, resolved, rollouts, trainer, seed, session)
     return agent_of(learned, dataset)
 
@@ -252,6 +253,10 @@ def _set_up(trainer: TrainerConfig | None) -> TrainerConfig:
     trainer = trainer or TrainerConfig()
     set_up_torch(trainer)
     return trainer
+
+
+def _session(progress: bool) -> Session:
+    return Session(say=print if progress else lambda line: None, progress_bar=progress)
 
 
 def _agents(agent: PolicyAgent, baseline: PolicyAgent | None) -> dict[str, PolicyAgent]:

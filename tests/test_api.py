@@ -19,7 +19,7 @@ SMALL_OFFLINE = api.OfflineConfig(
 SMALL_EVALUATION = api.EvaluationConfig(episodes=2, bootstrap=20, imagined_horizon=5, imagined_starts=8)
 ONE_EPOCH = api.FitConfig(max_epochs=1)
 TRAINER = api.TrainerConfig(accelerator="cpu", threads=1)
-QUICK = {"trainer": TRAINER, "progress_bar": False}
+QUICK = {"trainer": TRAINER, "progress": False}
 
 
 @pytest.fixture
