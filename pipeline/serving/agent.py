@@ -1,4 +1,5 @@
-"""What an environment meets: raw observations in, raw actions out, both numpy and in the environment's own units."""
+"""Policies as environments use them: raw observations in, raw actions out, as numpy arrays in the environment's
+units."""
 
 import math
 from collections.abc import Mapping
@@ -28,20 +29,22 @@ class PolicyAgent:
     """
 
     def __init__(
-        self, policy: Policy, encoder: StateEncoder, facts: BundleSpec, history: dict[str, Any] | None = None
+        self, policy: Policy, encoder: StateEncoder, spec: BundleSpec, history: dict[str, Any] | None = None
     ) -> None:
-        self.policy, self.encoder, self.spec = policy, encoder, facts
+        self.policy, self.encoder, self.spec = policy, encoder, spec
         self.history = history or {}
-        self.actions = actions_of(facts)
-        self.obs_dim: int | None = sum(math.prod(shape) for shape in facts.obs_shapes.values())
+        self.actions = actions_of(spec)
+        self.obs_dim: int | None = sum(math.prod(shape) for shape in spec.obs_shapes.values())
         self.action_kind: str = self.actions.kind
         self.action_dim: int | None = self.actions.size
         self.stateful = encoder.stateful
         self._actor = behavior(policy)
-        self._state, self._action, self._first = torch.empty(0), torch.empty(0), torch.empty(0)
+        self._state = torch.empty(0)
+        self._action = torch.empty(0)
+        self._first = torch.empty(0)
 
     def reset(self, episodes: int) -> None:
-        """Start ``episodes`` episodes side by side."""
+        """Start ``episodes`` episodes that run in parallel."""
         self._actor = behavior(self.policy)
         self._state = self.encoder.initial(episodes)
         self._action = torch.zeros(episodes, self.actions.size)
@@ -49,26 +52,31 @@ class PolicyAgent:
 
     @torch.no_grad()
     def act(self, obs: RawObservation) -> NDArray[Any]:
-        """Actions "B A", or whole numbers "B" where they are discrete, for raw observations "B ...", by the policy's
-        :func:`behavior`. Raises ValueError for another shape, or for observations that are not finite."""
+        """Actions "B A", or integers "B" if actions are discrete, for raw observations "B ...".
+
+        Raises ValueError for observations of another shape and for values that are not finite.
+        """
         tensors = self._tensors(obs)
         batch = len(next(iter(tensors.values())))
         if batch != len(self._state):
             raise ValueError(f"got {batch} observations for {len(self._state)} episodes; call reset({batch}) first")
         self._state = self.encoder.observe(self._state, self._action, tensors, self._first)
-        self._action, self._first = self._actor(self._state, 0, None), torch.zeros(batch)
+        self._action = self._actor(self._state, 0, None)
+        self._first = torch.zeros(batch)
         return self.actions.denormalize(self._action.numpy())
 
     def act_after(self, obs: Mapping[str, NDArray[Any]], action: NDArray[Any]) -> NDArray[Any]:
-        """Actions for all that was seen, "B T ...", and done, "B T-1 A" (discrete: "B T-1"), since episodes began: for
-        callers that keep no agent between calls."""
+        """Actions after all observations "B T ..." and actions "B T-1 A" (discrete: "B T-1") since the episodes began.
+
+        For callers that keep no agent between calls.
+        """
         first = next(iter(obs.values()))
         self.reset(len(first))
         for t in range(first.shape[1]):
             if t > 0:
                 self._action = torch.from_numpy(self.actions.normalize(action[:, t - 1])).float()
-            acted = self.act({key: seen[:, t] for key, seen in obs.items()})
-        return acted
+            last = self.act({key: values[:, t] for key, values in obs.items()})
+        return last
 
     def _tensors(self, obs: RawObservation) -> dict[str, Tensor]:
         shapes = self.spec.obs_shapes
@@ -85,23 +93,25 @@ class PolicyAgent:
 
 
 def behavior(policy: Policy) -> Actor:
-    """How a policy acts in episodes that start now: by its mode; a planner by plans that go on from each other."""
+    """How a policy acts in episodes that start now: by its mode, or for a planner by plans that continue each other."""
     return policy.receding() if is_planner(policy) else lambda state, t, generator: policy.act(state, None)
 
 
 class RandomAgent:
-    """Uniform over the actions that there are, seeded."""
+    """Draws actions uniformly from the action space, from a seed."""
 
-    def __init__(self, facts: ActionSpec, seed: int) -> None:
-        self.actions, self.rng = actions_of(facts), np.random.default_rng(seed)
+    def __init__(self, spec: ActionSpec, seed: int) -> None:
+        self.actions = actions_of(spec)
+        self.rng = np.random.default_rng(seed)
         self.obs_dim: int | None = None
         self.action_kind: str = self.actions.kind
         self.action_dim: int | None = self.actions.size
 
     def reset(self, episodes: int) -> None:
-        """Nothing is remembered from episode to episode."""
+        """Nothing to reset: actions do not depend on earlier ones."""
 
     def act(self, obs: RawObservation) -> NDArray[Any]:
+        """Random actions, one for each observation "B ..."."""
         return self.actions.uniform(self.rng, len(next(iter(obs.values())) if isinstance(obs, Mapping) else obs))
 
 
@@ -114,8 +124,8 @@ def agent_of(learned: LearnedPolicy, dataset: PreparedDataset) -> PolicyAgent:
 
 
 def load_agent(folder: Path | str) -> PolicyAgent:
-    """The agent in a policy bundle. Raises ValueError, naming the reason, for a bundle that cannot be trusted."""
-    learner, encoder, facts = load_bundle(folder)
-    agent = PolicyAgent(learner, encoder, facts)
+    """The agent in a policy bundle. Raises ValueError with the reason if the bundle is damaged or unsafe."""
+    policy, encoder, spec = load_bundle(folder)
+    agent = PolicyAgent(policy, encoder, spec)
     agent.reset(1)
     return agent

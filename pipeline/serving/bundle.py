@@ -1,5 +1,5 @@
-"""The policy bundle: a folder that acts on its own. Weights are safetensors, the rest is JSON and a model card; reading
-it is :mod:`pipeline.serving.load_bundle`'s part."""
+"""The policy bundle: a folder with all that a policy needs to act. Weights are safetensors, the rest is JSON and a
+model card. :mod:`pipeline.serving.load_bundle` reads it."""
 
 import dataclasses
 import hashlib
@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field, with_config
 from safetensors.torch import save
@@ -25,6 +25,9 @@ from pipeline.validation import RECORD, OneOf, PositiveInt
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 SCHEMA_VERSION = 2  # 2: encoder, encoder_config and neighbors were filter, filter_config and neighbours
 STATE_ENCODERS: Mapping[str, type[Encoder | TrainableWorldModel]] = {**ENCODERS, **WORLD_MODELS}
 ENCODER_PREFIX = "state_encoder."  # of the names of the encoder's weights
@@ -36,7 +39,7 @@ Shape = Annotated[list[PositiveInt], Field(min_length=1)]  # of one observation
 @with_config(RECORD)
 @dataclass(frozen=True)
 class BundleSpec:
-    """What a bundle says of itself. ``action_low`` and ``action_high`` are the environment's own units; for discrete
+    """The content of ``bundle.json``. ``action_low`` and ``action_high`` are in the environment's units; for discrete
     actions see :class:`pipeline.envs.action_space.ActionSpec`."""
 
     policy: str
@@ -50,7 +53,7 @@ class BundleSpec:
     dataset: dict[str, Any]  # name, digest, license, transitions, episodes, source, obs_names
     seed: int
     privileged_knowledge: list[str]
-    penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; none for a policy that only imitates
+    penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; empty for pure imitation
     encoder: str = "standard"  # one of STATE_ENCODERS
     encoder_config: dict[str, Any] = field(default_factory=dict)
     action_kind: Annotated[str, OneOf(KINDS)] = "continuous"
@@ -58,14 +61,14 @@ class BundleSpec:
 
 
 def save_bundle(
-    folder: Path, learner: TorchModule, encoder: StateEncoder, facts: BundleSpec, history: dict[str, Any], card: str
+    folder: Path, learner: TorchModule, encoder: StateEncoder, spec: BundleSpec, history: dict[str, Any], card: str
 ) -> None:
     """Write ``bundle.json``, ``weights.safetensors``, ``history.json`` and the model card ``README.md``."""
     folder.mkdir(parents=True, exist_ok=True)
     assert isinstance(encoder, nn.Module)
     tensors = learner.state_dict() | {f"{ENCODER_PREFIX}{k}": v for k, v in encoder.state_dict().items()}
     weights = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
-    described = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(facts)}
+    described = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(spec)}
     described["weights_sha256"] = hashlib.sha256(weights).hexdigest()
     (folder / "weights.safetensors").write_bytes(weights)
     (folder / "bundle.json").write_text(json.dumps(described, indent=2) + "\n")
@@ -75,21 +78,21 @@ def save_bundle(
 
 def bundle_spec(
     policy: str,
-    config: Any,
+    config: "DataclassInstance",
     dataset: PreparedDataset,
-    facts: DataSpec,
+    data: DataSpec,
     seed: int,
     privileged: list[str],
     **more: Any,
 ) -> BundleSpec:
-    """The facts of a bundle learned from ``dataset``; ``more`` is what :func:`encoder_spec` says, and ``penalty`` of
-    what imagines."""
+    """The description of a policy that was learned from ``dataset``. ``more`` holds the fields of
+    :func:`encoder_spec`, and ``penalty`` for a policy that was learned in imagination."""
     spec = dataset.spec
     return BundleSpec(
         policy=policy,
         config=dataclasses.asdict(config),
-        obs_shapes=facts.obs_shapes,
-        statistics=facts.statistics,
+        obs_shapes=data.obs_shapes,
+        statistics=data.statistics,
         action_low=spec.action_low,
         action_high=spec.action_high,
         env_id=spec.env_id,
@@ -143,5 +146,5 @@ def build_encoder(spec: BundleSpec) -> Encoder | TrainableWorldModel:
 
 
 def weights_digest(folder: Path) -> str:
-    """What tells a bundle's policy from all others, in files and in MLflow."""
+    """SHA-256 of the weights in a bundle, which identifies the policy in files and in MLflow."""
     return str(json.loads((folder / "bundle.json").read_text())["weights_sha256"])

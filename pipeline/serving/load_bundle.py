@@ -1,4 +1,4 @@
-"""Reads a policy bundle. Nothing in it is ever executed or unpickled, and a damaged or hostile one is refused."""
+"""Reads a policy bundle. Nothing in it is executed or unpickled; a damaged or malicious bundle is refused."""
 
 import hashlib
 import json
@@ -26,48 +26,48 @@ LARGEST_JSON = 16 * 2**20  # bytes
 
 
 def load_bundle(folder: Path | str) -> tuple[Policy, Encoder | TrainableWorldModel, BundleSpec]:
-    """The learner, its filter and the facts. Raises ValueError that says what is wrong with a bundle it refuses."""
+    """The policy, its encoder and the description. Raises ValueError with the reason if the bundle is refused."""
     folder = Path(folder)
     described = _read_json(folder / "bundle.json")
     digest = described.pop("weights_sha256", None)
-    facts = _facts(folder, described)
+    spec = _facts(folder, described)
     weights = _read_weights(folder / "weights.safetensors", digest)
     try:
-        encoder = build_encoder(facts)
+        encoder = build_encoder(spec)
         encoder.load_state_dict(
             {k.removeprefix(ENCODER_PREFIX): weights.pop(k) for k in list(weights) if k.startswith(ENCODER_PREFIX)}
         )
-        chosen = LEARNERS[facts.policy]
+        chosen = LEARNERS[spec.policy]
         own: dict[str, Any] = {"images": encoder.images} if isinstance(encoder, StackedFrames) else {}
-        own |= {"imagination": _imagination(encoder, facts)} if chosen.plans else {}
-        weight = facts.penalty.get("weight", 0.0)
-        sizes = (encoder.state_dim, len(facts.action_low))
-        task = LearnerSpec.of(*sizes, facts.statistics, penalty_weight=weight, action_kind=facts.action_kind)
-        learner = chosen(build(chosen.Config, facts.config, "config"), task, **own)
+        own |= {"imagination": _imagination(encoder, spec)} if chosen.plans else {}
+        weight = spec.penalty.get("weight", 0.0)
+        sizes = (encoder.state_dim, len(spec.action_low))
+        task = LearnerSpec.of(*sizes, spec.statistics, penalty_weight=weight, action_kind=spec.action_kind)
+        learner = chosen(build(chosen.Config, spec.config, "config"), task, **own)
         learner.load_state_dict(weights)
-        _check_encoder(encoder, facts)
-    except Exception as error:  # parts that do not fit fail in ways of their own
+        _check_encoder(encoder, spec)
+    except Exception as error:  # mismatched parts can raise anything
         first = " ".join(str(error).split())[:300]
         raise ValueError(f"{folder}: refused: its parts do not fit together: {first}") from None
-    return learner.eval().requires_grad_(False), encoder.eval().requires_grad_(False), facts
+    return learner.eval().requires_grad_(False), encoder.eval().requires_grad_(False), spec
 
 
 @torch.no_grad()
-def _check_encoder(encoder: StateEncoder, facts: BundleSpec) -> None:
-    """One observation must pass, so that a bundle fails where it is loaded and not where it acts."""
-    seen = {k: torch.zeros(1, *s, dtype=torch.uint8 if len(s) == 3 else None) for k, s in facts.obs_shapes.items()}
-    state = first_state(encoder, seen, len(facts.action_low))
+def _check_encoder(encoder: StateEncoder, spec: BundleSpec) -> None:
+    """Encode one observation, so that a bad bundle fails when it is loaded and not when it acts."""
+    obs = {k: torch.zeros(1, *s, dtype=torch.uint8 if len(s) == 3 else None) for k, s in spec.obs_shapes.items()}
+    state = first_state(encoder, obs, len(spec.action_low))
     if not torch.isfinite(state).all():
         raise ValueError("an observation of zeros becomes a state that is not finite")
 
 
-def _imagination(model: StateEncoder, facts: BundleSpec) -> Imagination:
-    """What a planner is built with beside its config. Its filter is the whole world model."""
-    if not isinstance(model, WorldModel) or not facts.penalty:
-        raise ValueError("a planner needs a world model as its filter, and a penalty")
+def _imagination(model: StateEncoder, spec: BundleSpec) -> Imagination:
+    """The imagination that a planner searches in. Its encoder is the whole world model."""
+    if not isinstance(model, WorldModel) or not spec.penalty:
+        raise ValueError("a planner needs a world model as its encoder, and a penalty")
     state, action = model.initial(1), torch.zeros(1, model.action_dim)
     model.draw(state, action, model.predict(state, action), None, None)  # IndexError for elites that do not exist
-    penalty = build(PenaltyConfig, facts.penalty, "penalty")
+    penalty = build(PenaltyConfig, spec.penalty, "penalty")
     return Imagination(model, Penalty(penalty.name))
 
 

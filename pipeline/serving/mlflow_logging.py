@@ -1,12 +1,12 @@
-"""A policy as an MLflow model of the active run."""
+"""Log a policy as an MLflow model of the active run."""
 
 import warnings
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
+    from pipeline.serving.input_example import Array, ServedInput
 
 
 SERVED_POLICY = Path(__file__).with_name("mlflow_model.py")
@@ -14,20 +14,20 @@ PACKAGE = Path(__file__).parents[1]
 SERVING_PACKAGES = ("torch", "lightning", "numpy", "einops", "omegaconf", "safetensors")
 
 
-def log_policy(bundle: Path, seen: Any, action: "np.ndarray") -> None:
-    """The bundle with this package's code, so that ``mlflow models predict`` needs no checkout. ``seen`` and the
-    ``action`` "B A" it leads to are the example and the signature."""
+def log_policy(bundle: Path, example: "ServedInput", action: "Array") -> None:
+    """Log the bundle with this package's code, so that ``mlflow models predict`` needs no checkout. ``example`` and the
+    policy's ``action`` "B A" for it become the input example and the signature."""
     import mlflow
     from mlflow.models import infer_signature
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow asks for type hints in its own dialect; the signature says the same
+        warnings.simplefilter("ignore")  # MLflow wants its own kind of type hints; the signature replaces them
         mlflow.pyfunc.log_model(
             name="policy",
             python_model=str(SERVED_POLICY),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PACKAGE)],
-            signature=infer_signature(seen, action),
-            input_example=seen,
+            signature=infer_signature(example, action),
+            input_example=example,
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in SERVING_PACKAGES],
         )

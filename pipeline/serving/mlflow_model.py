@@ -8,13 +8,14 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
 class ServedPolicy(PythonModel):
-    """Observations to actions "B A", both in the environment's own units.
+    """Observations to actions "B A", both in the environment's units.
 
-    A policy without memory takes observations "B O". One that remembers takes what was seen and done since each episode
-    began: every observation by its name, "B T ...", and ``action`` "B T-1 A".
+    A stateless policy takes observations "B O". A stateful one takes everything since each episode began: every
+    observation by its name, "B T ...", and ``action`` "B T-1 A".
     """
 
     def load_context(self, context: PythonModelContext) -> None:
+        """Load the agent from the bundle that was logged."""
         from pipeline.serving.agent import load_agent
 
         self.agent = load_agent(context.artifacts["bundle"])
@@ -22,6 +23,7 @@ class ServedPolicy(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
     ) -> np.ndarray:
+        """Actions for ``model_input``; ``params`` are not used."""
         if self.agent.stateful:
             named = {key: np.asarray(value) for key, value in model_input.items()}
             return self.agent.act_after(named, named.pop("action"))

@@ -1,33 +1,34 @@
-"""What both policy stages say of the bundle they write."""
+"""The model card of a policy bundle, as Markdown."""
 
 from pipeline.envs.action_space import DISCRETE
 from pipeline.serving.bundle import BundleSpec
 
-SCORES_ELSEWHERE = "In `reports/model_card.md` and `reports/metrics/evaluate.json` of the run that made this bundle."
+SCORES_ELSEWHERE = "See `reports/model_card.md` and `reports/metrics/evaluate.json` of the run that made this bundle."
 
 
-def model_card(facts: BundleSpec, scores: str = SCORES_ELSEWHERE) -> str:
-    """The bundle's README.md; scores are measured after the bundle was made, so there it says where they stand."""
-    data = facts.dataset
-    privileged = "; ".join(facts.privileged_knowledge) or "none: everything was learned from the logs"
+def model_card(spec: BundleSpec, scores: str = SCORES_ELSEWHERE) -> str:
+    """The bundle's README.md. Policies are scored after the bundle is written, so its card only says where scores
+    are."""
+    data = spec.dataset
+    privileged = "; ".join(spec.privileged_knowledge) or "none: everything was learned from the logs"
     return f"""---
 pipeline_tag: reinforcement-learning
-tags: [offline-reinforcement-learning, {facts.policy}]
+tags: [offline-reinforcement-learning, {spec.policy}]
 ---
 
-# {facts.policy} policy for {facts.env_id or data["name"]}
+# {spec.policy} policy for {spec.env_id or data["name"]}
 
-Learned offline from logs alone; the environment was not used for learning.
+Learned offline from logs; the environment was not used for learning.
 
 | | |
 |---|---|
 | data | {data["name"]} ({data["source"]}): {data["transitions"]:,} transitions in {data["episodes"]:,} episodes |
 | digest of the data | `{data["digest"]}` |
 | license of the data | {data["license"] or "not stated"} |
-| seed | {facts.seed} |
+| seed | {spec.seed} |
 | privileged knowledge | {privileged} |
-| observations | {_observations(facts)} |
-| actions | {_actions(facts)} |
+| observations | {_observations(spec)} |
+| actions | {_actions(spec)} |
 
 ## Scores
 
@@ -39,25 +40,26 @@ Learned offline from logs alone; the environment was not used for learning.
 from pipeline.serving.agent import load_agent
 
 agent = load_agent("this folder")
-agent.reset(1)  # how many episodes run side by side
-action = agent.act(obs)  # obs: a dict of the observations above, one row an episode
+agent.reset(1)  # number of episodes that run in parallel
+action = agent.act(obs)  # obs: a dict of the observations above, one row for each episode
 ```
 
 ## Limits
 
-Trust it only where the logs went; `reports/index.html` of its run shows where its world model errs.
+Trust the policy only in states like those of the logs; `reports/index.html` of its run shows where its world model is
+wrong.
 """
 
 
-def _observations(facts: BundleSpec) -> str:
-    """Every key with its shape, and of vectors the names of their entries in order."""
-    names = facts.dataset.get("obs_names", {})
-    told = [(f"{key}: {' x '.join(map(str, shape))}", names.get(key, [])) for key, shape in facts.obs_shapes.items()]
-    return "; ".join(f"{key} ({', '.join(entries)})" if entries else key for key, entries in told)
+def _observations(spec: BundleSpec) -> str:
+    """Every key with its shape and, for vectors, the names of the entries in order."""
+    names = spec.dataset.get("obs_names", {})
+    rows = [(f"{key}: {' x '.join(map(str, shape))}", names.get(key, [])) for key, shape in spec.obs_shapes.items()]
+    return "; ".join(f"{row} ({', '.join(entries)})" if entries else row for row, entries in rows)
 
 
-def _actions(facts: BundleSpec) -> str:
-    count = len(facts.action_low)
-    if facts.action_kind == DISCRETE:
-        return f"one of {count}, numbered from {facts.action_start} on"
-    return f"{count}, from {facts.action_low} to {facts.action_high}"
+def _actions(spec: BundleSpec) -> str:
+    count = len(spec.action_low)
+    if spec.action_kind == DISCRETE:
+        return f"one of {count}, numbered from {spec.action_start}"
+    return f"{count}, from {spec.action_low} to {spec.action_high}"

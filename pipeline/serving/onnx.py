@@ -1,4 +1,4 @@
-"""A feed-forward policy as one module for ONNX."""
+"""A feed-forward policy as one torch module, for export to ONNX."""
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,8 @@ from pipeline.serving.agent import PolicyAgent
 
 
 class RawPolicy(nn.Module):
-    """The agent's arithmetic as one module: flat raw observations "B O" -> actions "B A" in the environment's units, or
-    whole numbers "B" where they are discrete."""
+    """Flat raw observations "B O" -> actions "B A" in the environment's units, or integers "B" if actions are
+    discrete."""
 
     def __init__(self, agent: PolicyAgent) -> None:
         super().__init__()
@@ -22,6 +22,7 @@ class RawPolicy(nn.Module):
         self.half_range: Tensor
 
     def forward(self, obs: Tensor) -> Tensor:
+        """Encode, act and denormalize."""
         action = self.policy.act(self.encoder.encode(obs), None)
         if isinstance(self.actions, DiscreteActions):
             return action.argmax(-1) + self.actions.start

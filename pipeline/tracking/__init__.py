@@ -1,1 +1,1 @@
-"""Runs in MLflow, log files, keys of stages. Start with :mod:`pipeline.stages.stage`."""
+"""MLflow runs, log files and stage keys. :mod:`pipeline.stages.stage` ties them together."""

@@ -1,4 +1,4 @@
-"""The log file of a stage: what is printed, and what Python's logging says, on the console and in the file."""
+"""The log file of a stage: everything printed or logged goes to the console and into the file."""
 
 import logging
 import sys
@@ -10,19 +10,21 @@ from typing import IO, Any, TextIO
 
 
 class Tee:
-    """A text stream that also writes whole lines to ``log``; the redraws of progress bars stay on the console."""
+    """A text stream that also writes complete lines to ``log``; intermediate states of progress bars are left out."""
 
     def __init__(self, console: TextIO, log: IO[str]) -> None:
         self.console, self.log = console, log
         self._line = ""
 
     def write(self, text: str) -> int:
+        """Write to the console, and every line that is now complete to the log."""
         self.console.write(text)
         *lines, self._line = (self._line + text).split("\n")
         self.log.writelines(line.rsplit("\r", 1)[-1] + "\n" for line in lines)
         return len(text)
 
     def flush(self) -> None:
+        """Flush both streams."""
         self.console.flush()
         self.log.flush()
 
@@ -32,7 +34,8 @@ class Tee:
 
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
-    """Everything printed inside also goes to ``path``, which is printed first; the log before it is kept beside it."""
+    """Copy everything printed inside the block to ``path``, and print that path first. The previous log is kept as
+    ``.previous.log``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.replace(path.with_suffix(".previous.log"))

@@ -1,4 +1,4 @@
-"""The little of dvc.yaml that the keys need, read without importing DVC: its import takes longer than a short stage."""
+"""The parts of dvc.yaml that stage keys need, read without DVC, whose import takes longer than a short stage."""
 
 import hashlib
 import itertools
@@ -14,14 +14,14 @@ PLACEHOLDER = re.compile(r"\$\{\s*([^}]+?)\s*\}")
 
 @dataclass(frozen=True)
 class StageDefinition:
-    """Dependencies, and the parameters by file, of one stage after ``foreach`` and ``matrix`` are expanded."""
+    """Dependencies and parameters (by file) of one stage, with ``foreach`` and ``matrix`` expanded."""
 
     deps: list[str]
     params: dict[str, list[str]]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as DVC reads it; {} when it is missing."""
+    """A YAML file as DVC reads it; {} if it is missing."""
     if not path.exists():
         return {}
     from ruamel.yaml import YAML
@@ -30,13 +30,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def stage_definitions(path: Path) -> dict[str, StageDefinition]:
-    """Every stage of a dvc.yaml by its address; placeholders are looked up in params.yaml beside it."""
-    pipeline, values = read_yaml(path), read_yaml(path.with_name("params.yaml"))
-    found = {}
+    """Every stage of a dvc.yaml by its address. Placeholders are filled from params.yaml in the same folder."""
+    pipeline = read_yaml(path)
+    values = read_yaml(path.with_name("params.yaml"))
+    definitions = {}
     for name, entry in pipeline.get("stages", {}).items():
         for stage, body, context in _expand(name, entry, values):
-            found[stage] = _definition(_fill(body, context))
-    return found
+            definitions[stage] = _definition(_fill(body, context))
+    return definitions
 
 
 def dependency_md5(path: Path) -> str:
@@ -46,8 +47,8 @@ def dependency_md5(path: Path) -> str:
     """
     if path.is_dir():
         files = [p for p in path.rglob("*") if p.is_file() and not _is_compiled(p.relative_to(path))]
-        listed = [{"md5": _file_md5(p), "relpath": p.relative_to(path).as_posix()} for p in files]
-        text = json.dumps(sorted(listed, key=lambda row: row["relpath"]), sort_keys=True)
+        rows = [{"md5": _file_md5(p), "relpath": p.relative_to(path).as_posix()} for p in files]
+        text = json.dumps(sorted(rows, key=lambda row: row["relpath"]), sort_keys=True)
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
     return _file_md5(path) if path.exists() else ""
 

@@ -1,4 +1,4 @@
-"""One execution of the pipeline is one process: the nearest DVC above this one, or this one itself."""
+"""One execution of the pipeline is one process: the nearest DVC process above this one, or this process itself."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any, Self
 
 import psutil
 
-CLOCK_TOLERANCE = 2.0  # seconds: the boot time, which process start times build on, shifts when the clock is set
+CLOCK_TOLERANCE = 2.0  # seconds; start times are relative to the boot time, which shifts when the clock is set
 
 
 @dataclass(frozen=True)
 class Execution:
-    """A process (by id and start time, for ids are used again) and the command that started it."""
+    """A process, by id and start time because ids are reused, and the command that started it."""
 
     pid: int
     started: float  # seconds since the epoch
@@ -19,14 +19,17 @@ class Execution:
 
     @classmethod
     def current(cls) -> Self:
+        """The execution that this process belongs to."""
         own = psutil.Process()
         process = next((p for p in own.parents() if _is_dvc(p)), own)
         return cls(process.pid, process.create_time(), _command(process))
 
     def same_process(self, other: "Execution") -> bool:
+        """Whether both are the same process of this machine."""
         return self.pid == other.pid and abs(self.started - other.started) < CLOCK_TOLERANCE
 
     def alive(self) -> bool:
+        """Whether the process still runs."""
         try:
             process = psutil.Process(self.pid)
             running = process.status() != psutil.STATUS_ZOMBIE
@@ -35,6 +38,7 @@ class Execution:
             return False
 
     def plain(self) -> dict[str, Any]:
+        """The fields as a dict for JSON."""
         return asdict(self)
 
 

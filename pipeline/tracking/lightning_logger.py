@@ -1,4 +1,4 @@
-"""Lightning's MLflow logger on a stage's own run."""
+"""A Lightning logger that writes to the MLflow run of a stage."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from pipeline.tracking.run import StageRun
 
 
 class StageLogger(MLFlowLogger):
-    """Metrics go through the stage's batches; the stage, not the trainer, ends the run."""
+    """Sends metrics in the stage's batches and leaves it to the stage to end the run."""
 
     def __init__(self, run: StageRun, prefix: str = "") -> None:
         super().__init__(tracking_uri=run.tracking_uri, run_id=run.run_id, prefix=prefix)
@@ -17,10 +17,12 @@ class StageLogger(MLFlowLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Hand the metrics to the stage's run."""
         self._stage_run.log_metrics({f"{self._prefix}{k}": v for k, v in metrics.items()}, step or 0)
 
     @rank_zero_only
     def finalize(self, status: str = "success") -> None:
+        """Send the metrics that wait; the run stays open."""
         self._stage_run.flush()
 
 

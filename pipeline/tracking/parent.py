@@ -1,4 +1,4 @@
-"""One MLflow parent run for each execution of the pipeline. It is RUNNING while one of its stages runs."""
+"""One MLflow parent run for each execution of the pipeline; its status is RUNNING while one of its stages runs."""
 
 import json
 import os
@@ -18,27 +18,28 @@ WORST_FIRST = ("FAILED", "KILLED")
 
 
 def enter(client: "MlflowClient", uri: str, experiment: str) -> str:
-    """The run id of this execution's parent, opened at its first stage. Parents whose process is gone are closed."""
-    state, execution = work_dir() / "parents.json", Execution.current()
+    """The run id of this execution's parent, which its first stage opens. Parents of dead processes are closed."""
+    state = work_dir() / "parents.json"
+    execution = Execution.current()
     with file_lock(state.with_suffix(".lock")):
-        known = _close_dead(client, uri, _read(state))
-        run_id = next((e["run_id"] for e in known if _is_mine(client, uri, execution, e)), None)
+        entries = _close_dead(client, uri, _read(state))
+        run_id = next((e["run_id"] for e in entries if _is_mine(client, uri, execution, e)), None)
         if run_id is None:
             run_id = _open(client, experiment, execution)
-            known.append({**execution.plain(), "uri": uri, "run_id": run_id})
-        state.write_text(json.dumps(known, indent=1))
+            entries.append({**execution.plain(), "uri": uri, "run_id": run_id})
+        state.write_text(json.dumps(entries, indent=1))
     client.update_run(run_id, status="RUNNING")
     return run_id
 
 
 def leave(client: "MlflowClient", run_id: str, status: str) -> None:
-    """A stage has ended with ``status``; the parent takes it, or the worst status of the stages before it."""
-    seen = {status, *(run.info.status for run in _children(client, run_id))}
-    client.set_terminated(run_id, next((s for s in WORST_FIRST if s in seen), "FINISHED"))
+    """Give the parent the worst status of its stages, the last of which ended with ``status``."""
+    statuses = {status, *(run.info.status for run in _children(client, run_id))}
+    client.set_terminated(run_id, next((s for s in WORST_FIRST if s in statuses), "FINISHED"))
 
 
 def link(client: "MlflowClient", run_id: str, stage: str, made_by: str | None, key: str) -> None:
-    """Tag the parent with the run that made a stage's present outputs, and with their key."""
+    """Tag the parent with the key of a stage's current outputs, and with the run that made them."""
     name = stage.replace("@", "-")  # MLflow refuses @ in a tag's name
     client.set_tag(run_id, f"stage.{name}.key", key)
     if made_by is not None:
@@ -62,8 +63,8 @@ def _open(client: "MlflowClient", experiment: str, execution: Execution) -> str:
 
 def _finished_run(client: "MlflowClient", experiment: str, key: str) -> str | None:
     query = f"tags.`pipeline.key` = '{key}' and attributes.status = 'FINISHED'"
-    found = client.search_runs([experiment], query, max_results=1)
-    return str(found[0].info.run_id) if found else None
+    runs = client.search_runs([experiment], query, max_results=1)
+    return str(runs[0].info.run_id) if runs else None
 
 
 def _children(client: "MlflowClient", run_id: str) -> list[Any]:
@@ -75,16 +76,17 @@ def _is_mine(client: "MlflowClient", uri: str, execution: Execution, entry: dict
     return entry["uri"] == uri and execution.same_process(_execution(entry)) and _exists(client, entry["run_id"])
 
 
-def _close_dead(client: "MlflowClient", uri: str, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Close what a dead execution left open in this store; what stands in another store waits until it is used."""
-    dead = [entry for entry in known if entry["uri"] == uri and not _execution(entry).alive()]
+def _close_dead(client: "MlflowClient", uri: str, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Close the runs that dead executions left open in this store, and return the other entries. Runs in another store
+    are closed when that store is used."""
+    dead = [entry for entry in entries if entry["uri"] == uri and not _execution(entry).alive()]
     for entry in dead:
         if _exists(client, entry["run_id"]):
-            _settle(client, entry["run_id"])
-    return [entry for entry in known if entry not in dead]
+            _kill(client, entry["run_id"])
+    return [entry for entry in entries if entry not in dead]
 
 
-def _settle(client: "MlflowClient", run_id: str) -> None:
+def _kill(client: "MlflowClient", run_id: str) -> None:
     if client.get_run(run_id).info.status != "RUNNING":
         return
     for child in _children(client, run_id):

@@ -1,13 +1,13 @@
-"""Where the main project is, also from a temporary copy that DVC made of it."""
+"""The folder of the main project, also from within a temporary copy that DVC made."""
 
 from pathlib import Path
 
-TEMPORARY = (".dvc", "tmp", "exps")  # `dvc exp run --temp` and the queue work in a copy below this folder
+TEMPORARY = (".dvc", "tmp", "exps")  # `dvc exp run --temp` and DVC's queue work in copies below this folder
 MARKS = (".dvc", "dvc.yaml", "params.yaml")
 
 
 def main_project(start: Path | None = None) -> Path:
-    """The main project's root, absolute: the same folder from its root, a folder below it, or DVC's temporary copy."""
+    """The absolute root of the main project, seen from its root, a folder below it, or DVC's temporary copy."""
     here = (start or Path.cwd()).resolve()
     parts = here.parts
     for i in range(len(parts) - len(TEMPORARY)):
@@ -17,5 +17,5 @@ def main_project(start: Path | None = None) -> Path:
 
 
 def work_dir() -> Path:
-    """The git-ignored folder for logs, the default MLflow store and resume points."""
+    """The folder for log files, the default MLflow store and resume points; git ignores it."""
     return main_project() / ".work"

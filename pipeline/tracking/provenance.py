@@ -1,7 +1,7 @@
-"""What a result was made from: stage keys, the git commit, versions.
+"""What a result was made from: stage keys, the git commit, package versions.
 
-A stage's key is the md5 of its dependencies' md5s and its parameters. The key worked out while a stage runs equals the
-key worked out later from dvc.lock, so a cached stage leads back to the MLflow run that made it.
+A stage's key is the md5 of its dependencies' md5s and its parameters. The key computed while a stage runs equals the
+key computed later from dvc.lock, so the MLflow run that made a cached stage can be found.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def address(name: str, seed: int | None) -> str:
 
 
 def stage_key(stage: str, params: Mapping[str, Any]) -> str:
-    """The key of a stage that is about to run here. Without an entry in dvc.yaml: from its name and all parameters."""
+    """The key of a stage that is about to run. Without an entry in dvc.yaml, it covers the name and all parameters."""
     definition = stage_definitions(Path("dvc.yaml")).get(stage)
     if definition is None:
         return _digest(stage, {}, dict(params))
@@ -39,35 +39,36 @@ def stage_key(stage: str, params: Mapping[str, Any]) -> str:
 
 
 def locked_keys() -> dict[str, str]:
-    """The key of every stage that dvc.lock holds and dvc.yaml still defines."""
+    """The key of every stage in dvc.lock that dvc.yaml still defines."""
     defined = stage_definitions(Path("dvc.yaml"))
     return {name: locked_key(name, entry) for name, entry in _lock().items() if name in defined}
 
 
 def locked_key(stage: str, entry: Mapping[str, Any]) -> str:
+    """The key of one stage from its entry in dvc.lock."""
     deps = {dep["path"]: dep.get("md5", "") for dep in entry.get("deps", [])}
     return _digest(stage, deps, entry.get("params", {}))
 
 
 def git_commit() -> str:
-    """The commit that is checked out, or "unknown" outside git."""
+    """The current commit, or "unknown" outside git."""
     return _git("rev-parse", "--verify", "-q", "HEAD") or "unknown"
 
 
 def git_dirty() -> bool:
-    """Whether tracked files differ from that commit."""
+    """Whether tracked files differ from the current commit."""
     return bool(_git("status", "--porcelain", "--untracked-files=no"))
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that shape a result; one that is absent is left out."""
-    found = {}
+    """Installed versions of the packages that influence results; missing packages are left out."""
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def _digest(stage: str, deps: Mapping[str, str], params: Mapping[str, Any]) -> str:
@@ -91,7 +92,7 @@ def _lookup(tree: Any, dotted: str) -> Any:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20)
+        result = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

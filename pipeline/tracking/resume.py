@@ -1,4 +1,4 @@
-"""Which MLflow run an interrupted stage goes on with."""
+"""The MLflow run that an interrupted stage continues."""
 
 import shutil
 from pathlib import Path
@@ -9,13 +9,14 @@ if TYPE_CHECKING:
 
 
 class ResumedRun:
-    """The folder of one stage and key. The stage keeps its checkpoint there; the run id stands beside it."""
+    """The folder of one stage and key, which holds its resume point and the id of its MLflow run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._file = folder, folder / "run_id"
+        self.folder = folder
+        self._file = folder / "run_id"
 
     def run_id(self, client: "MlflowClient") -> str | None:
-        """The interrupted run's id, where the stage left a checkpoint to go on from and the store still has the run."""
+        """The id of the interrupted run; None without a resume point, or if the store no longer has the run."""
         from mlflow.exceptions import MlflowException
 
         if not self._file.exists() or not self._holds_checkpoint():
@@ -27,11 +28,12 @@ class ResumedRun:
             return None
 
     def remember(self, run_id: str) -> None:
+        """Store the id of the stage's run."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._file.write_text(run_id)
 
     def forget(self, finished: bool) -> None:
-        """Drop all of a finished stage; of another the run id, where it left nothing to resume."""
+        """Delete everything of a finished stage; of an unfinished one the run id, if there is no resume point."""
         if finished:
             shutil.rmtree(self.folder, ignore_errors=True)
         elif not self._holds_checkpoint():

@@ -1,4 +1,4 @@
-"""One stage's MLflow run. In the helper processes of DDP every method is silent."""
+"""The MLflow run of one stage. In the additional processes of DDP, its methods do nothing."""
 
 import json
 import time
@@ -22,7 +22,7 @@ FLUSH_METRICS, FLUSH_SECONDS = 500, 10.0
 
 
 class StageRun:
-    """The handle a stage works with: ``params`` is all of params.yaml, ``work`` the folder for its resume points."""
+    """What a stage logs to. ``params`` holds all of params.yaml; ``work`` is the folder for resume points."""
 
     def __init__(self, name: str, seed: int | None, params: dict[str, Any], key: str) -> None:
         self.name, self.seed, self.params, self.key = name, seed, params, key
@@ -37,15 +37,16 @@ class StageRun:
 
     @property
     def is_main(self) -> bool:
-        """True in the one process that tracks, and that writes outputs."""
+        """True in the one process that tracks and writes outputs."""
         return self.run_id is not None
 
     @property
     def client(self) -> "MlflowClient":
+        """The client of the MLflow store."""
         return store.client(self.tracking_uri)
 
     def start(self) -> None:
-        """Open the run below this execution's parent, or the interrupted run of the same key."""
+        """Open a run below this execution's parent, or reopen the interrupted run of the same key."""
         experiment = store.open_experiment(self.tracking_uri)
         self._parent_id = parent.enter(self.client, self.tracking_uri, experiment)
         self.run_id = self._resume.run_id(self.client) or self._create(experiment)
@@ -68,24 +69,25 @@ class StageRun:
         return str(run.info.run_id)
 
     def end(self, status: str) -> None:
-        """Close the run with an MLflow status, and the parent with the worst status below it."""
+        """Close the run with an MLflow status, and update the parent's status."""
         self.flush()
         store.end_fluent_run(status)
         self._resume.forget(finished=status == "FINISHED")
         parent.leave(self.client, self._parent_id, status)
 
     def print(self, text: str) -> None:
+        """Print in the main process only."""
         if self.is_main:
             print(text, flush=True)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Nested params as ``block.key``, in batches. A resumed run already holds the same values."""
+        """Log nested params as ``block.key``, in batches. A resumed run already holds the same values."""
         if self.run_id is None:
             return
         self._send_params(self.run_id, params)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Keep the values, and send them in batches: one write to the store costs milliseconds, a step must not."""
+        """Collect metrics and send them in batches, because one write to the store takes milliseconds."""
         if not self.is_main:
             return
         from mlflow.entities import Metric
@@ -96,8 +98,8 @@ class StageRun:
             self.flush()
 
     def log_headline(self, metrics: Mapping[str, float]) -> None:
-        """The numbers a whole pipeline is judged by: they stand on the parent run too, beside all of params.yaml, so
-        that pipelines can be compared."""
+        """Log the main results to this run and, with all of params.yaml, to the parent run, so that whole pipelines can
+        be compared."""
         self.log_metrics(metrics, step=0)
         if self.run_id is not None:
             from mlflow.entities import Metric
@@ -114,20 +116,21 @@ class StageRun:
             self.client.log_batch(run_id, params=flat[i : i + PARAMS_PER_CALL])
 
     def flush(self) -> None:
-        """Send the metrics that wait."""
-        waiting, self._waiting, self._flushed = self._waiting, [], time.monotonic()
+        """Send the collected metrics."""
+        waiting, self._waiting = self._waiting, []
+        self._flushed = time.monotonic()
         for i in range(0, len(waiting), METRICS_PER_CALL):
             assert self.run_id is not None
             self.client.log_batch(self.run_id, metrics=waiting[i : i + METRICS_PER_CALL])
 
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
-        """A file, or a folder with all in it."""
+        """Log a file, or a folder with its content."""
         if self.run_id is not None:
             log = self.client.log_artifacts if Path(path).is_dir() else self.client.log_artifact
             log(self.run_id, str(path), folder)
 
     def log_dataset(self, spec: "DatasetSpec", folder: Path | str) -> None:
-        """The prepared dataset as this run's MLflow input, under its name and digest (at most 36 characters)."""
+        """Log the prepared dataset as an input of this run, with its name and digest (at most 36 characters)."""
         if self.is_main:
             assets.log_dataset(spec.name, spec.digest, Path(folder))
 

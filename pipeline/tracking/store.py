@@ -1,4 +1,4 @@
-"""The MLflow store: where it is, and how it is opened."""
+"""The MLflow store: its address, and how it is opened."""
 
 import logging
 import os
@@ -17,16 +17,18 @@ SYSTEM_METRICS_SECONDS = 2.0  # stages of a small pipeline end within MLflow's d
 
 
 def tracking_uri() -> str:
-    """``MLFLOW_TRACKING_URI``, else sqlite in the main project."""
+    """``MLFLOW_TRACKING_URI``, or SQLite in the main project."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{work_dir() / 'mlflow.db'}"
 
 
 def experiment_name() -> str:
+    """``MLFLOW_EXPERIMENT_NAME``, or ``offline-mbrl``."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "offline-mbrl"
 
 
 @lru_cache
 def client(uri: str) -> "MlflowClient":
+    """The client of the store at ``uri``."""
     _quiet()
     from mlflow import MlflowClient
 
@@ -34,22 +36,22 @@ def client(uri: str) -> "MlflowClient":
 
 
 def open_experiment(uri: str) -> str:
-    """The experiment's id, made at first use. Raises ValueError with the fix when the store cannot be opened."""
+    """The experiment's id; the first call creates it. Raises ValueError with the fix if the store cannot be opened."""
     _check_server(uri)
     _quiet()
     from mlflow.exceptions import MlflowException
 
     try:
-        # The first start creates the tables of sqlite; two at once break each other's migration.
+        # The first start creates the tables of SQLite, and two at once break each other's migration.
         with file_lock(work_dir() / "mlflow.lock"):
             return _experiment_id(uri)
     except MlflowException as error:
         first = str(error).strip().splitlines()[0]
-        raise ValueError(f"MLflow store {uri}: {first}; mend or unset MLFLOW_TRACKING_URI") from error
+        raise ValueError(f"MLflow store {uri}: {first}; correct or unset MLFLOW_TRACKING_URI") from error
 
 
 def start_fluent_run(run_id: str) -> None:
-    """Make ``run_id`` MLflow's active run, with system metrics; models and datasets are logged to the active run."""
+    """Make ``run_id`` the active run, which models and datasets are logged to, and record system metrics."""
     import mlflow
 
     mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
@@ -57,6 +59,7 @@ def start_fluent_run(run_id: str) -> None:
 
 
 def end_fluent_run(status: str) -> None:
+    """End the active run."""
     import mlflow
 
     mlflow.end_run(status)
@@ -67,24 +70,24 @@ def _experiment_id(uri: str) -> str:
 
     mlflow.set_tracking_uri(uri)
     name = experiment_name()
-    found = client(uri).get_experiment_by_name(name)
-    if found is not None and found.lifecycle_stage != "active":
-        fix = f"`mlflow experiments restore -x {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME"
+    experiment = client(uri).get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage != "active":
+        fix = f"`mlflow experiments restore -x {experiment.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME"
         raise ValueError(f"MLflow store {uri}: experiment `{name}` is deleted; {fix}")
-    if found is not None:
-        return str(found.experiment_id)
+    if experiment is not None:
+        return str(experiment.experiment_id)
     folder = (work_dir() / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
     return str(client(uri).create_experiment(name, artifact_location=folder))
 
 
 def _check_server(uri: str) -> None:
-    """MLflow tries a server that does not answer for minutes; this fails at once."""
+    """Fail at once if a server does not answer: MLflow itself would retry for minutes."""
     if not uri.startswith("http"):
         return
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
     except urllib.error.HTTPError:
-        return  # it answers; hosted stores need not have this page
+        return  # the server answers; hosted stores may lack this page
     except OSError as error:
         fix = "start the server, or unset MLFLOW_TRACKING_URI"
         raise ValueError(f"MLflow store {uri}: not reachable ({error}); {fix}") from None
@@ -95,7 +98,7 @@ def _quiet() -> None:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    import mlflow  # noqa: F401  its import sets the level of its logger, so ours comes after
+    import mlflow  # noqa: F401  imported first, because its import sets the level of its logger
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -52,7 +52,7 @@ def test_a_card_reads_as_text() -> None:
     assert "| actions | 1, from [-2.0] to [2.0] |" in card
     assert f"## Scores\n\n{SCORES_ELSEWHERE}\n\n## Use" in card
     discrete = model_card(facts(action_kind="discrete", action_low=[-1.0] * 4, action_start=1))
-    assert "| actions | one of 4, numbered from 1 on |" in discrete
+    assert "| actions | one of 4, numbered from 1 |" in discrete
 
 
 def test_scores_are_a_table() -> None:
