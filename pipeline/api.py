@@ -36,7 +36,8 @@ from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
 from pipeline.ope import OfflineConfig
 from pipeline.ope.evaluate_offline import evaluate_offline as _evaluate_offline
-from pipeline.ope.summary import offline_result
+from pipeline.ope.results import SeedEstimates
+from pipeline.ope.summary import offline_result, true_values
 from pipeline.params import build, choose
 from pipeline.policies import LEARNERS
 from pipeline.policies.bc import BCConfig
@@ -55,6 +56,7 @@ from pipeline.uncertainty.auto import resolve_auto
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.checkpoint import load_world_model, name_of, save_world_model
 from pipeline.world_models.protocols import TrainableWorldModel
+from pipeline.world_models.results import WorldModelHistory
 
 Json = dict[str, Any]
 BASELINE = "bc"
@@ -95,7 +97,7 @@ def fit_world_model(
     seed: int = 0,
     progress: bool = True,
     **options: Any,
-) -> tuple[TrainableWorldModel, Json]:
+) -> tuple[TrainableWorldModel, WorldModelHistory]:
     """The world model ``name``, fitted to the training split, and its training history.
 
     ``name`` is one of :data:`pipeline.world_models.WORLD_MODELS`, and ``options`` are those of its config, such as
@@ -167,9 +169,9 @@ def evaluate_offline(
     *,
     config: OfflineConfig | None = None,
     seed: int = 0,
-) -> Json:
-    """Estimates of the agent's value from the logs and the model alone; ``["agents"]["policy"]`` holds them by name,
-    ``["logged"]`` the value of the logged behavior."""
+) -> SeedEstimates:
+    """Estimates of the agent's value from the logs and the model alone; ``agents["policy"]`` holds them by name,
+    ``logged`` the value of the logged behavior."""
     return _evaluate_offline(_agents(agent, baseline), model, dataset, config or OfflineConfig(), seed)
 
 
@@ -190,19 +192,19 @@ def evaluate(
 
 def save_policy(folder: Path | str, agent: PolicyAgent) -> None:
     """Write the agent as a policy bundle, which :func:`load_agent` reads."""
-    save_bundle(Path(folder), agent.policy, agent.encoder, agent.spec, agent.history, model_card(agent.spec))
+    save_bundle(Path(folder), agent.policy, agent.encoder, agent.spec, asdict(agent.history), model_card(agent.spec))
 
 
 def write_report(
     folder: Path | str,
     dataset: PreparedDataset,
     model: TrainableWorldModel,
-    history: Json,
+    history: WorldModelHistory,
     assessment: Assessment,
     agent: PolicyAgent,
     baseline: PolicyAgent,
     evaluation: Evaluation,
-    offline: Json,
+    offline: SeedEstimates,
 ) -> Path:
     """Write the report as ``index.html`` with its figures, and return the page's path.
 
@@ -215,19 +217,19 @@ def write_report(
     results = Results(
         seeds=[seed],
         dataset=dataset,
-        card=_plain(card(dataset, checks)),
-        findings=_plain([asdict(check) for check in checks]),
-        world_model={seed: _plain(history)},
-        errors={seed: _plain(assessment.errors)},
-        reliability={seed: _plain(assessment.reliability)},
-        calibration={seed: _plain(asdict(assessment.calibration))},
+        card=card(dataset, checks),
+        checks=checks,
+        world_model={seed: history},
+        errors={seed: assessment.errors},
+        reliability={seed: assessment.reliability},
+        calibration={seed: assessment.calibration},
         samples={seed: assessment.samples},
         latents={} if assessment.latents is None else {seed: assessment.latents},
-        policy={seed: _plain(agent.history)},
-        bc={seed: _plain(baseline.history)},
+        policy={seed: agent.history},
+        bc={seed: baseline.history},
         returns=dict(evaluation.returns),
-        evaluation=_plain(evaluation.summary),
-        offline=_plain(offline_result([offline], evaluation.true_values)),
+        evaluation=evaluation.summary,
+        offline=offline_result([offline], true_values(evaluation.episodes)),
     )
     return _write_report(results, _options(model, agent, baseline), "none: run without DVC", Path(folder))
 

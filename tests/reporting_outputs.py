@@ -1,17 +1,39 @@
 """Outputs of the stages before the report, with synthetic but realistic numbers, for the tests of the report."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.assessment.results import (
+    FeatureError,
+    HorizonCorrelations,
+    ModelErrors,
+    PenaltyQuality,
+    Reliability,
+    RolloutCorrelations,
+    Trust,
+)
 from pipeline.data.episode import Episode, LoggedData
+from pipeline.evaluation.results import EvaluationSummary, ImaginationSettings, Visited, VisitedPenalty, VisitedSeed
 from pipeline.evaluation.statistics import summary
 from pipeline.ingest.checks import run_checks
+from pipeline.ingest.dataset_card import card
 from pipeline.ingest.writer import write_dataset
+from pipeline.ope.results import (
+    FQEEstimate,
+    ImportanceEstimate,
+    LoggedValue,
+    ModelEstimate,
+    PolicyEstimates,
+    SeedEstimates,
+    TrueValue,
+)
 from pipeline.ope.summary import offline_result
+from pipeline.policies.history import PolicyHistory
+from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
+from pipeline.validation.records import save_record
+from pipeline.world_models.results import TerminationQuality, TerminationRecord, WorldModelHistory
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
 PENALTIES = {"max_aleatoric": 0.45, "ensemble_std": 0.75}  # name -> rank correlation with the true error
@@ -34,11 +56,6 @@ def write_outputs(
         _calibration(root / f"data/calibration/seed-{seed}", rng)
         _policies(root, seed, rng, with_environment)
     _evaluation(root, seeds, rng, logged, refs, with_environment)
-
-
-def _json(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
 
 
 def _dataset(
@@ -64,12 +81,9 @@ def _dataset(
         warnings=["rewards <are> made up: nothing was done"],
     )
     dataset = write_dataset(root / "data/dataset", log, "pendulum-mixed", 0.1, 0)
-    _json(root / "data/dataset/checks.json", [asdict(result) for result in run_checks(dataset)])
-    returns = dataset.episode_returns("all")
-    quantiles = {f"q{q:02}": float(np.quantile(returns, q / 100)) for q in (5, 95)}
-    card = {"returns": {"median": float(np.median(returns)), **quantiles}, "action_saturation": [0.1] * action_dim}
-    _json(root / "reports/metrics/dataset.json", card)
-    return returns
+    save_record(run_checks(dataset), root / "data/dataset/checks.json")
+    save_record(card(dataset, run_checks(dataset)), root / "reports/metrics/dataset.json")
+    return dataset.episode_returns("all")
 
 
 def _world_model(folder: Path, rng: np.random.Generator) -> None:
@@ -88,77 +102,85 @@ def _world_model(folder: Path, rng: np.random.Generator) -> None:
         return row | {"updates": 100 * (i + 1), "seconds": 1.0 + i}
 
     epochs = [epoch(i) for i in range(30)]
-    termination = {"used": "learned", "precision": 0.91, "recall": 0.84, "positives": 12}
-    history = {
-        "epochs": epochs,
-        "elites": [0, 1, 2, 4, 6],
-        "criterion": "mse",
-        "best": epochs[-1]["held_out_mse"],
-        "termination": termination,
-        "stopped": "early",
-        "seconds": 31.0,
-    }
-    _json(folder / "history.json", history)
+    history = WorldModelHistory(
+        epochs=epochs,
+        criterion="mse",
+        best=epochs[-1]["held_out_mse"],
+        elites=[0, 1, 2, 4, 6],
+        stopped="early",
+        termination=TerminationRecord(used="learned", precision=0.91, recall=0.84, positives=12),
+    )
+    save_record(history, folder / "history.json")
 
 
 def _calibration(folder: Path, rng: np.random.Generator) -> None:
     error = np.exp(rng.normal(-3, 0.8, 4000))
     samples = {"true_error": error}
-    correlations = {}
+    quality = {}
     for name, link in PENALTIES.items():
         noise = rng.normal(0, 0.8, len(error))
         penalty = np.exp(link * np.log(error) + (1 - link) * noise)
         samples[f"penalty_{name}"] = penalty
         pearson = float(np.corrcoef(error, penalty)[0, 1])
-        rollout = {"spearman": [link, link - 0.3], "pearson": [link, None]}
-        row = {"kind": KINDS[name], "spearman": link + 0.1, "pearson": pearson, "auc": 0.5 + link / 2, "score": link}
-        correlations[name] = row | {"rollout": {"horizons": [1, 5], "sum": rollout, "max": rollout}}
+        along = HorizonCorrelations(spearman=[link, link - 0.3], pearson=[link, None])
+        quality[name] = PenaltyQuality(
+            kind=KINDS[name],
+            spearman=link + 0.1,
+            pearson=pearson,
+            auc=0.5 + link / 2,
+            rollout=RolloutCorrelations([1, 5], along, along),
+            score=link,
+        )
     h = np.array(HORIZONS, float)
-    errors = {
-        "horizons": HORIZONS,
-        "context": 5,
-        "model_rmse": (0.03 * h**0.7 * rng.uniform(0.9, 1.1)).tolist(),
-        "persistence_rmse": np.minimum(1.3, 0.2 * h**0.6).tolist(),
-        "linear_rmse": (0.1 * h**0.6).tolist(),
-        "reward_mae": (0.1 * h**0.5).tolist(),
-        "reward_linear_mae": (0.2 * h**0.5).tolist(),
-        "reward_baseline_mae": np.full(6, 1.9).tolist(),
-        "windows": 500,
-        "penalties": correlations,
-        "trust": {"horizon": 17, "horizon_measured": 50, "quantile": 0.9, "share": 0.5, "apart": 1.4},
-        "features": [_feature(name, i) for i, name in enumerate(OUTPUTS)],
-        "termination": {"precision": 0.9, "recall": 0.8, "positives": 12},
-    }
-    _json(folder / "errors.json", errors)
-    _json(folder / "reliability.json", _reliability())
-    _json(folder.with_suffix(".json"), {"penalties": {name: {"scale": 1.5} for name in PENALTIES}})
+    errors = ModelErrors(
+        horizons=HORIZONS,
+        context=5,
+        model_rmse=(0.03 * h**0.7 * rng.uniform(0.9, 1.1)).tolist(),
+        persistence_rmse=np.minimum(1.3, 0.2 * h**0.6).tolist(),
+        linear_rmse=(0.1 * h**0.6).tolist(),
+        reward_mae=(0.1 * h**0.5).tolist(),
+        reward_linear_mae=(0.2 * h**0.5).tolist(),
+        reward_baseline_mae=np.full(6, 1.9).tolist(),
+        windows=500,
+        penalties=quality,
+        trust=Trust(17, 50, quantile=0.9, model_error=[], persistence_error=[], apart=1.4, share=0.5),
+        features=[_feature(name, i) for i, name in enumerate(OUTPUTS)],
+        termination=TerminationQuality(precision=0.9, recall=0.8, positives=12),
+    )
+    scaled = PenaltyCalibration(None, 1.5, {}, None, {}, None, 0.0)
+    save_record(errors, folder / "errors.json")
+    save_record(_reliability(), folder / "reliability.json")
+    calibration = Calibration(17, 50, "ensemble_std", dict.fromkeys(PENALTIES, scaled), None)
+    calibration.save(folder.with_suffix(".json"))
     np.savez(folder / "samples.npz", **samples)
 
 
-def _feature(name: str, place: int) -> dict[str, Any]:
+def _feature(name: str, place: int) -> FeatureError:
     rmse = 0.5 - 0.1 * place
-    linear = {"linear_rmse": 0.45, "linear_r2": 0.8}
-    return {"name": name, "rmse": rmse, "persistence_rmse": 1.0, "r2": 1 - rmse**2, **linear}
+    return FeatureError(name, rmse, persistence_rmse=1.0, linear_rmse=0.45, r2=1 - rmse**2, linear_r2=0.8)
 
 
-def _reliability() -> dict[str, Any]:
-    held = list(OUTPUTS.values())
-    return {
-        "outputs": list(OUTPUTS),
-        "levels": LEVELS,
-        "temperature": [1.0, 2.5, 0.9],
-        "coverage_before": [[level * x / 0.9 for x in held] for level in LEVELS],
-        "coverage_after": [[level] * 3 for level in LEVELS],
-        **{"nll_before": [-1.0, 2.0, -1.0], "nll_after": [-1.0, 1.0, -1.2], "nll_constant": [1.4] * 3},
-        **{"steps_fitted": 2000, "steps_judged": 2100, "basis": "changes and reward as logged"},
-    }
+def _reliability() -> Reliability:
+    return Reliability(
+        outputs=list(OUTPUTS),
+        levels=LEVELS,
+        temperature=[1.0, 2.5, 0.9],
+        coverage_before=[[level * x / 0.9 for x in OUTPUTS.values()] for level in LEVELS],
+        coverage_after=[[level] * 3 for level in LEVELS],
+        nll_before=[-1.0, 2.0, -1.0],
+        nll_after=[-1.0, 1.0, -1.2],
+        nll_constant=[1.4] * 3,
+        steps_fitted=2000,
+        steps_judged=2100,
+        basis="changes and reward as logged",
+    )
 
 
-def _visited(seeds: list[int]) -> dict[str, Any]:
-    ranks = {name: {"spearman": 1 - link, "pearson": 0.5, "kind": KINDS[name]} for name, link in PENALTIES.items()}
-    ranks["bellman"] = {"spearman": 0.4, "pearson": 0.3, "kind": "epistemic"}
-    row = {"steps": 500, "true_error": 0.2, "penalties": ranks, "coverage": [0.3, 0.5, 0.7, 0.8]}
-    return {"episodes": 10, "levels": LEVELS, "left_out": {}, "by_seed": [row for _ in seeds]}
+def _visited(seeds: list[int]) -> Visited:
+    ranks = {name: VisitedPenalty(1 - link, 0.5, KINDS[name]) for name, link in PENALTIES.items()}
+    ranks["bellman"] = VisitedPenalty(0.4, 0.3, "epistemic")
+    row = VisitedSeed(500, 0.2, ranks, [0.3, 0.5, 0.7, 0.8])
+    return Visited(10, LEVELS, {}, [row for _ in seeds])
 
 
 def _policies(root: Path, seed: int, rng: np.random.Generator, with_environment: bool) -> None:
@@ -172,12 +194,12 @@ def _policies(root: Path, seed: int, rng: np.random.Generator, with_environment:
         if with_environment and update % 5000 == 0:
             row["return_mean"] = -1100 + 900 * done + rng.normal(0, 20)
         rows.append(row)
-    _json(root / f"data/policy/seed-{seed}/history.json", {"rows": rows, "seconds": 90.0})
+    save_record(PolicyHistory(rows), root / f"data/policy/seed-{seed}/history.json")
     cloned = [
         {"update": u, "loss": 0.3 + np.exp(-u / 900), "held_out_loss": 0.35 + np.exp(-u / 900)}
         for u in range(100, 3001, 100)
     ]
-    _json(root / f"data/bc/seed-{seed}/history.json", {"rows": cloned, "seconds": 9.0})
+    save_record(PolicyHistory(cloned), root / f"data/bc/seed-{seed}/history.json")
 
 
 def _evaluation(
@@ -193,43 +215,44 @@ def _evaluation(
     agents = [name for name in ("policy", "bc", "logged", "random") if name in returns]
     imagined = float(returns["imagined"].mean())
     real = float(returns["real_prefix"].mean()) if with_environment else None
-    evaluation = {
-        "schema_version": 1,
-        "environment": "Pendulum-v1" if with_environment else None,
-        "note": None if with_environment else "no environment is known for this dataset",
-        "scores": {name: summary(returns[name], *refs, resamples=200) for name in agents},
-        "imagined_return": imagined,
-        "real_return": real,
-        "exploitation_gap": None if real is None else imagined - real,
-        "imagination": {"horizon": IMAGINED_HORIZON, "starts": 256, "basis": "first 50 steps of an episode"},
-        "visited": _visited(seeds) if with_environment else None,
-        "privileged_knowledge": ["Action bounds come from the environment."] if with_environment else [],
-        "seeds": seeds,
-    }
-    _json(root / "reports/metrics/evaluate.json", evaluation)
+    evaluation = EvaluationSummary(
+        schema_version=2,
+        environment="Pendulum-v1" if with_environment else None,
+        note=None if with_environment else "no environment is known for this dataset",
+        scores={name: summary(returns[name], *refs, resamples=200) for name in agents},
+        imagined_return=imagined,
+        real_return=real,
+        exploitation_gap=None if real is None else imagined - real,
+        imagination=ImaginationSettings(IMAGINED_HORIZON, 256, "first 50 steps of an episode"),
+        seeds=seeds,
+        privileged_knowledge=["Action bounds come from the environment."] if with_environment else [],
+        visited=_visited(seeds) if with_environment else None,
+    )
+    save_record(evaluation, root / "reports/metrics/evaluate.json")
     _offline(root, seeds, returns)
 
 
+def estimates(value: float) -> PolicyEstimates:
+    """Every estimate of one policy is ``value``, but importance weighting gives none."""
+    bounds = {"value": value, "low": 1.2 * value, "high": 0.8 * value, "per_step": value / 100}
+    model = ModelEstimate(**bounds, members=[value], return_mean=value, return_low=value, return_high=value, starts=6)
+    reason = "1.2 effective episodes of 6, fewer than 5"
+    return PolicyEstimates(
+        fqe=FQEEstimate(**bounds, critics=[value], drift=-1.5, clamped=0.02, transitions=100),
+        model=model,
+        model_pessimistic=model,
+        importance=ImportanceEstimate(None, None, None, None, unweighted=None, ess=1.2, reason=reason),
+    )
+
+
 def _offline(root: Path, seeds: list[int], returns: dict[str, np.ndarray]) -> None:
-    """The policy is better than behavior cloning by every estimate except importance sampling, which gives none."""
-
-    def estimates(value: float) -> dict[str, Any]:
-        estimate = {"value": value, "low": 1.2 * value, "high": 0.8 * value, "per_step": value / 100}
-        none = {**dict.fromkeys(estimate), "reason": "1.2 effective episodes of 6, fewer than 5"}
-        return {
-            "fqe": {**estimate, "drift": -1.5, "clamped": 0.02},
-            "model": estimate,
-            "model_pessimistic": estimate,
-            "importance": none,
-        }
-
-    logged = {**estimates(-400.0)["fqe"], "return": -700.0, "episodes": 6}
+    """Every estimate but importance weighting is higher for the policy than for behavior cloning."""
+    logged = LoggedValue(value=-400.0, low=-480.0, high=-320.0, per_step=-4.0, return_mean=-700.0, episodes=6)
     agents = {"policy": estimates(-120.0), "bc": estimates(-330.0)}
     truth = {
-        name: [{"return": float(r.mean()), "value": 0.8 * float(r.mean())} for r in returns[name]]
+        name: [TrueValue(return_mean=float(r.mean()), value=0.8 * float(r.mean())) for r in returns[name]]
         for name in agents
         if name in returns
     }
-    by_seed = [{"discount": 0.99, "horizon": 120, "logged": logged, "seed": seed, "agents": agents} for seed in seeds]
-    result = offline_result(by_seed, truth)
-    _json(root / "reports/metrics/offline.json", result)
+    by_seed = [SeedEstimates(2, seed, discount=0.99, horizon=120, logged=logged, agents=agents) for seed in seeds]
+    save_record(offline_result(by_seed, truth), root / "reports/metrics/offline.json")

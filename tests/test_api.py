@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from closure import ROOT
 from toys import hidden_velocity
 
 from pipeline import api
+from pipeline.world_models.results import WorldModelHistory
 
 SMALL_OFFLINE = api.OfflineConfig(
     updates=20, critics=2, hidden=[8], density_updates=20, bootstrap=20, horizon=5, starts=8
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def fitted(dataset: api.PreparedDataset, seed: int = 0) -> tuple[api.TrainableWorldModel, dict[str, Any]]:
+def fitted(dataset: api.PreparedDataset, seed: int = 0) -> tuple[api.TrainableWorldModel, WorldModelHistory]:
     options = {"members": 2, "elites": 2, "width": 16, "depth": 1}
     return api.fit_world_model(dataset, fit=ONE_EPOCH, seed=seed, **QUICK, **options)
 
@@ -51,9 +51,9 @@ def test_from_episodes_to_the_report(folder: Path) -> None:
     baseline = api.behavior_cloning(dataset, **QUICK, updates=20, hidden=[8])
     offline = api.evaluate_offline(agent, dataset, model, baseline, config=SMALL_OFFLINE)
     evaluation = api.evaluate(agent, dataset, model, baseline, config=SMALL_EVALUATION)
-    assert offline["agents"]["bc"]["fqe"]["value"] is not None
-    assert evaluation.summary["scores"]["policy"] is None
-    assert np.isfinite(evaluation.summary["imagined_return"])
+    assert np.isfinite(offline.agents["bc"].fqe.value)
+    assert evaluation.summary.scores["policy"] is None
+    assert np.isfinite(evaluation.summary.imagined_return)
     page = api.write_report(
         "report", dataset, model, history, assessment, agent, baseline, evaluation, offline
     ).read_text()
@@ -67,8 +67,8 @@ def test_an_environment_gives_real_returns(folder: Path) -> None:
     model, _ = fitted(dataset)
     agent = learned(model, dataset, api.assess_world_model(model, dataset))
     evaluation = api.evaluate(agent, dataset, model, config=SMALL_EVALUATION)
-    assert evaluation.summary["scores"]["policy"]["return_mean"] >= 8  # it takes some steps for a pole to fall
-    assert evaluation.summary["scores"]["bc"] is None
+    assert evaluation.summary.scores["policy"].return_mean >= 8  # it takes some steps for a pole to fall
+    assert evaluation.summary.scores["bc"] is None
     assert any(line.startswith(" policy: return") for line in evaluation.lines())
 
 

@@ -75,7 +75,7 @@ def test_without_a_count_those_of_the_log_are_all(tmp_path: Path) -> None:
     dataset = numbered(tmp_path, NUMBERS + 4)
     assert (dataset.spec.action_dim, dataset.spec.action_start, dataset.spec.action_bounds) == (3, 4, "inferred")
     assert "discrete actions are inferred from the log, 4 to 6; set `dataset.action_count`" in dataset.spec.warnings[0]
-    assert card(dataset, run_checks(dataset))["action_saturation"] == []
+    assert card(dataset, run_checks(dataset)).action_saturation == []
 
 
 @pytest.mark.parametrize(

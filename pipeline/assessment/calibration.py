@@ -1,5 +1,7 @@
-"""Is a predictive distribution as sure as it may be? Of the mixture that a world model's elites believe in, normals of
-mean and std "M B D" weighted alike, against what came, "B D". Every output is judged on its own.
+"""Calibration of predictive distributions.
+
+The prediction is the mixture of a world model's elites: normals of mean and std "M B D", all with the same weight. The
+targets are "B D". Every output d is treated on its own.
 
 A temperature widens (above 1) or narrows the noise of every member; their disagreement stays as it is.
 """
@@ -13,15 +15,15 @@ from torch.distributions import Normal
 
 from pipeline.types import SMALLEST_STD
 
-LARGEST = 100.0  # temperatures are looked for between this and its inverse
+LARGEST = 100.0  # temperatures are searched between this and its inverse
 POINTS, ROUNDS = 11, 7  # of the search: each round looks between the neighbors of the best point so far
 
 
 def pit(
     mean: Annotated[Tensor, "M B D"], std: Annotated[Tensor, "M B D"], target: Annotated[Tensor, "B D"]
 ) -> Annotated[Tensor, "B D"]:
-    """Probability integral transform: the mixture's exact distribution function at what came. Uniform on [0, 1] where
-    the distribution is right (Dawid 1984, "The prequential approach")."""
+    """Probability integral transform: the mixture's exact distribution function at the targets. It is uniform on [0, 1]
+    if the distribution is right (Dawid 1984, "The prequential approach")."""
     return torch.special.ndtr((target - mean) / std.clamp(min=SMALLEST_STD)).mean(0)
 
 
@@ -35,7 +37,7 @@ def coverage(u: Annotated[Tensor, "B D"], levels: list[float]) -> Annotated[Tens
 def negative_log_likelihood(
     mean: Annotated[Tensor, "M B D"], std: Annotated[Tensor, "M B D"], target: Annotated[Tensor, "B D"]
 ) -> Annotated[Tensor, "B D"]:
-    """Of the mixture's density at what came, in nats."""
+    """Negative log-density of the mixture at the targets, in nats."""
     log_prob = Normal(mean, std.clamp(min=SMALLEST_STD), validate_args=False).log_prob(target)
     return math.log(len(mean)) - torch.logsumexp(log_prob, dim=0)
 
@@ -43,13 +45,17 @@ def negative_log_likelihood(
 def fit_temperature(
     mean: Annotated[Tensor, "M B D"], std: Annotated[Tensor, "M B D"], target: Annotated[Tensor, "B D"]
 ) -> Annotated[Tensor, "D"]:
-    """For each output the factor on every member's std under which these targets are likeliest (after Guo et al. 2017,
-    arXiv:1706.04599; for regression Levi et al. 2019, arXiv:1905.11659). Judge it on other targets than these."""
-    best, reach = torch.zeros_like(target[0]), math.log(LARGEST)
+    """For each output, the factor on every member's std that maximizes the likelihood of these targets.
+
+    After Guo et al. 2017 (arXiv:1706.04599); for regression, Levi et al. 2019 (arXiv:1905.11659). Evaluate it on other
+    targets than these.
+    """
+    best = torch.zeros_like(target[0])
+    reach = math.log(LARGEST)
     for _ in range(ROUNDS):
         # A grid, because the likelihood of a mixture may have several peaks.
-        tried = best + torch.linspace(-reach, reach, POINTS, device=best.device)[:, None]
-        loss = torch.stack([negative_log_likelihood(mean, std * t.exp(), target).mean(0) for t in tried])
-        best = tried.gather(0, loss.argmin(0, keepdim=True)).squeeze(0)
+        candidates = best + torch.linspace(-reach, reach, POINTS, device=best.device)[:, None]
+        loss = torch.stack([negative_log_likelihood(mean, std * t.exp(), target).mean(0) for t in candidates])
+        best = candidates.gather(0, loss.argmin(0, keepdim=True)).squeeze(0)
         reach *= 2 / (POINTS - 1)
     return best.exp()

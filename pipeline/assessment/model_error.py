@@ -1,4 +1,4 @@
-"""How wrong a world model is: the scale of its errors, replayed windows, single steps."""
+"""Errors of a world model: their scale, replayed windows, and single steps."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,17 @@ from torch import Generator, Tensor
 
 from pipeline.encoders.statistics import Statistics
 from pipeline.imagination import Imagination
-from pipeline.protocols import Penalty, StateEncoder, WorldModel
+from pipeline.protocols import Actor, Penalty, StateEncoder, WorldModel
 from pipeline.types import Observation, Rollout, Segments, Transitions
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
-CONTEXT = 5  # real steps that a model sees before it goes on alone
+CONTEXT = 5  # real steps that a model sees before it predicts without observations
 ROWS = 512  # rows predicted at once
 
 
 class Scale:
-    """Observations on one scale, "... D": vectors in standard deviations of the logs, or where there are none pixels,
-    as shares of full brightness."""
+    """Puts observations on one scale, "... D": vectors in standard deviations of the logs; without vectors, pixels as
+    shares of full brightness."""
 
     def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         self.vectors = sorted(k for k, shape in obs_shapes.items() if len(shape) < 3)
@@ -26,20 +26,22 @@ class Scale:
         self.std = torch.tensor(statistics.obs_std)
 
     def __call__(self, obs: Observation) -> Tensor:
+        """Scaled observations "... D"."""
         if self.vectors:
             return self.flat(obs) / self.std
         return torch.cat([obs[k].flatten(-3).float() / 255 for k in self.images], dim=-1)
 
     def flat(self, obs: Observation) -> Tensor:
-        """The vectors side by side, in their own units."""
+        """The vectors "... O" side by side, in their own units."""
         return torch.cat([obs[k] for k in self.vectors], dim=-1)
 
 
 @torch.no_grad()
 def encode_context(encoder: StateEncoder, windows: Segments, steps: int) -> Tensor:
-    """The state "B Z" after the first ``steps`` steps of windows, and the observations around them, were seen."""
+    """The state "B Z" after observing the first ``steps`` steps of windows."""
     batch = len(windows)
-    state, action = encoder.initial(batch), torch.zeros_like(windows.action[:, 0])
+    state = encoder.initial(batch)
+    action = torch.zeros_like(windows.action[:, 0])
     for t in range(steps + 1):
         obs = {k: v[:, t] for k, v in windows.obs.items()}
         state = encoder.observe(state, action, obs, torch.full((batch,), float(t == 0)))
@@ -47,21 +49,31 @@ def encode_context(encoder: StateEncoder, windows: Segments, steps: int) -> Tens
     return state
 
 
+def logged_actions(plan: Tensor) -> Actor:
+    """An actor that repeats the actions ``plan`` "B T A"."""
+    return lambda state, t, generator: plan[:, t]
+
+
 @torch.no_grad()
 def replay(model: WorldModel, windows: Segments, context: int) -> Rollout:
-    """The logged actions as an actor, after ``context`` real steps: members' mean, without noise. A window that the
-    model believes to have ended goes on."""
+    """Imagine the logged actions after ``context`` real steps, with the members' mean and without noise.
+
+    A window goes on where the model predicts its end.
+    """
     plan = windows.action[:, context:]
     start = encode_context(model, windows, context)
-    return Imagination(model).rollout(lambda s, t, g: plan[:, t], start, plan.shape[1], None)
+    return Imagination(model).rollout(logged_actions(plan), start, plan.shape[1], None)
 
 
 @torch.no_grad()
 def one_step(
     model: WorldModel, data: Transitions, penalties: Mapping[str, Penalty], generator: Generator
 ) -> dict[str, np.ndarray]:
-    """On each transition: ``true_error``, the root mean square of the members' mean's normalized error times the
-    reward's spread (the unit of the penalties), and ``penalty_<name>``, which see a draw, not the truth."""
+    """One-step error and penalties of each transition, "N".
+
+    ``true_error`` is the root mean square of the normalized error of the members' mean, times the reward's standard
+    deviation, which is the unit of the penalties. ``penalty_<name>`` sees a drawn step, not the true one.
+    """
     samples: dict[str, list[Tensor]] = {"true_error": [], **{f"penalty_{n}": [] for n in penalties}}
     for batch in data.split(ROWS):
         prediction = model.predict(batch.state, batch.action)

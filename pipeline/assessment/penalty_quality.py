@@ -1,9 +1,9 @@
-"""Does a penalty know where the world model errs? On logged steps, along imagined rollouts, and beside other actions.
+"""How well penalties rank the world model's errors: on logged steps, along imagined rollouts, and by action.
 
-Which penalty is best: the one with the largest mean of three numbers between -1 and 1, undefined ones counting zero:
-its rank correlation with the error of one step, that of its sum along rollouts with their error (mean over the
-horizons), and 2 AUC - 1, how well it tells logged actions from collections.abc import Mapping
-from others. All are measured on held-out episodes.
+The best penalty has the largest mean of three numbers between -1 and 1, where an undefined number counts zero: its rank
+correlation with the error of one step; that of its sum along rollouts with their error, averaged over the horizons; and
+2 AUC - 1, where the AUC measures how well it separates logged actions from shuffled ones. All are measured on held-out
+episodes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,20 +17,20 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import Generator, Tensor
 
-from pipeline.assessment.model_error import Scale, encode_context, one_step
+from pipeline.assessment.model_error import Scale, encode_context, logged_actions, one_step
+from pipeline.assessment.results import Correlation, HorizonCorrelations, RolloutCorrelations
 from pipeline.imagination import Imagination
 from pipeline.protocols import Penalty, ValuePenalty, WorldModel
 from pipeline.seeding import generator
-from pipeline.types import Segments, Transitions
+from pipeline.types import Prediction, Segments, Transitions
 from pipeline.uncertainty import PENALTIES, PenaltySpec, build_penalty
 
 ROLLOUT_HORIZONS = [1, 2, 5, 10, 20]
 Array = NDArray[Any]
-Correlations = dict[str, float | None]
 
 
 def fitted_penalties(logged: Transitions, seed: int) -> dict[str, Penalty]:
-    """All that need no learner's value, fitted on logged transitions of the training split."""
+    """All penalties that need no critic, fitted on logged transitions of the training split."""
     built = {name: build_penalty(PenaltySpec(name)) for name in PENALTIES}
     penalties = {name: penalty for name, penalty in built.items() if not isinstance(penalty, ValuePenalty)}
     for name, penalty in penalties.items():
@@ -39,31 +39,46 @@ def fitted_penalties(logged: Transitions, seed: int) -> dict[str, Penalty]:
 
 
 class Recorder:
-    """A penalty that is zero, and remembers what each of several others said of every imagined step."""
+    """A penalty that is zero and records several other penalties at every imagined step."""
+
+    kind = "total"
 
     def __init__(self, penalties: Mapping[str, Penalty]) -> None:
         self.penalties = penalties
-        self.heard: list[dict[str, Tensor]] = []
+        self.by_step: list[dict[str, Tensor]] = []
 
-    def __call__(self, *asked: Any) -> Tensor:
-        said = {name: penalty(*asked) for name, penalty in self.penalties.items()}
-        self.heard.append(said)
-        return torch.zeros_like(next(iter(said.values())))
+    def fit(self, logged: Transitions, generator: Generator) -> None:
+        """Nothing: the recorded penalties are fitted already."""
+
+    def __call__(
+        self, model: WorldModel, state: Tensor, action: Tensor, prediction: Prediction, sample: Tensor
+    ) -> Tensor:
+        """Zero "B", after recording every penalty of this step."""
+        step = {name: penalty(model, state, action, prediction, sample) for name, penalty in self.penalties.items()}
+        self.by_step.append(step)
+        return torch.zeros_like(next(iter(step.values())))
 
     def steps(self) -> dict[str, Tensor]:
-        """Each "B T"."""
-        return {name: torch.stack([said[name] for said in self.heard], 1) for name in self.penalties}
+        """All recorded penalties by name, each "B T"."""
+        return {name: torch.stack([step[name] for step in self.by_step], 1) for name in self.penalties}
 
 
-def correlate(penalty: Array, error: Array) -> Correlations:
-    """Spearman and Pearson correlation (both after Lu et al. 2022, arXiv:2110.04135); None where one never varies."""
+def correlate(penalty: Array, error: Array) -> Correlation:
+    """Spearman and Pearson correlation (both after Lu et al. 2022, arXiv:2110.04135) of penalties and errors "N"; None
+    where one of them never varies."""
     if len(error) < 2 or np.ptp(penalty) == 0 or np.ptp(error) == 0:
-        return {"spearman": None, "pearson": None}
-    found = {"spearman": spearmanr(penalty, error).statistic, "pearson": pearsonr(penalty, error).statistic}
-    return {k: float(v) if np.isfinite(v) else None for k, v in found.items()}
+        return Correlation(None, None)
+    return Correlation(
+        spearman=_finite(spearmanr(penalty, error).statistic),
+        pearson=_finite(pearsonr(penalty, error).statistic),
+    )
 
 
-def ranking(samples: dict[str, Array]) -> dict[str, Correlations]:
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def ranking(samples: Mapping[str, Array]) -> dict[str, Correlation]:
     """Correlations of every penalty with the true error of the same steps (:func:`model_error.one_step`)."""
     names = sorted(k.removeprefix("penalty_") for k in samples if k.startswith("penalty_"))
     return {name: correlate(samples[f"penalty_{name}"], samples["true_error"]) for name in names}
@@ -77,23 +92,25 @@ def along_rollouts(
     penalties: Mapping[str, Penalty],
     context: int,
     draws: Generator,
-) -> dict[str, dict[str, Any]]:
-    """Correlations of each penalty, ``sum`` or ``max`` over h imagined steps under the logged actions, with the decoded
-    error of step h in units of :class:`Scale`; one number for each of ``horizons`` that the windows allow. Steps are
-    drawn, as a learner's are."""
-    heard: list[dict[str, Tensor]] = []
+) -> dict[str, RolloutCorrelations]:
+    """Correlations of each penalty, summed or at its maximum over h imagined steps under the logged actions, with the
+    decoded error of step h in units of :class:`Scale`.
+
+    There is one number for each horizon that the windows allow. Steps are drawn at random, as for a learner.
+    """
+    recorded: list[dict[str, Tensor]] = []
     errors = []
     for windows in batches:
         plan = windows.action[:, context : context + ROLLOUT_HORIZONS[-1]]
-        recorder: Any = Recorder(penalties)
-        start, actor = encode_context(model, windows, context), lambda s, t, g, plan=plan: plan[:, t]
-        states = Imagination(model, recorder).rollout(actor, start, plan.shape[1], draws).state
-        heard.append(recorder.steps())
+        recorder = Recorder(penalties)
+        start = encode_context(model, windows, context)
+        states = Imagination(model, recorder).rollout(logged_actions(plan), start, plan.shape[1], draws).state
+        recorded.append(recorder.steps())
         errors.append(
             torch.stack([_error(model, s, windows, context + t, scale) for t, s in enumerate(states.unbind(1))], 1)
         )
     error = torch.cat(errors)
-    penalty = {name: torch.cat([said[name] for said in heard]) for name in penalties}
+    penalty = {name: torch.cat([steps[name] for steps in recorded]) for name in penalties}
     horizons = [h for h in ROLLOUT_HORIZONS if h < error.shape[1]]
     return {name: _by_horizon(steps, error, horizons) for name, steps in penalty.items()}
 
@@ -103,31 +120,35 @@ def _error(model: WorldModel, state: Tensor, windows: Segments, frame: int, scal
     return (scale(model.decode(state)) - truth).square().mean(-1).sqrt()
 
 
-def _by_horizon(penalty: Tensor, error: Tensor, horizons: list[int]) -> dict[str, Any]:
-    found: dict[str, Any] = {"horizons": horizons}
-    for how, total in {"sum": penalty.cumsum(1), "max": penalty.cummax(1).values}.items():
-        rows = [correlate(total[:, h - 1].numpy(), error[:, h].numpy()) for h in horizons]
-        found[how] = {kind: [row[kind] for row in rows] for kind in ("spearman", "pearson")}
-    return found
+def _by_horizon(penalty: Tensor, error: Tensor, horizons: list[int]) -> RolloutCorrelations:
+    def correlations(total: Tensor) -> HorizonCorrelations:
+        pairs = [correlate(total[:, h - 1].numpy(), error[:, h].numpy()) for h in horizons]
+        return HorizonCorrelations([pair.spearman for pair in pairs], [pair.pearson for pair in pairs])
+
+    return RolloutCorrelations(horizons, correlations(penalty.cumsum(1)), correlations(penalty.cummax(1).values))
 
 
 def shuffled_auc(
-    model: WorldModel, data: Transitions, samples: dict[str, Array], penalties: Mapping[str, Penalty], draws: Generator
+    model: WorldModel,
+    data: Transitions,
+    samples: Mapping[str, Array],
+    penalties: Mapping[str, Penalty],
+    draws: Generator,
 ) -> dict[str, float]:
-    """Area under the curve of telling the logged actions, whose penalties ``samples`` holds, from the same actions
-    dealt out anew to the same states: 1 where every logged step has the lower penalty, 0.5 by chance."""
-    dealt = replace(data, action=data.action[torch.randperm(len(data), generator=draws)])
-    others = one_step(model, dealt, penalties, draws)
+    """Area under the ROC curve of separating the logged actions, whose penalties ``samples`` holds, from the same
+    actions shuffled over the same states: 1 where every logged step has the lower penalty, 0.5 by chance."""
+    shuffled = replace(data, action=data.action[torch.randperm(len(data), generator=draws)])
+    others = one_step(model, shuffled, penalties, draws)
     return {name: auc(samples[f"penalty_{name}"], others[f"penalty_{name}"]) for name in penalties}
 
 
 def auc(logged: Array, other: Array) -> float:
-    """Probability that a step of ``other`` has the larger penalty; ties count half."""
+    """Probability that a step of ``other`` "N" has a larger penalty than one of ``logged`` "N"; ties count half."""
     labels = np.repeat([0, 1], [len(logged), len(other)])
     return float(roc_auc_score(labels, np.concatenate([logged, other])))
 
 
-def score(found: dict[str, Any]) -> float:
-    """What the best penalty has most of: see the head of this file."""
-    along = [s or 0.0 for s in found["rollout"]["sum"]["spearman"]] or [0.0]
-    return float(np.mean([found["spearman"] or 0.0, np.mean(along), 2 * found["auc"] - 1]))
+def score(one_step_rank: float | None, rollout_ranks: list[float | None], auc: float) -> float:
+    """The mean of the three numbers that decide which penalty is best; see the head of this file."""
+    along = [rank or 0.0 for rank in rollout_ranks] or [0.0]
+    return float(np.mean([one_step_rank or 0.0, np.mean(along), 2 * auc - 1]))

@@ -1,6 +1,4 @@
-"""Held-out likelihood and coverage of what a world model believes, before and after recalibration."""
-
-from typing import Any
+"""Held-out likelihood and coverage of a world model's predictions, before and after recalibration."""
 
 import torch
 from torch import Generator, Tensor
@@ -8,6 +6,7 @@ from torch.distributions import Normal
 
 from pipeline.assessment.calibration import coverage, fit_temperature, negative_log_likelihood, pit
 from pipeline.assessment.model_error import ROWS
+from pipeline.assessment.results import NoReliability, Reliability
 from pipeline.protocols import WorldModel
 from pipeline.types import CategoricalPrediction, Transitions
 
@@ -16,8 +15,8 @@ LEVELS = [round(0.05 * i, 2) for i in range(1, 20)]  # of central intervals; 0.5
 
 @torch.no_grad()
 def beliefs(model: WorldModel, data: Transitions) -> tuple[Tensor, Tensor, Tensor] | str:
-    """Mean and std "M B D" of the elites and the targets "B D", in the model's normalized units; or, where beliefs
-    have no density, the reason."""
+    """Mean and std "M B D" that the elites predict, and the targets "B D", in the model's normalized units; the reason
+    as text if the predictions have no density."""
     parts = []
     for batch in data.split(ROWS):
         prediction = model.predict(batch.state, batch.action)
@@ -31,41 +30,39 @@ def beliefs(model: WorldModel, data: Transitions) -> tuple[Tensor, Tensor, Tenso
 @torch.no_grad()
 def reliability(
     model: WorldModel, data: Transitions, episode: Tensor, names: list[str], draws: Generator
-) -> dict[str, Any]:
-    """Temperatures fitted on half of the episodes of ``data`` (``episode`` "B" numbers them), judged on the other half.
+) -> Reliability | NoReliability:
+    """Fit temperatures on half of the episodes of ``data`` and measure coverage and likelihood on the other half.
 
-    For each of the outputs ``names``: coverage at ``levels`` "L D" and negative log-likelihood "D" in nats, each
-    ``before`` and ``after``, beside that of a single normal with the mean and std of the first half
-    (``nll_constant``). ``{"skipped": reason}`` where there is nothing to judge.
+    ``episode`` "B" numbers the episodes and ``names`` "D" names the model's outputs.
     """
-    found = beliefs(model, data)
+    predicted = beliefs(model, data)
     fitted = _half(episode, draws)
-    if isinstance(found, str):
-        return {"skipped": found}
+    if isinstance(predicted, str):
+        return NoReliability(predicted)
     if fitted.all() or not fitted.any():
-        return {"skipped": "one held-out episode cannot be split into one half to fit and one to judge"}
-    (mean, std, target), judged = found, ~fitted
+        return NoReliability("one held-out episode cannot be split into one half to fit and one to judge")
+    mean, std, target = predicted
     temperature = fit_temperature(mean[:, fitted], std[:, fitted], target[fitted])
-    known = target[fitted]
-    constant = Normal(known.mean(0), known.std(0, correction=0).clamp(min=1e-6), validate_args=False)
-    mean, std, target = mean[:, judged], std[:, judged], target[judged]
-    return {
-        "outputs": names,
-        "levels": LEVELS,
-        "temperature": temperature.tolist(),
-        "coverage_before": coverage(pit(mean, std, target), LEVELS).tolist(),
-        "coverage_after": coverage(pit(mean, std * temperature, target), LEVELS).tolist(),
-        "nll_before": negative_log_likelihood(mean, std, target).mean(0).tolist(),
-        "nll_after": negative_log_likelihood(mean, std * temperature, target).mean(0).tolist(),
-        "nll_constant": (-constant.log_prob(target)).mean(0).tolist(),
-        "steps_fitted": int(fitted.sum()),
-        "steps_judged": int(judged.sum()),
-        "basis": "latents as the posterior saw them" if model.recurrent else "changes and reward as logged",
-    }
+    first = target[fitted]
+    constant = Normal(first.mean(0), first.std(0, correction=0).clamp(min=1e-6), validate_args=False)
+    mean, std, target = mean[:, ~fitted], std[:, ~fitted], target[~fitted]
+    return Reliability(
+        outputs=names,
+        levels=LEVELS,
+        temperature=temperature.tolist(),
+        coverage_before=coverage(pit(mean, std, target), LEVELS).tolist(),
+        coverage_after=coverage(pit(mean, std * temperature, target), LEVELS).tolist(),
+        nll_before=negative_log_likelihood(mean, std, target).mean(0).tolist(),
+        nll_after=negative_log_likelihood(mean, std * temperature, target).mean(0).tolist(),
+        nll_constant=(-constant.log_prob(target)).mean(0).tolist(),
+        steps_fitted=int(fitted.sum()),
+        steps_judged=int((~fitted).sum()),
+        basis="latents as the posterior saw them" if model.recurrent else "changes and reward as logged",
+    )
 
 
 def _half(episode: Tensor, draws: Generator) -> Tensor:
-    """Whether each step belongs to the first half of the episodes, "B"."""
+    """Whether each step belongs to the first half of the shuffled episodes, "B"."""
     numbers, of_step = episode.unique(return_inverse=True)
     first = torch.randperm(len(numbers), generator=draws) < len(numbers) // 2
     return first[of_step]

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.experiment import read_result, run_experiment
 from pipeline.data.dataset import open_dataset
 from pipeline.params import read_params, section
+
+if TYPE_CHECKING:
+    from pipeline.reporting.figures.efficiency import ShareResult
 
 Json = dict[str, Any]
 SHOWN = ("policy", "bc", "logged")
@@ -23,7 +27,7 @@ def measure_efficiency(shares: Sequence[float], file: Path) -> Iterator[str]:
     if not wanted or not all(0 < share <= 1 for share in wanted):
         raise ValueError(f"shares {list(shares)}: give one or more above 0 and at most 1, such as 0.1 0.25 0.5 1.0")
     _check_environment()
-    results = []
+    results: list[ShareResult] = []
     for number, share in enumerate(wanted, 1):
         name = f"efficiency-{share:g}"
         yield f"share {share:g} ({number} of {len(wanted)}): experiment {name}"
@@ -35,7 +39,7 @@ def measure_efficiency(shares: Sequence[float], file: Path) -> Iterator[str]:
     yield f"{file}: written"
 
 
-def write_efficiency(results: Sequence[Json], file: Path) -> None:
+def write_efficiency(results: Sequence["ShareResult"], file: Path) -> None:
     """``file`` (PNG) and its JSON, from one result for each share as :func:`summarized` gives it."""
     import matplotlib
 
@@ -43,26 +47,31 @@ def write_efficiency(results: Sequence[Json], file: Path) -> None:
     from pipeline.reporting.figures.style import RC, save
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".json").write_text(json.dumps({"runs": list(results)}, indent=2) + "\n")
+    file.with_suffix(".json").write_text(json.dumps({"runs": [asdict(result) for result in results]}, indent=2) + "\n")
     with matplotlib.rc_context(RC):
         save(efficiency_figure(results), file)
 
 
-def summarized(share: float, dataset: Json, evaluation: Json) -> Json:
+def summarized(share: float, dataset: Json, evaluation: Json) -> "ShareResult":
     """What one share came to, from the contents of dataset.json and evaluate.json. Raises ValueError when the policies
     met no environment."""
-    scores = {agent: evaluation["scores"][agent] for agent in SHOWN}
-    if scores["policy"] is None:
+    from pydantic import TypeAdapter
+
+    from pipeline.evaluation.results import ScoreSummary
+    from pipeline.reporting.figures.efficiency import ShareResult
+
+    if evaluation["scores"]["policy"] is None:
         raise ValueError(NO_ENVIRONMENT)
-    return {
-        "share": share,
-        "name": dataset["name"],
-        "digest": dataset["digest"],
-        "seeds": evaluation["seeds"],
-        "train_episodes": dataset["episodes"] - dataset["held_out_episodes"],
-        "train_transitions": dataset["train_transitions"],
-        "scores": scores,
-    }
+    adapter = TypeAdapter(ScoreSummary)
+    return ShareResult(
+        share=share,
+        name=dataset["name"],
+        digest=dataset["digest"],
+        seeds=evaluation["seeds"],
+        train_episodes=dataset["episodes"] - dataset["held_out_episodes"],
+        train_transitions=dataset["train_transitions"],
+        scores={agent: adapter.validate_python(evaluation["scores"][agent]) for agent in SHOWN},
+    )
 
 
 def _check_environment() -> None:
@@ -74,6 +83,6 @@ def _check_environment() -> None:
         raise ValueError(NO_ENVIRONMENT)
 
 
-def _line(result: Json) -> str:
-    returns = ", ".join(f"{agent} {score['return_mean']:.4g}" for agent, score in result["scores"].items())
-    return f"share {result['share']:g}: {result['train_transitions']:,} transitions, return: {returns}"
+def _line(result: "ShareResult") -> str:
+    returns = ", ".join(f"{agent} {score.return_mean:.4g}" for agent, score in result.scores.items())
+    return f"share {result.share:g}: {result.train_transitions:,} transitions, return: {returns}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.assessment.model_error import one_step
 from pipeline.assessment.penalty_quality import fitted_penalties
+from pipeline.assessment.results import Correlation
 from pipeline.assessment.true_error import by_equations, by_region, densest, grid
 from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.transitions import encode_transitions
@@ -24,6 +26,7 @@ CELLS, ACTIONS, REACH = 60, (-1.0, -0.5, 0.0, 0.5, 1.0), 1.25  # times the faste
 SHARE = 0.95  # of the logged states, which the logged region holds
 SHOWN = ("ensemble_std", "disagreement", "leave_one_out_kl", "distance")
 Array = NDArray[Any]
+Regions = dict[str, dict[str, Correlation]]
 
 
 def true_error(world_model: Path, folder: Path, seed: int, file: Path) -> Iterator[str]:
@@ -70,13 +73,17 @@ def _equations(obs: Array, action: Array) -> tuple[Array, Array, Array]:
     return after, cartpole.reward(after), cartpole.terminal(after)
 
 
-def _table(samples: dict[str, Array], inside: Array, found: dict[str, Any]) -> Iterator[str]:
+def _table(samples: dict[str, Array], inside: Array, found: Regions) -> Iterator[str]:
     error, held = samples["true_error"].reshape(len(ACTIONS), -1), inside.ravel()
     yield f"median true error: {np.median(error[:, held]):.4g} inside, {np.median(error[:, ~held]):.4g} outside"
     yield f"logged region: {held.sum()} of {held.size} cells; Spearman of penalty and true error:"
     yield f"{'':20}" + "".join(f"{region:>9}" for region in found)
-    for name in sorted(found["overall"], key=lambda n: -(found["overall"][n]["spearman"] or 0.0)):
-        yield f"{name:20}" + "".join(f"{_plain(found[region][name]['spearman']):>9}" for region in found)
+    for name in sorted(found["overall"], key=lambda n: -(found["overall"][n].spearman or 0.0)):
+        yield f"{name:20}" + "".join(f"{_plain(found[region][name].spearman):>9}" for region in found)
+
+
+def _plain_json(found: Regions) -> dict[str, dict[str, dict[str, float | None]]]:
+    return {region: {name: asdict(c) for name, c in of.items()} for region, of in found.items()}
 
 
 def _plain(value: float | None) -> str:
@@ -84,7 +91,7 @@ def _plain(value: float | None) -> str:
 
 
 def _write(
-    file: Path, data: str, edges: tuple[Array, Array], samples: dict[str, Array], inside: Array, found: dict[str, Any]
+    file: Path, data: str, edges: tuple[Array, Array], samples: dict[str, Array], inside: Array, found: Regions
 ) -> None:
     import matplotlib
 
@@ -95,8 +102,8 @@ def _write(
     x, y = map(_centers, edges)
     labels = ("angle from hanging [rad]", "angular velocity [rad/s]")
     surface = Surface(x, y, labels, shaped.pop("true_error"), shaped, inside)
-    numbers = {n: ", ".join(f"{_plain(found[r][n]['spearman'])} {r}" for r in found) for n in SHOWN}
+    numbers = {n: ", ".join(f"{_plain(found[r][n].spearman)} {r}" for r in found) for n in SHOWN}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".json").write_text(json.dumps(found, indent=2) + "\n")
+    file.with_suffix(".json").write_text(json.dumps(_plain_json(found), indent=2) + "\n")
     with matplotlib.rc_context(RC):
         save(true_error_figure(f"What penalties know of the true error: {data}", surface, SHOWN, numbers), file)

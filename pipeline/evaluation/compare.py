@@ -1,7 +1,7 @@
-"""Learned policy, baseline, logs and chance side by side; and the world model's promise beside what came of it."""
+"""Compare the learned policy with the baseline, the logs and random actions, and imagined with real returns."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from pipeline.data.transitions import observations
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import ArrayAgent, EpisodeResults, run_episodes
 from pipeline.evaluation.imagined import imagined_returns
+from pipeline.evaluation.results import SCHEMA_VERSION, EvaluationSummary, ImaginationSettings, ScoreSummary, Visited
 from pipeline.evaluation.statistics import summary
 from pipeline.imagination import Imagination
 from pipeline.protocols import WorldModel, first_state
@@ -19,7 +20,6 @@ from pipeline.seeding import generator
 from pipeline.serving.agent import PolicyAgent
 
 Array = NDArray[np.float64]
-SCHEMA_VERSION = 1
 
 
 def results_of(
@@ -29,7 +29,7 @@ def results_of(
     max_steps: int | None = None,
     discount: float = 1.0,
 ) -> list[EpisodeResults]:
-    """Each agent's episodes, cut after ``max_steps`` when given."""
+    """Run the evaluation episodes of each agent, cut after ``max_steps`` when given."""
     assert spec.env_id is not None
     limit = config.max_steps if max_steps is None else max_steps
     settings = (spec.env_id, spec.env_kwargs, config.episodes, config.seed, config.env_batch, limit, discount)
@@ -43,62 +43,75 @@ def real_of(
     return np.stack([r.returns for r in results_of(agents, spec, config, max_steps)])
 
 
-def true_values(results: Sequence[EpisodeResults]) -> list[dict[str, float]]:
-    """Mean ``return`` and discounted ``value`` of each seed's episodes."""
-    return [{"return": float(r.returns.mean()), "value": float(r.discounted.mean())} for r in results]
-
-
 @torch.no_grad()
 def imagined_of(
     agents: Sequence[PolicyAgent], models: Sequence[WorldModel], dataset: PreparedDataset, config: EvaluationConfig
 ) -> Array:
-    """Imagined returns "S N" of each seed's policy in that seed's own model, from the first observations of held-out
-    episodes, drawn with replacement."""
+    """Imagined returns "S N" of each seed's policy in that seed's own world model.
+
+    Rollouts start at the first observations of held-out episodes, drawn with replacement.
+    """
     firsts = torch.from_numpy(dataset.offsets[dataset.episodes("held_out")])
     picks = torch.randint(
         len(firsts), (config.imagined_starts,), generator=generator(config.seed, "evaluate", "starts")
     )
-    obs, rows = observations(dataset, firsts[picks].numpy()), []
+    obs = observations(dataset, firsts[picks].numpy())
+    returns = []
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
         starts = first_state(model, obs, model.action_dim)
         draws = generator(config.seed, "evaluate", "imagined", i)
-        rows.append(imagined_returns(Imagination(model), agent.policy, starts, config.imagined_horizon, draws))
-    return torch.stack(rows).double().numpy()
+        returns.append(imagined_returns(Imagination(model), agent.policy, starts, config.imagined_horizon, draws))
+    return torch.stack(returns).double().numpy()
 
 
 def scores_of(
-    returns: dict[str, Array],
+    returns: Mapping[str, Array],
     imagined: Array,
     real_prefix: Array | None,
     spec: DatasetSpec,
     config: EvaluationConfig,
     seeds: list[int],
-) -> dict[str, Any]:
-    """The contents of ``reports/metrics/evaluate.json``; what could not be measured is null."""
+    privileged_knowledge: list[str],
+    visited: Visited | None,
+) -> EvaluationSummary:
+    """The contents of ``reports/metrics/evaluate.json``; what could not be measured is None.
 
-    def score(name: str) -> dict[str, Any] | None:
+    ``returns`` holds raw returns "S E" by agent, ``imagined`` "S N" the imagined ones, and ``real_prefix`` "S E" the
+    real returns over the same number of steps (None without an environment).
+    """
+
+    def score(name: str) -> ScoreSummary | None:
         if name not in returns:
             return None
         return summary(returns[name], spec.ref_min_score, spec.ref_max_score, config.bootstrap)
 
-    promised, real = float(imagined.mean()), None if real_prefix is None else float(real_prefix.mean())
-    note = "no environment: real returns could not be measured" if spec.env_id is None else None
+    imagined_return = float(imagined.mean())
+    real_return = None if real_prefix is None else float(real_prefix.mean())
     basis = "undiscounted return of the policy's first steps: imagined from held-out first states, real from resets"
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "environment": spec.env_id,
-        "note": note,
-        "scores": {name: score(name) for name in ("policy", "logged", "bc", "random")},
-        "imagined_return": promised,
-        "real_return": real,
-        "exploitation_gap": None if real is None else promised - real,
-        "imagination": {"horizon": config.imagined_horizon, "starts": config.imagined_starts, "basis": basis},
-        "seeds": seeds,
+    return EvaluationSummary(
+        schema_version=SCHEMA_VERSION,
+        environment=spec.env_id,
+        note="no environment: real returns could not be measured" if spec.env_id is None else None,
+        scores={name: score(name) for name in ("policy", "logged", "bc", "random")},
+        imagined_return=imagined_return,
+        real_return=real_return,
+        exploitation_gap=None if real_return is None else imagined_return - real_return,
+        imagination=ImaginationSettings(config.imagined_horizon, config.imagined_starts, basis),
+        seeds=seeds,
+        privileged_knowledge=privileged_knowledge,
+        visited=visited,
+    )
+
+
+def headline_numbers(evaluation: EvaluationSummary) -> dict[str, float]:
+    """The single numbers of ``evaluate.json`` as metrics for MLflow; intervals and None are left out."""
+    numbers: dict[str, object] = {
+        f"evaluate/{agent}_{key}": value
+        for agent, score in evaluation.scores.items()
+        if score is not None
+        for key, value in asdict(score).items()
     }
-
-
-def headline_numbers(result: dict[str, Any]) -> dict[str, float]:
-    """The single numbers of ``evaluate.json``, flat, for the tracker."""
-    scored = {f"evaluate/{n}_{k}": v for n, score in result["scores"].items() if score for k, v in score.items()}
-    gap = {f"evaluate/{k}": result[k] for k in ("imagined_return", "real_return", "exploitation_gap")}
-    return {k: v for k, v in (scored | gap).items() if isinstance(v, float)}
+    numbers["evaluate/imagined_return"] = evaluation.imagined_return
+    numbers["evaluate/real_return"] = evaluation.real_return
+    numbers["evaluate/exploitation_gap"] = evaluation.exploitation_gap
+    return {name: value for name, value in numbers.items() if isinstance(value, float)}

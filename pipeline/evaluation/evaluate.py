@@ -1,8 +1,7 @@
-"""Evaluate policies: real episodes where there is an environment, and the return that the world model predicts."""
+"""Evaluate policies in real episodes if there is an environment, and by the return that the world model predicts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -10,8 +9,9 @@ from pipeline.assessment.penalty_quality import fitted_penalties
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.transitions import encode_transitions
 from pipeline.evaluation import EvaluationConfig
-from pipeline.evaluation.compare import Array, imagined_of, real_of, results_of, scores_of, true_values
-from pipeline.evaluation.episodes import ArrayAgent
+from pipeline.evaluation.compare import Array, imagined_of, real_of, results_of, scores_of
+from pipeline.evaluation.episodes import ArrayAgent, EpisodeResults
+from pipeline.evaluation.results import EvaluationSummary, score_line
 from pipeline.evaluation.visited import visited_of
 from pipeline.protocols import Penalty
 from pipeline.serving.agent import PolicyAgent, RandomAgent
@@ -22,21 +22,16 @@ POLICY = "policy"  # the agents that the world model's prediction is compared wi
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What evaluation measured, over all seeds."""
+    """Measurements of all seeds."""
 
-    summary: dict[str, Any]  # the content of reports/metrics/evaluate.json
+    summary: EvaluationSummary  # the content of reports/metrics/evaluate.json
     returns: dict[str, Array]  # raw returns "S E", and imagined ones "S N"
-    true_values: dict[str, list[dict[str, float]]]  # by agent and seed; empty without an environment
+    episodes: dict[str, list[EpisodeResults]]  # real ones by agent and seed; empty without an environment
 
     def lines(self) -> list[str]:
-        """The scores as lines of text."""
-        lines = []
-        for name, score in self.summary["scores"].items():
-            if score is not None:
-                low, high = score["return_ci95"]
-                normalized = "" if score["mean"] is None else f", score {score['mean']:.1f}"
-                lines.append(f"{name:>7}: return {score['return_mean']:.1f} [{low:.1f}, {high:.1f}]{normalized}")
-        if self.summary["environment"] is None:
+        """The scores as lines of text, each number with its own 95 % interval."""
+        lines = [score_line(name, score) for name, score in self.summary.scores.items() if score is not None]
+        if self.summary.environment is None:
             lines.append("no environment: no real returns, only the world model's prediction and errors")
         return lines
 
@@ -57,21 +52,21 @@ def evaluate(
     spec = dataset.spec
     policies = agents[POLICY]
     returns: dict[str, Array] = {"logged": dataset.episode_returns("all")[None]}
-    truth: dict[str, list[dict[str, float]]] = {}
+    episodes: dict[str, list[EpisodeResults]] = {}
     real_prefix = None
     if spec.env_id is not None:
         contenders: dict[str, Sequence[ArrayAgent]] = {**agents, "random": [RandomAgent(spec, config.seed)]}
         results = {name: results_of(group, spec, config, discount=discount) for name, group in contenders.items()}
         returns |= {name: np.stack([r.returns for r in group]) for name, group in results.items()}
-        truth = {name: true_values(results[name]) for name in agents}
+        episodes = {name: results[name] for name in agents}
         real_prefix = real_of(policies, spec, config, max_steps=config.imagined_horizon)
     imagined = imagined_of(policies, models, dataset, config)
 
     def penalties_of(model: TrainableWorldModel) -> dict[str, Penalty]:
         return fitted_penalties(encode_transitions(dataset, "train", model), config.seed)
 
-    summary = scores_of(returns, imagined, real_prefix, spec, config, seeds)
-    summary["privileged_knowledge"] = models[0].privileged_knowledge()
-    summary["visited"] = visited_of(policies, models, penalties_of, spec, config)
+    visited = visited_of(policies, models, penalties_of, spec, config)
+    privileged = models[0].privileged_knowledge()
+    summary = scores_of(returns, imagined, real_prefix, spec, config, seeds, privileged, visited)
     imagined_and_real = {"imagined": imagined} | ({} if real_prefix is None else {"real_prefix": real_prefix})
-    return Evaluation(summary, returns | imagined_and_real, truth)
+    return Evaluation(summary, returns | imagined_and_real, episodes)

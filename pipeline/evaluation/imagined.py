@@ -1,4 +1,4 @@
-"""What the world model promises of a policy."""
+"""The return that the world model predicts for a policy."""
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ def imagined_returns(
     horizon: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Undiscounted imagined return "B" of the policy over ``horizon`` steps from states "B Z", penalty left out. Steps
-    after a predicted end count nothing. A planner plans anew at every imagined step, as it does in an environment,
-    and takes as long: give it few starts."""
+    """Undiscounted imagined return "B" of the policy over ``horizon`` steps from states "B Z", without the penalty.
+
+    Steps after a predicted end count zero. A planner plans at every imagined step, as it does in an environment, which
+    is slow: give it few starts.
+    """
     rollout = imagination.rollout(behavior(policy), starts, horizon, generator)
     return (rollout.reward * rollout.alive).sum(1)

@@ -1,4 +1,5 @@
-"""A look at the policy in the real environment while it learns: for the learning curve, nothing is chosen by it."""
+"""Evaluates the policy in the real environment while it learns. This is for the learning curve only: training and
+model selection never use it."""
 
 from pipeline.evaluation import MonitorConfig
 from pipeline.evaluation.episodes import run_episodes
@@ -10,16 +11,18 @@ from pipeline.types import Metrics
 
 
 class Monitor:
-    """Called with the number of updates done; returns the mean return when a look is due."""
+    """Runs a few real episodes every ``config.every`` updates."""
 
     def __init__(self, config: MonitorConfig, policy: Policy, encoder: StateEncoder, spec: BundleSpec) -> None:
         self.config, self.policy, self.encoder, self.spec = config, policy, encoder, spec
 
     def __call__(self, updates: int) -> Metrics:
-        due = self.config.every > 0 and updates % self.config.every == 0
-        if not due or self.spec.env_id is None:
+        """The mean return after ``updates`` updates as ``return_mean``; empty when no evaluation is due, or without an
+        environment."""
+        config, env_id = self.config, self.spec.env_id
+        due = config.every > 0 and updates % config.every == 0
+        if not due or env_id is None:
             return {}
         agent = PolicyAgent(self.policy, self.encoder, self.spec)
-        config, facts = self.config, self.spec
-        results = run_episodes(agent, facts.env_id, facts.env_kwargs, config.episodes, config.seed)  # type: ignore[arg-type]
+        results = run_episodes(agent, env_id, self.spec.env_kwargs, config.episodes, config.seed)
         return {"return_mean": float(results.returns.mean())}

@@ -1,4 +1,4 @@
-"""What happened in episodes that run side by side, kept step by step."""
+"""Records episodes that run side by side, step by step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.episode import Episode
+from pipeline.serving.agent import RawObservation
 
-UNNAMED = "obs"  # of an observation that is one array
+UNNAMED = "obs"  # key of an observation that is one array
 
 Array = NDArray[Any]
 
@@ -16,25 +17,25 @@ Array = NDArray[Any]
 class Recording:
     """Observations, actions, rewards and ends of environments "B ...", in the environment's own units."""
 
-    def __init__(self, obs: Any) -> None:
+    def __init__(self, obs: RawObservation) -> None:
         self.obs = [_named(obs)]
         self.steps: list[tuple[Array, Array, Array]] = []  # action, reward, terminated
 
-    def add(self, action: Array, obs: Any, reward: Array, terminated: Array) -> None:
-        """One step of every environment; those whose episode is over are cut off in the end."""
+    def add(self, action: Array, obs: RawObservation, reward: Array, terminated: Array) -> None:
+        """Add one step of every environment. Steps after an episode's end are dropped by :meth:`episodes`."""
         self.steps.append((action, reward, terminated))
         self.obs.append(_named(obs))
 
     def episodes(self, lengths: Array) -> list[Episode]:
-        """The first ``lengths[i]`` steps of environment i."""
+        """The first ``lengths[i]`` steps of environment i, for every i."""
         action, reward, terminated = (np.stack(x, axis=1) for x in zip(*self.steps, strict=True))
         ends = terminated[np.arange(len(lengths)), lengths - 1]
-        obs = {key: np.stack([seen[key] for seen in self.obs], axis=1) for key in self.obs[0]}
+        obs = {key: np.stack([step[key] for step in self.obs], axis=1) for key in self.obs[0]}
         return [
             Episode({k: v[i, : n + 1] for k, v in obs.items()}, action[i, :n], reward[i, :n], bool(ends[i]))
             for i, n in enumerate(lengths)
         ]
 
 
-def _named(obs: Any) -> dict[str, Array]:
+def _named(obs: RawObservation) -> dict[str, Array]:
     return dict(obs) if isinstance(obs, Mapping) else {UNNAMED: obs}

@@ -5,10 +5,10 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def normalize(returns: ArrayLike, ref_min: float | None, ref_max: float | None) -> NDArray[np.float64] | None:
-    """``100 (return - min) / (max - min)`` for every episode (Fu et al. 2020, D4RL); None without both references.
+    """``100 (return - min) / (max - min)`` of every return "..." (Fu et al. 2020, D4RL); None without both references.
 
-    Only single returns may go through here: an affine map moves a standard deviation wrongly.
-    Raises ValueError when the references do not span a range.
+    Pass single returns only: the map shifts and scales, which is wrong for a standard deviation.
+    Raises ValueError when ``ref_max`` is not larger than ``ref_min``.
     """
     if ref_min is None or ref_max is None:
         return None

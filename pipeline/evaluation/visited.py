@@ -1,8 +1,7 @@
-"""The world model where the learned policy really goes: the shift that matters, and that held-out logs do not show."""
+"""The world model on the states that the learned policy really visits: a shift that held-out logs do not show."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from pipeline.envs.action_space import actions_of
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.evaluation.recording import UNNAMED
+from pipeline.evaluation.results import Visited, VisitedPenalty, VisitedSeed
 from pipeline.imagination import Imagination
 from pipeline.policies.protocols import Critic
 from pipeline.protocols import Penalty
@@ -29,12 +29,10 @@ from pipeline.uncertainty import Bellman
 from pipeline.world_models.protocols import TrainableWorldModel
 
 EPISODES = 10  # recorded of each policy
-STEPS = 20_000  # at most so many of their steps are looked at
+STEPS = 20_000  # more steps than this are subsampled
 LEVELS = [0.5, 0.8, 0.9, 0.95]
 BELLMAN = "bellman"
 NO_CRITICS = "the policy has no critics, whose values it would compare"
-
-Json = dict[str, Any]
 
 
 def visited_of(
@@ -43,82 +41,91 @@ def visited_of(
     penalties_of: Callable[[TrainableWorldModel], dict[str, Penalty]],
     spec: DatasetSpec,
     config: EvaluationConfig,
-) -> Json | None:
-    """Errors of each seed's model on real steps of that seed's policy; None without an environment.
+) -> Visited | None:
+    """Errors of each seed's world model on real steps of that seed's policy; None without an environment.
 
-    ``by_seed`` holds for each its ``steps``, the mean ``true_error`` of one step in the unit of the penalties, their
-    correlations with it, and the ``coverage`` of central intervals at ``levels``, mean over outputs and without
-    recalibration (null where there are none). ``penalties_of`` gives a model's penalties, fitted; the Bellman penalty,
-    which only a policy's own critics know, comes beside them. ``left_out`` says why a penalty is missing.
+    ``penalties_of`` returns the fitted penalties of a model. The Bellman penalty is added where the policy has critics.
+    Coverage is the mean over outputs, without recalibration.
     """
     if spec.env_id is None:
         return None
-    count, rows = min(EPISODES, config.episodes), []
+    episodes = min(EPISODES, config.episodes)
+    by_seed = []
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
         limits = (config.seed, config.env_batch, config.max_steps)
-        ran = run_episodes(agent, spec.env_id, spec.env_kwargs, count, *limits, record=True)
+        results = run_episodes(agent, spec.env_id, spec.env_kwargs, episodes, *limits, record=True)
         draws = generator(config.seed, "evaluate", "visited", i)
         critic_draws = generator(config.seed, "evaluate", "visited", BELLMAN, i)
-        logs, critic = as_logs(ran.recorded, spec), agent.policy.critic_for_states()
-        rows.append(_measured(model, logs, penalties_of(model), critic, draws, critic_draws))
-    left_out = {} if all(BELLMAN in row["penalties"] for row in rows) else {BELLMAN: NO_CRITICS}
-    return {"episodes": count, "levels": LEVELS, "left_out": left_out, "by_seed": rows}
+        logs, critic = as_logs(results.recorded, spec), agent.policy.critic_for_states()
+        by_seed.append(_measure(model, logs, penalties_of(model), critic, draws, critic_draws))
+    left_out = {} if all(BELLMAN in row.penalties for row in by_seed) else {BELLMAN: NO_CRITICS}
+    return Visited(episodes, LEVELS, left_out, by_seed)
 
 
-def _measured(
+def _measure(
     model: TrainableWorldModel,
     logs: PreparedDataset,
     penalties: dict[str, Penalty],
     critic: Critic | None,
     draws: torch.Generator,
     critic_draws: torch.Generator,
-) -> Json:
+) -> VisitedSeed:
     data = encode_transitions(logs, "all", model)
     data = data[torch.randperm(len(data), generator=draws)[:STEPS]]
-    samples, found = one_step(model, data, penalties, draws), beliefs(model, data)
+    samples = one_step(model, data, penalties, draws)
+    predicted = beliefs(model, data)
     kinds = {name: penalty.kind for name, penalty in penalties.items()}
     if critic is not None:
         samples[f"penalty_{BELLMAN}"] = bellman(model, data, critic, critic_draws)
         kinds[BELLMAN] = Bellman.kind
-    covered = None if isinstance(found, str) else coverage(pit(*found), LEVELS).mean(1).tolist()
-    return {
-        "steps": len(data),
-        "true_error": float(samples["true_error"].mean()),
-        "penalties": {name: {**told, "kind": kinds[name]} for name, told in ranking(samples).items()},
-        "coverage": covered,
-    }
+    return VisitedSeed(
+        steps=len(data),
+        true_error=float(samples["true_error"].mean()),
+        penalties={
+            name: VisitedPenalty(rank.spearman, rank.pearson, kinds[name]) for name, rank in ranking(samples).items()
+        },
+        coverage=None if isinstance(predicted, str) else coverage(pit(*predicted), LEVELS).mean(1).tolist(),
+    )
 
 
 @torch.no_grad()
 def bellman(model: TrainableWorldModel, steps: Transitions, critic: Critic, draws: torch.Generator) -> np.ndarray:
     """The Bellman penalty "B" of real steps under the values of ``critic``."""
-    imagination, asked = Imagination(model, Bellman()), replace(steps, logged=torch.zeros_like(steps.logged))
-    value = lambda state: critic.value(state, draws)  # noqa: E731
-    parts = [imagination.recompute_penalties(part, value, draws) for part in asked.split(ROWS)]
+    imagination = Imagination(model, Bellman())
+    # The penalty of logged steps is zero, so these are declared imagined.
+    imagined = replace(steps, logged=torch.zeros_like(steps.logged))
+
+    def value(state: torch.Tensor) -> torch.Tensor:
+        return critic.value(state, draws)
+
+    parts = [imagination.recompute_penalties(part, value, draws) for part in imagined.split(ROWS)]
     return torch.cat([part.penalty for part in parts]).numpy()
 
 
 def as_logs(episodes: Sequence[Episode], spec: DatasetSpec) -> PreparedDataset:
-    """Recorded episodes in the form of prepared logs, in memory; ``spec`` is that of the logs that were learned from,
-    and its counts are of those."""
+    """Recorded episodes as a prepared dataset in memory.
+
+    ``spec`` is copied from the dataset that the policy was learned from, so its counts do not describe these episodes.
+    """
     actions = actions_of(spec)
 
-    def rows(steps: np.ndarray) -> np.ndarray:
-        """The last row of an episode holds its final observation alone."""
+    def padded(steps: np.ndarray) -> np.ndarray:
+        """One row more: the last row of an episode holds its final observation alone."""
         return np.concatenate([steps, np.zeros_like(steps[:1])])
 
     unit = [np.clip(actions.normalize(e.action), -1, 1).astype(np.float32) for e in episodes]
     ends = [np.arange(len(e.action)) == (len(e.action) - 1 if e.terminated else -1) for e in episodes]
-    obs = {
-        key: np.concatenate([e.obs.get(key, e.obs.get(UNNAMED)) for e in episodes])  # type: ignore[misc]
-        for key in spec.obs_keys
-    }
+    obs = {key: np.concatenate([_observed(e, key) for e in episodes]) for key in spec.obs_keys}
     return PreparedDataset(
         spec=spec,
         obs={k: v if v.dtype == np.uint8 else v.astype(np.float32) for k, v in obs.items()},
-        action=np.concatenate([rows(a) for a in unit]),
-        reward=np.concatenate([rows(e.reward.astype(np.float32)) for e in episodes]),
-        terminal=np.concatenate([rows(x) for x in ends]),
+        action=np.concatenate([padded(a) for a in unit]),
+        reward=np.concatenate([padded(e.reward.astype(np.float32)) for e in episodes]),
+        terminal=np.concatenate([padded(x) for x in ends]),
         offsets=np.concatenate([[0], np.cumsum([len(e.action) + 1 for e in episodes])]),
         held_out=np.ones(len(episodes), bool),
     )
+
+
+def _observed(episode: Episode, key: str) -> np.ndarray:
+    return episode.obs[key] if key in episode.obs else episode.obs[UNNAMED]

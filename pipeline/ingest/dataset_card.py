@@ -1,8 +1,7 @@
 """Summary numbers of a dataset, for reports/metrics/dataset.json."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,45 +9,42 @@ from pipeline.data.dataset import PreparedDataset
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest.checks.basics import SATURATED
 from pipeline.ingest.checks.result import CheckResult
+from pipeline.ingest.results import ActionBounds, DatasetCard, Distribution, References, RewardRange
 from pipeline.ingest.statistics import CHUNK
 
 QUANTILES = {"min": 0.0, "q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95, "max": 1.0}
 
 
-def card(dataset: PreparedDataset, checks: Sequence[CheckResult]) -> dict[str, Any]:
-    """Counts, raw returns, episode lengths, bounds, digest, warnings, and the checks without the lists for figures.
-
-    ``action_saturation`` is, for each action, the share of steps within 1 % of a bound; it is empty for discrete
-    actions. ``references`` are null if there are none.
-    """
+def card(dataset: PreparedDataset, checks: Sequence[CheckResult]) -> DatasetCard:
+    """Counts, raw returns, episode lengths, bounds, digest, warnings and data checks of a prepared dataset."""
     spec = dataset.spec
-    return {
-        "name": spec.name,
-        "source": spec.source,
-        "digest": spec.digest,
-        "env_id": spec.env_id,
-        "license": spec.license,
-        "transitions": spec.transitions,
-        "train_transitions": int(dataset.episode_lengths("train").sum()),
-        "held_out_transitions": int(dataset.episode_lengths("held_out").sum()),
-        "episodes": spec.episodes,
-        "held_out_episodes": spec.held_out_episodes,
-        "dropped": spec.dropped,
-        "terminals": spec.terminals,
-        "obs_dim": spec.obs_dim,
-        "action_dim": spec.action_dim,
-        "returns": _distribution(dataset.episode_returns("all")),
-        "train_returns": _distribution(dataset.episode_returns("train")),
-        "held_out_returns": _distribution(dataset.episode_returns("held_out")),
-        "lengths": _distribution(dataset.episode_lengths("all")),
-        "reward": {"min": spec.reward_min, "max": spec.reward_max, "mean": spec.reward_mean, "std": spec.reward_std},
-        "action_bounds": {"kind": spec.action_bounds, "low": spec.action_low, "high": spec.action_high},
-        "action_saturation": _saturation(dataset).tolist(),
-        "constant_features": spec.constant_features,
-        "references": {"min": spec.ref_min_score, "max": spec.ref_max_score, "source": spec.ref_source},
-        "warnings": spec.warnings,
-        "checks": {result.name: _scalars(result) for result in checks},
-    }
+    return DatasetCard(
+        name=spec.name,
+        source=spec.source,
+        digest=spec.digest,
+        env_id=spec.env_id,
+        license=spec.license,
+        transitions=spec.transitions,
+        train_transitions=int(dataset.episode_lengths("train").sum()),
+        held_out_transitions=int(dataset.episode_lengths("held_out").sum()),
+        episodes=spec.episodes,
+        held_out_episodes=spec.held_out_episodes,
+        dropped=spec.dropped,
+        terminals=spec.terminals,
+        obs_dim=spec.obs_dim,
+        action_dim=spec.action_dim,
+        returns=_distribution(dataset.episode_returns("all")),
+        train_returns=_distribution(dataset.episode_returns("train")),
+        held_out_returns=_distribution(dataset.episode_returns("held_out")),
+        lengths=_distribution(dataset.episode_lengths("all")),
+        reward=RewardRange(spec.reward_min, spec.reward_max, spec.reward_mean, spec.reward_std),
+        action_bounds=ActionBounds(spec.action_bounds, spec.action_low, spec.action_high),
+        action_saturation=_saturation(dataset).tolist(),
+        constant_features=spec.constant_features,
+        references=References(spec.ref_min_score, spec.ref_max_score, spec.ref_source),
+        warnings=spec.warnings,
+        checks={result.name: _scalars(result) for result in checks},
+    )
 
 
 def _saturation(dataset: PreparedDataset) -> np.ndarray:
@@ -61,11 +57,11 @@ def _saturation(dataset: PreparedDataset) -> np.ndarray:
     return count / dataset.spec.transitions
 
 
-def _scalars(result: CheckResult) -> dict[str, Any]:
+def _scalars(result: CheckResult) -> CheckResult:
     evidence = {k: v for k, v in result.evidence.items() if not isinstance(v, list)}
-    return {**asdict(result), "evidence": evidence}
+    return replace(result, evidence=evidence)
 
 
-def _distribution(values: np.ndarray) -> dict[str, float]:
+def _distribution(values: np.ndarray) -> Distribution:
     quantiles = {name: float(np.quantile(values, q)) for name, q in QUANTILES.items()}
-    return {"mean": float(values.mean()), "std": float(values.std()), **quantiles}
+    return Distribution(mean=float(values.mean()), std=float(values.std()), **quantiles)

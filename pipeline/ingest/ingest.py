@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.checks import CheckResult, run_checks
 from pipeline.ingest.dataset_card import card
+from pipeline.ingest.results import DatasetCard
 from pipeline.ingest.sources.base import SourceConfig
 from pipeline.ingest.transform import apply_transform
 from pipeline.ingest.writer import write_dataset
@@ -19,7 +19,7 @@ class Ingested:
 
     dataset: PreparedDataset
     checks: list[CheckResult]  # the most severe first
-    card: dict[str, Any]  # the content of reports/metrics/dataset.json
+    card: DatasetCard  # the content of reports/metrics/dataset.json
 
 
 def ingest(logged: LoggedData, config: SourceConfig, folder: Path | str) -> Ingested:

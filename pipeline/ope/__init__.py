@@ -1,8 +1,8 @@
-"""What a policy is worth, estimated from logs and a world model, without an environment.
+"""Offline policy evaluation: the value of a policy from logs and a world model, without an environment.
 
-Every estimate speaks of the discounted return from the first observations of held-out episodes. Beside it stands
-``per_step``, the same as an average reward: (1 - discount) times the value of an endless task, and the discounted
-mean of the steps that were seen where a log or an imagined rollout is cut, so that all of them can be compared.
+Every estimate is of the discounted return from the first observations of held-out episodes. ``per_step`` is the same
+value as an average reward, which makes all estimates comparable: (1 - discount) times the value of an endless task, or
+the discounted mean of the observed steps where a log or an imagined rollout is cut.
 """
 
 from dataclasses import field

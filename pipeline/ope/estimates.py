@@ -1,21 +1,9 @@
-"""What an estimate says, and the discounting that all of them share. Pure functions of arrays; T steps, E episodes."""
-
-from dataclasses import dataclass
+"""Discounting and intervals that all estimators share. Pure functions of arrays; T steps, E episodes."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A discounted value in units of reward, its 95 % interval, and the value as a reward per step."""
-
-    value: float
-    low: float
-    high: float
-    per_step: float
 
 
 def discounts(steps: int, discount: float) -> Array:
@@ -24,20 +12,23 @@ def discounts(steps: int, discount: float) -> Array:
 
 
 def discounted(reward: Array, discount: float) -> Array:
-    """Discounted sums "..." of rewards "... T"; steps after an end count zero."""
+    """Discounted sums "..." of rewards "... T"; rewards after an end must be zero."""
     return np.asarray((reward * discounts(reward.shape[-1], discount)).sum(-1))
 
 
 def per_step(reward: Array, observed: Array, discount: float) -> float:
-    """Discounted mean reward of the steps "E T" that were ``observed`` (1.0), those after a true end among them."""
+    """Discounted mean reward of the ``observed`` steps "E T" (1.0). Steps after a true end count as observed."""
     weight = observed * discounts(reward.shape[-1], discount)
     return float((weight * reward).sum() / weight.sum())
 
 
 def replicate_interval(values: Array, resamples: int, seed: int = 0) -> tuple[float, float]:
     """95 % interval of a mean over starts from bootstrap replicates "K N": K estimators, each fitted to a resample of
-    the episodes, at N starts. Every draw takes one replicate whole and resamples its starts (Efron & Tibshirani 1993),
-    so both the logs and the starts are uncertain."""
+    the episodes, at N starts.
+
+    Every draw takes one whole replicate and resamples its starts (Efron & Tibshirani 1993), so the interval covers the
+    uncertainty of both the logs and the starts.
+    """
     rng = np.random.default_rng(seed)
     replicates, starts = values.shape
     chosen = rng.integers(replicates, size=(resamples, 1))

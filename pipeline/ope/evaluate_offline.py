@@ -1,12 +1,11 @@
 """Estimate the value of policies from logs and a world model alone."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ope import OfflineConfig
 from pipeline.ope.evaluator import PolicyEvaluator
-from pipeline.ope.summary import SCHEMA_VERSION
+from pipeline.ope.results import SCHEMA_VERSION, SeedEstimates
 from pipeline.serving.agent import PolicyAgent
 from pipeline.world_models.protocols import TrainableWorldModel
 
@@ -17,16 +16,16 @@ def evaluate_offline(
     dataset: PreparedDataset,
     config: OfflineConfig,
     seed: int,
-) -> dict[str, Any]:
+) -> SeedEstimates:
     """All estimates of each agent, and the value of the logged behavior: the content of ``data/offline/seed-K.json``.
     No environment is used."""
     evaluator = PolicyEvaluator(dataset, model, config, seed)
     estimates = {name: evaluator(agent) for name, agent in agents.items()}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "seed": seed,
-        "discount": config.discount,
-        "horizon": evaluator.horizon,
-        "logged": evaluator.logged(),
-        "agents": estimates,
-    }
+    return SeedEstimates(
+        schema_version=SCHEMA_VERSION,
+        seed=seed,
+        discount=config.discount,
+        horizon=evaluator.horizon,
+        logged=evaluator.logged(),
+        agents=estimates,
+    )

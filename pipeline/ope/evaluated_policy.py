@@ -1,4 +1,4 @@
-"""A policy as its judges meet it: what it would do along the logs, and in imagination."""
+"""A policy under offline evaluation: its actions along the logs, and in imagination."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ ROWS = 4096  # states acted in at once
 
 
 def alike(left: StateEncoder, right: StateEncoder) -> bool:
-    """Whether two filters give the same states: same class, same size, same weights, same scales."""
+    """Whether two encoders give the same states: same class, size, weights and scales."""
     if type(left) is not type(right) or left.state_dim != right.state_dim:
         return False
     assert isinstance(left, nn.Module)
@@ -24,7 +24,7 @@ def alike(left: StateEncoder, right: StateEncoder) -> bool:
 
 
 class EvaluatedPolicy:
-    """``agent`` beside the world model that judges it, whose states it may share or not."""
+    """The policy of ``agent`` with the world model that evaluates it. The two may or may not share their states."""
 
     def __init__(self, agent: PolicyAgent, model: WorldModel) -> None:
         self.policy, self.encoder, self.model = agent.policy, agent.encoder, model
@@ -32,53 +32,54 @@ class EvaluatedPolicy:
 
     @torch.no_grad()
     def act(self, state: Tensor) -> Tensor:
-        """The policy's mode "B A" in its filter's states "B Z"."""
-        return torch.cat([self.policy.act(some, None) for some in state.split(ROWS)])
+        """The policy's mode "B A" in states "B Z" of its own encoder."""
+        return torch.cat([self.policy.act(chunk, None) for chunk in state.split(ROWS)])
 
     @torch.no_grad()
     def actions_along(self, dataset: PreparedDataset, split: str, rows: IntArray) -> Tensor:
-        """What the policy would do "B A" once the observation of each of ``rows`` "B" was seen, after the logged
-        actions that led there."""
-        wanted = np.zeros(len(dataset.action), bool)
-        wanted[rows] = True
+        """The policy's actions "B A" at the dataset rows ``rows`` "B", after the logged history of each row."""
+        requested = np.zeros(len(dataset.action), bool)
+        requested[rows] = True
         actions = torch.zeros(dataset.action.shape)
-        for seen, state in iter_states(dataset, split, self.encoder):
-            if wanted[seen].any():
-                actions[seen[wanted[seen]]] = self.act(state[torch.from_numpy(wanted[seen])])
+        for batch, state in iter_states(dataset, split, self.encoder):
+            if requested[batch].any():
+                actions[batch[requested[batch]]] = self.act(state[torch.from_numpy(requested[batch])])
         return actions[rows]
 
     @torch.no_grad()
     def first_actions(self, obs: Observation) -> Tensor:
-        """What it does "B A" at the first observations of episodes."""
+        """The policy's actions "B A" at the first observations "B ..." of episodes."""
         return self.act(self._first_states(obs))
 
     def actor(self, obs: Observation) -> Actor:
-        """The policy in rollouts that start at first observations "B ...": in the model's own states where it shares
-        them, else in those its filter makes of what the model decodes."""
-        return _Shared(self) if self.shares_state else _Foreign(self, self._first_states(obs))
+        """The policy as an actor in rollouts that start at first observations "B ...".
+
+        It acts on the world model's own states if it shares them, else on its encoder's states of decoded observations.
+        """
+        return _SharedStateActor(self) if self.shares_state else _OwnStateActor(self, self._first_states(obs))
 
     def _first_states(self, obs: Observation) -> Tensor:
         return first_state(self.encoder, obs, self.model.action_dim)
 
 
-class _Shared:
-    def __init__(self, judged: EvaluatedPolicy) -> None:
-        self.judged = judged
+class _SharedStateActor:
+    def __init__(self, evaluated: EvaluatedPolicy) -> None:
+        self.evaluated = evaluated
 
     def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor:
-        return self.judged.act(state)
+        return self.evaluated.act(state)
 
 
-class _Foreign:
-    """Keeps the state of the policy's own filter from step to step of one rollout."""
+class _OwnStateActor:
+    """Keeps the state of the policy's own encoder from step to step of one rollout."""
 
-    def __init__(self, judged: EvaluatedPolicy, state: Tensor) -> None:
-        self.judged, self.state, self.action = judged, state, torch.empty(0)
-        self.model = judged.model
+    def __init__(self, evaluated: EvaluatedPolicy, state: Tensor) -> None:
+        self.evaluated, self.state, self.action = evaluated, state, torch.empty(0)
 
     def __call__(self, state: Tensor, t: int, generator: Generator | None) -> Tensor:
         if t > 0:
-            seen, going_on = self.model.decode(state), torch.zeros(len(state))
-            self.state = self.judged.encoder.observe(self.state, self.action, seen, going_on)
-        self.action = self.judged.act(self.state)
+            obs = self.evaluated.model.decode(state)
+            first = torch.zeros(len(state))
+            self.state = self.evaluated.encoder.observe(self.state, self.action, obs, first)
+        self.action = self.evaluated.act(self.state)
         return self.action

@@ -1,8 +1,7 @@
-"""All estimates of a policy from one dataset and one world model, as they stand in ``data/offline/seed-K.json``."""
+"""All estimates of a policy from one dataset and one world model, as written to ``data/offline/seed-K.json``."""
 
-import dataclasses
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,28 +12,33 @@ from pipeline.data.transitions import IntArray, encode_transitions, iter_states,
 from pipeline.networks.actor import ActorNetwork
 from pipeline.ope import OfflineConfig, fqe, importance
 from pipeline.ope.density import fit_behavior
-from pipeline.ope.estimates import (
-    Estimate,
-    discounted,
-    discounts,
-    per_step,
-    replicate_interval,
-)
+from pipeline.ope.estimates import discounted, discounts, per_step, replicate_interval
 from pipeline.ope.evaluated_policy import EvaluatedPolicy
 from pipeline.ope.model_value import imagined_rewards
+from pipeline.ope.results import FQEEstimate, ImportanceEstimate, LoggedValue, ModelEstimate, PolicyEstimates
 from pipeline.protocols import StateEncoder, first_state
 from pipeline.seeding import generator
 from pipeline.serving.agent import PolicyAgent
 from pipeline.uncertainty import Penalty
 from pipeline.world_models.protocols import TrainableWorldModel
 
-Json = dict[str, Any]
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class PaddedRewards:
+    """Rewards of held-out episodes, zero beyond their steps."""
+
+    reward: Array  # "E T"
+    observed: Array  # "E T", see :mod:`pipeline.ope.importance`
+
+
 class PolicyEvaluator:
-    """Filters the logs once for all the policies it judges. Everything is drawn alike for each of them, so that what
-    sets two estimates apart is the policies. ``model`` may know nothing of how they were learned."""
+    """Encodes the logs once for all policies that it evaluates.
+
+    All random draws are the same for every policy, so that two estimates differ by the policies alone. ``model`` need
+    not be the one that a policy was learned in.
+    """
 
     def __init__(self, dataset: PreparedDataset, model: TrainableWorldModel, config: OfflineConfig, seed: int) -> None:
         self.dataset, self.model, self.config, self.seed = dataset, model, config, seed
@@ -44,133 +48,154 @@ class PolicyEvaluator:
         self.horizon = config.horizon or int(dataset.episode_lengths("held_out").max())
         self.train = encode_transitions(dataset, "train", model)
 
-    def logged(self) -> Json:
-        """The held-out episodes themselves: discounted as far as they go."""
-        reward, observed = self._padded_rewards()
-        returns = discounted(reward, self.config.discount)
+    def logged(self) -> LoggedValue:
+        """The value of the held-out episodes themselves, discounted up to their last logged step."""
+        rewards = self._padded_rewards()
+        returns = discounted(rewards.reward, self.config.discount)
         low, high = replicate_interval(returns[None], self.config.bootstrap)
-        value = Estimate(float(returns.mean()), low, high, per_step(reward, observed, self.config.discount))
-        return {**dataclasses.asdict(value), "return": float(reward.sum(1).mean()), "episodes": len(returns)}
-
-    def __call__(self, agent: PolicyAgent) -> Json:
-        """Estimates by name; one that cannot be given is null in ``value`` and says why in ``reason``."""
-        judged = EvaluatedPolicy(agent, self.model)
-        return {
-            "fqe": self.fqe(judged),
-            **self.model_value(judged),
-            "importance": self.importance(judged),
-        }
-
-    def fqe(self, judged: EvaluatedPolicy) -> Json:
-        config, rows = self.config, self.dataset.steps("train")
-        most = config.planned_rows if judged.policy.plans else config.rows
-        kept = torch.randperm(len(rows), generator=self._generator("rows"))[:most].sort().values
-        steps, at = self.train[kept], rows[kept.numpy()]
-        if judged.shares_state:
-            next_action = judged.act(steps.next_state)
-        else:
-            next_action = judged.actions_along(self.dataset, "train", at + 1)
-        data = fqe.Experience(
-            *(steps.state, steps.action, steps.reward, steps.next_state, next_action, steps.terminal),
-            episode=self._episode_numbers(at),
+        return LoggedValue(
+            value=float(returns.mean()),
+            low=low,
+            high=high,
+            per_step=per_step(rewards.reward, rewards.observed, self.config.discount),
+            return_mean=float(rewards.reward.sum(1).mean()),
+            episodes=len(returns),
         )
-        start, start_action = self._starts(judged, self.episodes)
-        found = fqe.fit(config, data, start, start_action, self._generator("fqe"))
-        values = found.per_step.double().numpy() / (1 - config.discount)
+
+    def __call__(self, agent: PolicyAgent) -> PolicyEstimates:
+        """All estimates of the policy of ``agent``."""
+        evaluated = EvaluatedPolicy(agent, self.model)
+        fitted = self.fqe(evaluated)
+        model, pessimistic = self.model_value(evaluated)
+        return PolicyEstimates(fitted, model, pessimistic, self.importance(evaluated))
+
+    def fqe(self, evaluated: EvaluatedPolicy) -> FQEEstimate:
+        """Fitted Q evaluation on training transitions, at the first observations of held-out episodes."""
+        config, rows = self.config, self.dataset.steps("train")
+        limit = config.planned_rows if evaluated.policy.plans else config.rows
+        kept = torch.randperm(len(rows), generator=self._generator("rows"))[:limit].sort().values
+        steps, kept_rows = self.train[kept], rows[kept.numpy()]
+        if evaluated.shares_state:
+            next_action = evaluated.act(steps.next_state)
+        else:
+            next_action = evaluated.actions_along(self.dataset, "train", kept_rows + 1)
+        data = fqe.Experience(
+            state=steps.state,
+            action=steps.action,
+            reward=steps.reward,
+            next_state=steps.next_state,
+            next_action=next_action,
+            terminal=steps.terminal,
+            episode=self._episode_numbers(kept_rows),
+        )
+        start, start_action = self._starts(evaluated, self.episodes)
+        fitted = fqe.fit(config, data, start, start_action, self._generator("fqe"))
+        values = fitted.per_step.double().numpy() / (1 - config.discount)
         low, high = replicate_interval(values, config.bootstrap)
         mean = float(values.mean())
-        return {
-            **dataclasses.asdict(Estimate(mean, low, high, mean * (1 - config.discount))),
-            "critics": values.mean(1).tolist(),
-            "drift": found.drift / (1 - config.discount),
-            "clamped": found.clamped,
-            "transitions": len(data),
-        }
+        return FQEEstimate(
+            value=mean,
+            low=low,
+            high=high,
+            per_step=mean * (1 - config.discount),
+            critics=values.mean(1).tolist(),
+            drift=fitted.drift / (1 - config.discount),
+            clamped=fitted.clamped,
+            transitions=len(data),
+        )
 
-    def model_value(self, judged: EvaluatedPolicy) -> Json:
-        """``model`` and ``model_pessimistic``, whose intervals run from the least to the largest member."""
+    def model_value(self, evaluated: EvaluatedPolicy) -> tuple[ModelEstimate, ModelEstimate]:
+        """The return imagined by the world model, without and with the penalty subtracted."""
         config = self.config
-        some = self.episodes[: config.planned_starts] if judged.policy.plans else self.episodes
-        obs = observations(self.dataset, self.dataset.offsets[some])
+        episodes = self.episodes[: config.planned_starts] if evaluated.policy.plans else self.episodes
+        obs = observations(self.dataset, self.dataset.offsets[episodes])
         penalty, draws = Penalty(config.penalty), self._generator("imagined")
-        plain, pessimistic = imagined_rewards(judged, obs, self.horizon, penalty, config.penalty_weight, draws)
-        return {"model": self._promised(plain.numpy()), "model_pessimistic": self._promised(pessimistic.numpy())}
+        plain, pessimistic = imagined_rewards(evaluated, obs, self.horizon, penalty, config.penalty_weight, draws)
+        return self._model_estimate(plain.numpy()), self._model_estimate(pessimistic.numpy())
 
-    def _promised(self, reward: Array) -> Json:
-        """From rewards "M N T"."""
+    def _model_estimate(self, reward: Array) -> ModelEstimate:
+        """The estimate from imagined rewards "M N T"."""
         values = discounted(reward, self.config.discount).mean(1)
         returns = reward.sum(-1).mean(1)
-        each_step = per_step(reward.mean(0), np.ones(reward.shape[1:]), self.config.discount)
-        value = Estimate(float(values.mean()), float(values.min()), float(values.max()), each_step)
-        return {
-            **dataclasses.asdict(value),
-            "members": values.tolist(),
-            "return": float(returns.mean()),
-            "return_low": float(returns.min()),
-            "return_high": float(returns.max()),
-            "starts": reward.shape[1],
-        }
+        return ModelEstimate(
+            value=float(values.mean()),
+            low=float(values.min()),
+            high=float(values.max()),
+            per_step=per_step(reward.mean(0), np.ones(reward.shape[1:]), self.config.discount),
+            members=values.tolist(),
+            return_mean=float(returns.mean()),
+            return_low=float(returns.min()),
+            return_high=float(returns.max()),
+            starts=reward.shape[1],
+        )
 
-    def importance(self, judged: EvaluatedPolicy) -> Json:
+    def importance(self, evaluated: EvaluatedPolicy) -> ImportanceEstimate:
         """Per-decision weighted importance sampling over held-out episodes."""
-        # The policy with its own noise: the value that importance weighting estimates is of that, not of the mode.
-        density = judged.policy.action_density()
-        nothing = {"value": None, "low": None, "high": None, "per_step": None}
+        # This estimates the value of the policy with its own noise, not of its mode.
+        density = evaluated.policy.action_density()
         if isinstance(density, str):
-            return {**nothing, "ess": None, "reason": density}
+            return _no_importance(None, density)
         config = self.config
-        (reward, observed), ratio = self._padded_rewards(), self._log_ratios(judged, density)
+        padded, ratio = self._padded_rewards(), self._log_ratios(evaluated, density)
+        reward, observed = padded.reward, padded.observed
         weights = discounts(reward.shape[1], config.discount)
         ess = importance.effective_episodes(ratio, observed, weights)
         if ess < config.least_ess:
             reason = f"{ess:.2g} effective episodes of {len(reward)}, fewer than {config.least_ess:g}"
-            return {**nothing, "ess": ess, "reason": reason}
-        rewards = importance.weighted_rewards(ratio, reward, observed)
-        value, low, high = float((weights * rewards).sum()), *self._importance_interval(ratio, reward, observed)
-        unweighted = float((weights * importance.unweighted_rewards(ratio, reward, observed)).sum())
-        estimate = Estimate(value, low, high, value / float(weights.sum()))
-        return {**dataclasses.asdict(estimate), "unweighted": unweighted, "ess": ess, "reason": None}
+            return _no_importance(ess, reason)
+        value = float((weights * importance.weighted_rewards(ratio, reward, observed)).sum())
+        low, high = self._importance_interval(ratio, reward, observed)
+        return ImportanceEstimate(
+            value=value,
+            low=low,
+            high=high,
+            per_step=value / float(weights.sum()),
+            unweighted=float((weights * importance.unweighted_rewards(ratio, reward, observed)).sum()),
+            ess=ess,
+            reason=None,
+        )
 
     def _importance_interval(self, ratio: Array, reward: Array, observed: Array) -> tuple[float, float]:
         rng, weights = np.random.default_rng(0), discounts(reward.shape[1], self.config.discount)
         picks = rng.integers(len(reward), size=(self.config.bootstrap, len(reward)))
-        found = [(weights * importance.weighted_rewards(ratio[p], reward[p], observed[p])).sum() for p in picks]
-        low, high = np.quantile(found, [0.025, 0.975])
+        values = [(weights * importance.weighted_rewards(ratio[p], reward[p], observed[p])).sum() for p in picks]
+        low, high = np.quantile(values, [0.025, 0.975])
         return float(low), float(high)
 
-    def _log_ratios(self, judged: EvaluatedPolicy, density: ActorNetwork) -> Array:
+    def _log_ratios(self, evaluated: EvaluatedPolicy, density: ActorNetwork) -> Array:
         """log pi - log mu "E T" of the logged actions, zero where there is no step."""
         ratio = np.zeros(len(self.dataset.action))
-        policy = _log_densities(self.dataset, judged.encoder, density)
-        behavior = _log_densities(self.dataset, self.model, self.behavior)
+        log_policy = _log_densities(self.dataset, evaluated.encoder, density)
+        log_behavior = _log_densities(self.dataset, self.model, self.behavior)
         rows = self.dataset.steps("held_out")
-        ratio[rows] = (policy - behavior)[rows]
+        ratio[rows] = (log_policy - log_behavior)[rows]
         return self._padded(ratio)
 
     @cached_property
     def behavior(self) -> ActorNetwork:
+        """The density of the logged actions, fitted on training transitions."""
         draws, kind = self._generator("behaviour"), self.dataset.spec.action_kind
         return fit_behavior(self.train, self.config.density_updates, draws, kind)
 
-    def _starts(self, judged: EvaluatedPolicy, episodes: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+    def _starts(self, evaluated: EvaluatedPolicy, episodes: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The world model's first states "E Z" of ``episodes``, and the policy's actions there "E A"."""
         obs = observations(self.dataset, self.dataset.offsets[episodes])
-        return first_state(self.model, obs, self.model.action_dim), judged.first_actions(obs)
+        return first_state(self.model, obs, self.model.action_dim), evaluated.first_actions(obs)
 
     def _episode_numbers(self, rows: IntArray) -> torch.Tensor:
-        """Those of training rows, from 0 on, without gaps."""
-        which = np.searchsorted(self.dataset.offsets, rows, side="right") - 1
-        return torch.from_numpy(np.unique(which, return_inverse=True)[1])
+        """Episode numbers "B" of training rows, from 0 on, without gaps."""
+        episode = np.searchsorted(self.dataset.offsets, rows, side="right") - 1
+        return torch.from_numpy(np.unique(episode, return_inverse=True)[1])
 
-    def _padded_rewards(self) -> tuple[Array, Array]:
-        """Rewards of the judged episodes "E T", and which of them are observed (see ``importance``)."""
+    def _padded_rewards(self) -> PaddedRewards:
         reward = self._padded(np.asarray(self.dataset.reward, np.float64))
         ended = self._padded(self.dataset.terminal.astype(np.float64)).sum(1) > 0
         lengths = (np.diff(self.dataset.offsets) - 1)[self.episodes]
         logged = np.arange(reward.shape[1]) < lengths[:, None]
-        return reward, (logged | ended[:, None]).astype(np.float64)
+        return PaddedRewards(reward, (logged | ended[:, None]).astype(np.float64))
 
     def _padded(self, values: Array) -> Array:
-        """Values of all rows "R" as those of the judged episodes "E T", zero beyond their steps."""
+        """Values of all rows "R" as those of the evaluated episodes "E T", zero beyond their steps."""
         first, last = self.dataset.offsets[self.episodes], self.dataset.offsets[self.episodes + 1] - 1
         at = first[:, None] + np.arange(int((last - first).max()))
         return np.where(at < last[:, None], values[np.minimum(at, last[:, None])], 0.0)
@@ -179,11 +204,15 @@ class PolicyEvaluator:
         return generator(self.seed, "offline", place)
 
 
+def _no_importance(ess: float | None, reason: str) -> ImportanceEstimate:
+    return ImportanceEstimate(None, None, None, None, unweighted=None, ess=ess, reason=reason)
+
+
 @torch.no_grad()
 def _log_densities(dataset: PreparedDataset, encoder: StateEncoder, density: ActorNetwork) -> Array:
-    """Of the logged action at every held-out row "R"."""
-    found = np.zeros(len(dataset.action))
+    """Log-density of the logged action at every held-out row "R", zero elsewhere."""
+    log_density = np.zeros(len(dataset.action))
     for rows, state in iter_states(dataset, "held_out", encoder):
         raw = density.unsquash(torch.from_numpy(dataset.action[rows]))
-        found[rows] = density.log_prob(state, raw).double().numpy()
-    return found
+        log_density[rows] = density.log_prob(state, raw).double().numpy()
+    return log_density

@@ -1,7 +1,10 @@
-"""Model-based value: what each member of the world model promises, imagined from held-out first observations with that
-member alone (TS-infinity, Chua et al. 2018, arXiv:1805.12114), with and without its penalty taken off."""
+"""Model-based value: the return that each member of the world model predicts.
 
-from typing import Any
+Rollouts start at held-out first observations and stay with one member (TS-infinity, Chua et al. 2018,
+arXiv:1805.12114). Rewards are given with and without the penalty subtracted.
+"""
+
+from typing import cast
 
 import torch
 from einops import rearrange, repeat
@@ -9,44 +12,45 @@ from torch import Generator, Tensor
 
 from pipeline.imagination import Imagination, rows_at_once
 from pipeline.ope.evaluated_policy import EvaluatedPolicy
-from pipeline.protocols import Penalty, first_state
+from pipeline.protocols import Penalty, WorldModel, first_state
 from pipeline.types import Observation
 
 
 class GivenMembers:
-    """``model`` with the member of every row given instead of drawn."""
+    """``model`` with a given member for every row instead of a drawn one."""
 
-    def __init__(self, model: Any, member: Tensor) -> None:
+    def __init__(self, model: WorldModel, member: Tensor) -> None:
         self._model, self._member = model, member
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._model, name)
 
     def sample_members(self, generator: Generator, count: int | None = None) -> "GivenMembers":
-        """Itself: the members that are given are those of the samples it holds."""
+        """Itself: the given members already are samples."""
         return self
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
+        """The given members "B"."""
         return self._member
 
 
 @torch.no_grad()
 def imagined_rewards(
-    judged: EvaluatedPolicy, obs: Observation, horizon: int, penalty: Penalty, weight: float, generator: Generator
+    evaluated: EvaluatedPolicy, obs: Observation, horizon: int, penalty: Penalty, weight: float, generator: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Rewards "M N T" of ``horizon`` steps from N first observations in each of the M elites, and the same less
+    """Rewards "M N T" of ``horizon`` steps from N first observations in each of the M elites, and the same rewards less
     ``weight`` times the penalty. Steps after a predicted end count zero."""
-    model = judged.model.sample_members(generator, len(judged.model.elites))
+    model = evaluated.model.sample_members(generator, len(evaluated.model.elites))
     count = len(next(iter(obs.values())))
     member = repeat(model.elites, "m -> (m n)", n=count)
     rows = torch.arange(count).repeat(len(model.elites))
     pieces = []
     size = rows_at_once(member)
-    for some, which in zip(rows.split(size), member.split(size), strict=True):
-        seen = {key: value[some] for key, value in obs.items()}
-        start = first_state(model, seen, model.action_dim)
-        imagination = Imagination(GivenMembers(model, which), penalty)  # type: ignore[arg-type]
-        rollout = imagination.rollout(judged.actor(seen), start, horizon, generator, fixed_member=True)
+    for chunk, members in zip(rows.split(size), member.split(size), strict=True):
+        first_obs = {key: value[chunk] for key, value in obs.items()}
+        start = first_state(model, first_obs, model.action_dim)
+        imagination = Imagination(cast(WorldModel, GivenMembers(model, members)), penalty)
+        rollout = imagination.rollout(evaluated.actor(first_obs), start, horizon, generator, fixed_member=True)
         pieces.append(torch.stack([rollout.reward, rollout.reward - weight * rollout.penalty]) * rollout.alive)
     both = rearrange(torch.cat(pieces, dim=1), "two (m n) t -> two m n t", n=count).double()
     return both[0], both[1]

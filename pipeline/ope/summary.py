@@ -1,77 +1,134 @@
-"""The estimates of all seeds as ``reports/metrics/offline.json`` tells them, beside true returns if there are any."""
+"""Pools the estimates of all seeds for ``reports/metrics/offline.json``, and compares them with true returns."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.ope.ranking import rank_correlation, regret_at
+from pipeline.ope.results import (
+    SCHEMA_VERSION,
+    AgentEstimates,
+    Agreement,
+    FQEEstimate,
+    ImportanceEstimate,
+    ModelEstimate,
+    OfflineSummary,
+    PolicyEstimates,
+    PooledEstimate,
+    SeedEstimates,
+    TrueValue,
+)
 
-Json = dict[str, Any]
-SCHEMA_VERSION = 1
-DOUBTS = ("drift", "clamped")  # of fitted Q evaluation
-ESTIMATORS = ("fqe", "model", "model_pessimistic", "importance")
+
+class RealEpisodes(Protocol):
+    """Real episodes "N" of one policy."""
+
+    @property
+    def returns(self) -> NDArray[np.float64]: ...
+
+    @property
+    def discounted(self) -> NDArray[np.float64]: ...
 
 
-def offline_result(judged: Sequence[Json], truth: Mapping[str, Sequence[Json]]) -> Json:
-    """``judged`` holds the contents of ``data/offline/seed-K.json``; ``truth`` maps an agent to its mean ``return`` and
-    discounted ``value`` of each seed, and is empty without an environment."""
-    first = judged[0]
-    agents = {name: _over_seeds([j["agents"][name] for j in judged]) for name in first["agents"]}
-    for name, found in agents.items():
-        found["true"] = {key: _mean([t[key] for t in truth[name]]) for key in ("value", "return")} if truth else None
+AnyEstimate = FQEEstimate | ModelEstimate | ImportanceEstimate
+
+ESTIMATORS: dict[str, Callable[[PolicyEstimates], AnyEstimate]] = {
+    "fqe": lambda estimates: estimates.fqe,
+    "model": lambda estimates: estimates.model,
+    "model_pessimistic": lambda estimates: estimates.model_pessimistic,
+    "importance": lambda estimates: estimates.importance,
+}
+
+
+def offline_result(by_seed: Sequence[SeedEstimates], truth: Mapping[str, Sequence[TrueValue]]) -> OfflineSummary:
+    """Pool the estimates of all seeds. ``truth`` holds the true value of each agent by seed; it is empty without an
+    environment."""
+    first = by_seed[0]
+    agents = {name: _pool_agent([s.agents[name] for s in by_seed], truth.get(name)) for name in first.agents}
+    return OfflineSummary(
+        schema_version=SCHEMA_VERSION,
+        discount=first.discount,
+        horizon=first.horizon,
+        logged=first.logged,
+        seeds=[s.seed for s in by_seed],
+        agents=agents,
+        agreement={name: _agreement(name, by_seed, truth) for name in ESTIMATORS} if truth else None,
+    )
+
+
+def true_values(episodes: Mapping[str, Sequence[RealEpisodes]]) -> dict[str, list[TrueValue]]:
+    """Mean return and mean discounted return by agent and seed, from the real episodes of each."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        **{key: first[key] for key in ("discount", "horizon", "logged")},
-        "seeds": [j["seed"] for j in judged],
-        "agents": agents,
-        "agreement": {name: _agreement(name, judged, truth) for name in ESTIMATORS} if truth else None,
+        name: [TrueValue(return_mean=float(e.returns.mean()), value=float(e.discounted.mean())) for e in by_seed]
+        for name, by_seed in episodes.items()
     }
 
 
-def flat(estimates: Json) -> dict[str, float]:
-    """One agent's estimates as single numbers for the tracker: ``fqe``, ``fqe_low``, ``model_return``, ..."""
-    found = {}
-    for name, estimate in estimates.items():
+def flat(estimates: PolicyEstimates | AgentEstimates) -> dict[str, float]:
+    """One agent's estimates as single numbers for MLflow: ``fqe``, ``fqe_low``, ``model_return_mean``, ..."""
+    numbers = {}
+    for name, estimate in asdict(estimates).items():
         for key, value in (estimate or {}).items():
             if isinstance(value, float):
-                found[name if key == "value" else f"{name}_{key}"] = value
-    return found
+                numbers[name if key == "value" else f"{name}_{key}"] = value
+    return numbers
 
 
-def offline_numbers(result: Json) -> dict[str, float]:
-    """The estimates of ``offline.json``, for the tracker, beside the returns that they foretell."""
-    found = {f"offline/{k}": v for k, v in flat(result["agents"]["policy"]).items()}
-    return found | {f"offline/bc_{k}": v for k, v in flat(result["agents"]["bc"]).items()}
+def offline_numbers(summary: SeedEstimates | OfflineSummary) -> dict[str, float]:
+    """The estimates of one seed or of all seeds as metrics for MLflow."""
+    policy = {f"offline/{key}": value for key, value in flat(summary.agents["policy"]).items()}
+    return policy | {f"offline/bc_{key}": value for key, value in flat(summary.agents["bc"]).items()}
 
 
-def _over_seeds(estimates: Sequence[Json]) -> Json:
-    """Means over seeds; the interval runs from the least to the largest bound, and doubts about a fit are the worst."""
-    return {name: _merged([e[name] for e in estimates]) for name in ESTIMATORS}
+def _pool_agent(by_seed: Sequence[PolicyEstimates], truth: Sequence[TrueValue] | None) -> AgentEstimates:
+    pooled = {name: _pool([pick(estimates) for estimates in by_seed]) for name, pick in ESTIMATORS.items()}
+    true = None
+    if truth is not None:
+        true = TrueValue(_mean([t.return_mean for t in truth]), _mean([t.value for t in truth]))
+    return AgentEstimates(**pooled, true=true)
 
 
-def _merged(seeds: Sequence[Json]) -> Json:
-    known = [s for s in seeds if s["value"] is not None]
-    if not known:
-        return {**dict.fromkeys(("value", "low", "high", "per_step")), "reason": seeds[0]["reason"]}
-    merged: Json = {key: _mean([s[key] for s in known]) for key in ("value", "per_step")}
-    merged |= {"low": min(s["low"] for s in known), "high": max(s["high"] for s in known)}
-    return merged | {key: max((s[key] for s in known), key=abs) for key in DOUBTS if key in known[0]}
+def _pool(by_seed: Sequence[AnyEstimate]) -> PooledEstimate:
+    """Means over the seeds that have the estimate. The interval runs from the lowest to the highest bound; drift and
+    clamping are those of the worst seed."""
+    values = [e.value for e in by_seed if e.value is not None]
+    if not values:
+        reasons = [e.reason for e in by_seed if isinstance(e, ImportanceEstimate)]
+        return PooledEstimate(None, None, None, None, reason=reasons[0])
+    fits = [e for e in by_seed if isinstance(e, FQEEstimate)]
+    return PooledEstimate(
+        value=_mean(values),
+        per_step=_mean([e.per_step for e in by_seed if e.per_step is not None]),
+        low=min(e.low for e in by_seed if e.low is not None),
+        high=max(e.high for e in by_seed if e.high is not None),
+        drift=max((e.drift for e in fits), key=abs, default=None),
+        clamped=max((e.clamped for e in fits), key=abs, default=None),
+    )
 
 
-def _agreement(estimator: str, judged: Sequence[Json], truth: Mapping[str, Sequence[Json]]) -> Json | None:
-    """Over every policy of every seed that has the estimate; None with fewer than two."""
+def _agreement(
+    estimator: str, by_seed: Sequence[SeedEstimates], truth: Mapping[str, Sequence[TrueValue]]
+) -> Agreement | None:
+    """Over every policy of every seed that has the estimate; None for fewer than two."""
     pairs = [
-        (j["agents"][name][estimator]["value"], truth[name][i]) for i, j in enumerate(judged) for name in j["agents"]
+        (value, truth[name][i])
+        for i, seed in enumerate(by_seed)
+        for name, estimates in seed.agents.items()
+        if (value := ESTIMATORS[estimator](estimates).value) is not None
     ]
-    pairs = [(value, true) for value, true in pairs if value is not None]
     if len(pairs) < 2:
         return None
-    values, returns = [p[0] for p in pairs], [p[1]["return"] for p in pairs]
-    return {
-        "policies": len(pairs),
-        "regret_at_1": regret_at(1, values, returns),
-        "spearman": rank_correlation(values, returns),
-        "error": _mean([abs(value - true["value"]) for value, true in pairs]),
-    }
+    values = [value for value, _ in pairs]
+    returns = [true.return_mean for _, true in pairs]
+    return Agreement(
+        policies=len(pairs),
+        regret_at_1=regret_at(1, values, returns),
+        spearman=rank_correlation(values, returns),
+        error=_mean([abs(value - true.value) for value, true in pairs]),
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.encoders.statistics import DataSpec
+from pipeline.policies.history import PolicyHistory
 from pipeline.policies.protocols import Policy
 from pipeline.protocols import StateEncoder
 
 
 @dataclass(frozen=True)
 class LearnedPolicy:
-    """``encoder`` turns observations into the states of ``policy``. ``history`` is the content of ``history.json``: a
-    row of metrics for each epoch and, for a planner, some example plans."""
+    """``encoder`` turns observations into the states of ``policy``. ``history`` is the content of
+    ``history.json``."""
 
     name: str  # in the registry LEARNERS
     policy: Policy
@@ -21,4 +22,4 @@ class LearnedPolicy:
     seed: int
     privileged_knowledge: list[str] = field(default_factory=list)
     penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; empty for pure imitation
-    history: dict[str, Any] = field(default_factory=dict)
+    history: PolicyHistory = field(default_factory=lambda: PolicyHistory([]))

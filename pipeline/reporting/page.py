@@ -1,4 +1,4 @@
-"""``reports/index.html``: one self-contained page, equal bytes for equal results."""
+"""``reports/index.html``: one self-contained page; equal results give equal bytes."""
 
 import base64
 import os
@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 from pipeline.reporting import tables, trust
+from pipeline.reporting.figures import checks as checks_figure
 from pipeline.reporting.figures import data as data_figures
-from pipeline.reporting.figures import findings as findings_figure
 from pipeline.reporting.figures import latent as latent_figures
 from pipeline.reporting.figures import model as model_figures
 from pipeline.reporting.figures import plan as plan_figures
@@ -34,7 +34,7 @@ from pipeline.tracking.provenance import versions
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "scores": data_figures.scores_figure,
     "dataset": data_figures.dataset_figure,
-    "findings": findings_figure.findings_figure,
+    "checks": checks_figure.checks_figure,
     "frames": data_figures.frames_figure,
     "world_model": model_figures.learning_figure,
     "open_loop": model_figures.open_loop_figure,
@@ -51,24 +51,25 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "exploitation": policy_figures.exploitation_figure,
 }
 
-# By the name that links to it; "latents" only stands for a model that has them.
+# Titles by anchor; "latents" appears only for a model that has them.
 SECTIONS = {
     "scores": "Scores",
     "data": "Data at a glance",
     "model": "World model",
-    "latents": "What the latents hold",
-    "trust": "How far to trust it",
+    "latents": "Latents",
+    "trust": "Trust in the world model",
     "penalty": "Penalty against true error",
     "policy": "Policy learning",
     "gap": "Exploitation gap",
-    "offline": "EvaluatedPolicy from logs alone",
+    "offline": "Offline policy evaluation",
     "limits": "Privileged knowledge and limits",
     "provenance": "Provenance",
 }
 
 
 def write_figures(results: Results, folder: Path) -> dict[str, Path]:
-    """Every figure that these results have, as PNG, and the film of what was imagined as an animated GIF."""
+    """Write every figure that these results have as PNG, and the film of imagined images as an animated GIF. Returns
+    their paths by name."""
     written = {}
     with matplotlib.rc_context(RC):
         for name, draw in FIGURES.items():
@@ -84,7 +85,8 @@ def write_figures(results: Results, folder: Path) -> dict[str, Path]:
 
 
 def write_page(results: Results, params: Mapping[str, Any], key: str, figures: Mapping[str, Path], path: Path) -> None:
-    """Figures inlined, nothing fetched, no time of day. ``key`` is the report stage's, of all that it read and ran."""
+    """Write the page with all figures inlined. It loads nothing from the network and holds no date. ``key`` identifies
+    the inputs and code of the report stage."""
     environment = Environment(
         loader=PackageLoader("pipeline.reporting"),
         autoescape=True,
@@ -101,8 +103,8 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         figures={name: data_uri(file) for name, file in figures.items()},
         scores=tables.score_table(results),
         dataset=tables.dataset_table(results),
-        warned=tables.findings_table(results, warned=True),
-        looked_at=tables.findings_table(results, warned=False),
+        warned=tables.checks_table(results, warned=True),
+        passed=tables.checks_table(results, warned=False),
         model=tables.model_table(results),
         open_loop=tables.open_loop_table(results),
         latents=tables.latent_table(results),
@@ -117,7 +119,7 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         offline=ope.offline_table(results),
         offline_verdict=ope.offline_verdict(results),
         logged_value=ope.logged_value(results),
-        fit_doubts=ope.fit_doubts(results),
+        convergence=ope.fit_doubts(results),
         provenance=provenance(results, key),
         params=as_yaml(params),
         limits=limits(results),
@@ -135,27 +137,30 @@ def write_report(results: Results, params: Mapping[str, Any], key: str, folder: 
 
 
 def data_uri(image: Path) -> str:
-    """A PNG or GIF as part of the page."""
+    """A PNG or GIF as a data URI."""
     return f"data:image/{image.suffix[1:]};base64,{base64.b64encode(image.read_bytes()).decode()}"
 
 
 def provenance(results: Results, key: str) -> tables.Table:
-    spec, python = results.dataset.spec, platform.python_version()
+    """Data, seeds, code and versions behind the report."""
+    spec = results.dataset.spec
+    used = {"python": platform.python_version(), **versions()}
     facts = {
         "dataset": f"{spec.name} (source {spec.source}), digest {spec.digest}",
         "seeds": ", ".join(map(str, results.seeds)),
         "stage key": f"{key}, of the data, code and params of this report",
-        # Not named here: the page would change with every commit.
+        # The commit itself is not named, because the page would change with every commit.
         "git commit": f"tag mlflow.source.git.commit of the MLflow run whose tag pipeline.key is {key[:8]}…; the commit"
-        " that holds this page holds the dvc.lock of its inputs",
+        " that holds this page also holds the dvc.lock of its inputs",
         "command": "dvc repro, with the parameters below",
         "DVC experiment": os.environ.get("DVC_EXP_NAME", "none: the workspace"),
-        "versions": ", ".join(f"{name} {version}" for name, version in {"python": python, **versions()}.items()),
+        "versions": ", ".join(f"{name} {version}" for name, version in used.items()),
     }
     return tables.pairs(facts)
 
 
 def as_yaml(params: Mapping[str, Any]) -> str:
+    """Params as YAML, in their own order."""
     text = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]

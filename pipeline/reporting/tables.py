@@ -2,93 +2,87 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from pipeline.assessment.results import ModelErrors
 from pipeline.data.spec import DatasetSpec
-from pipeline.ingest.checks.result import evidence_text
+from pipeline.ingest.checks.result import CheckResult, evidence_text
 from pipeline.reporting.figures.style import LOSSES
-from pipeline.reporting.results import Arrays, Json, Results
-from pipeline.reporting.text.formatting import interval, number, percent, with_interval
+from pipeline.reporting.results import Arrays, Results
+from pipeline.reporting.text.formatting import interval, mean_return, number, percent, with_interval
 from pipeline.reporting.text.limits import bound_shares
 from pipeline.reporting.text.score_lines import AGENTS
-
-OPEN_LOOP_ROWS = {
-    "model_rmse": "observation, world model",
-    "linear_rmse": "observation, linear regression",
-    "persistence_rmse": "observation, persistence",
-    "reward_mae": "reward, world model",
-    "reward_linear_mae": "reward, linear regression",
-    "reward_baseline_mae": "reward, mean logged reward",
-}
+from pipeline.world_models.results import WorldModelHistory
 
 
 @dataclass(frozen=True)
 class Table:
+    """Text cells; the header may be empty."""
+
     header: list[str]
     rows: list[list[str]]
 
 
 def score_table(results: Results) -> Table:
-    """Scores where references exist, raw returns always; agents that were not run say so."""
+    """Raw returns, and scores if the dataset has reference returns, each with its own interval. Agents that were not
+    run have a row that says so."""
     scored = results.dataset.spec.ref_min_score is not None and results.dataset.spec.ref_max_score is not None
-    header = ["agent", *(["score, IQM [95 %]", "score, mean"] if scored else []), "return, mean [95 %]"]
+    header = ["agent", *(["score, IQM [95 %]", "score, mean [95 %]"] if scored else []), "return, mean [95 %]"]
     rows = []
     for name in AGENTS:
         summary = results.summary(name)
         if summary is None:
             rows.append([AGENTS[name], *["not run"] * (len(header) - 1), "–", "–"])
             continue
-        score = [f"{number(summary['iqm'])} {interval(summary['ci95'])}", number(summary["mean"])] if scored else []
-        rows.append([AGENTS[name], *score, with_interval(summary), f"{summary['episodes']:,}", str(summary["seeds"])])
+        iqm = with_interval(summary.iqm, summary.iqm_ci95)
+        mean = with_interval(summary.mean, summary.mean_ci95)
+        scores = [iqm, mean] if scored else []
+        rows.append([AGENTS[name], *scores, mean_return(summary), f"{summary.episodes:,}", str(summary.seeds)])
     return Table([*header, "episodes", "seeds"], rows)
 
 
 def dataset_table(results: Results) -> Table:
-    spec, returns = results.dataset.spec, results.card["returns"]
-    spread = interval([returns["q05"], returns["q95"]])
-    facts = {
+    """Size, episodes, actions and origin of the logs."""
+    spec, returns = results.dataset.spec, results.card.returns
+    spread = interval(returns.q05, returns.q95)
+    rows = {
         "transitions": f"{spec.transitions:,}",
         "episodes": f"{spec.episodes:,}, {spec.held_out_episodes:,} of them held out",
         "true terminals": f"{spec.terminals:,} ({percent(spec.terminals / spec.transitions, 2)} of steps)",
         "dropped": f"{spec.dropped:,} steps without a next observation",
-        "episode return": f"median {number(returns['median'])}, 90\u00a0% of episodes in {spread}",
-        "observation size": _observed(spec),
+        "episode return": f"median {number(returns.median)}, 90\u00a0% of episodes in {spread}",
+        "observation size": _observation_size(spec),
         "action size": f"{spec.action_dim} ({spec.action_kind}, bounds {spec.action_bounds})",
-        "actions at a bound": _at_a_bound(results.card["action_saturation"]),
+        "actions at a bound": _at_a_bound(results.card.action_saturation),
         "environment": spec.env_id or "none",
         "references": _references(spec),
         "license": spec.license or "not stated",
     }
-    return pairs(facts)
+    return pairs(rows)
 
 
-def findings_table(results: Results, warned: bool) -> Table:
-    """What ingest warns of, or what it looked at without a warning."""
-    header = ["finding", "numbers", "what it means", *(["what mends it"] if warned else [])]
-    found = [f for f in results.findings if (f["severity"] != "info") == warned]
-    return Table(header, [_finding_row(f, warned) for f in found])
+def checks_table(results: Results, warned: bool) -> Table:
+    """The data checks: those with a warning if ``warned``, else the others."""
+    header = ["check", "numbers", "meaning", *(["fix"] if warned else [])]
+    return Table(header, [_check_row(check) for check in results.checks if check.warns == warned])
 
 
-def _finding_row(found: Json, warned: bool) -> list[str]:
-    name = found["name"].replace("_", " ")
-    if warned:
-        return [f"{name} ({found['severity']})", evidence_text(found["evidence"]), found["meaning"], found["remedy"]]
-    return [name, evidence_text(found["evidence"]), found["meaning"]]
+def _check_row(check: CheckResult) -> list[str]:
+    name, numbers = check.name.replace("_", " "), evidence_text(check.evidence)
+    if check.warns:
+        return [f"{name} ({check.severity})", numbers, check.meaning, check.remedy]
+    return [name, numbers, check.meaning]
 
 
 def _at_a_bound(saturation: list[float]) -> str:
-    return (
-        f"{percent(sum(saturation) / len(saturation), 1)} of steps, mean over dimensions"
-        if saturation
-        else "discrete: none"
-    )
+    if not saturation:
+        return "discrete: none"
+    return f"{percent(sum(saturation) / len(saturation), 1)} of steps, mean over dimensions"
 
 
 def model_table(results: Results) -> Table:
-    """One row a seed: how training ended, the best held-out number (the elites' where members differ), the share of
-    outputs at a variance bound, and what decides that an imagined episode ends, with its held-out precision and recall.
-    """
-    criterion = next(iter(results.world_model.values()))["criterion"]
+    """One row a seed: how training ended, the best held-out number (mean over elites), the share of outputs at a
+    variance bound, and what ends imagined episodes, with its held-out precision and recall."""
+    criterion = next(iter(results.world_model.values())).criterion
     header = [
         "seed",
         "epochs",
@@ -96,79 +90,102 @@ def model_table(results: Results) -> Table:
         f"best held-out {LOSSES.get(criterion, criterion)}",
         "at low bound",
         "at high bound",
+        "termination",
+        "precision",
+        "recall",
     ]
-    return Table(
-        [*header, "termination", "precision", "recall"],
-        [_model_row(seed, history) for seed, history in results.world_model.items()],
-    )
+    return Table(header, [_model_row(seed, history) for seed, history in results.world_model.items()])
 
 
-def _model_row(seed: int, history: Json) -> list[str]:
-    best, ends = history["best"], history["termination"]
-    best = [best[i] for i in history["elites"]] if len(best) > 1 else best
-    row = [str(seed), str(len(history["epochs"])), history["stopped"], number(sum(best) / len(best))]
+def _model_row(seed: int, history: WorldModelHistory) -> list[str]:
+    best, ends = history.best, history.termination
+    best = [best[i] for i in history.elites] if len(best) > 1 else best
+    row = [str(seed), str(len(history.epochs)), history.stopped, number(sum(best) / len(best))]
     row += [percent(share, 1) for share in bound_shares(history) or ()] or ["–", "–"]
-    row += [ends["used"], number(ends.get("precision"))]
-    recall = number(ends.get("recall"))
-    return [*row, f"{recall} of {ends['positives']:,}" if ends.get("positives") else recall]
+    recall = number(ends.recall)
+    return [
+        *row,
+        ends.used,
+        number(ends.precision),
+        f"{recall} of {ends.positives:,}" if ends.positives else recall,
+    ]
 
 
 def open_loop_table(results: Results) -> Table:
-    """Open-loop errors by horizon: the mean over seeds and, of several, the least and the largest."""
-    errors = list(results.errors.values())
-    header = ["error after steps", *map(str, errors[0]["horizons"])]
-    told = {key: label for key, label in OPEN_LOOP_ROWS.items() if key in errors[0]}
-    return Table(header, [[label, *_by_horizon(errors, key)] for key, label in told.items()])
+    """Open-loop errors by horizon: means over seeds and, if there are several, the smallest and the largest."""
+    rows = {
+        "observation, world model": _by_horizon([e.model_rmse for e in results.errors.values()]),
+        "observation, linear regression": _by_horizon(_linear(results)),
+        "observation, persistence": _by_horizon([e.persistence_rmse for e in results.errors.values()]),
+        "reward, world model": _by_horizon([e.reward_mae for e in results.errors.values()]),
+        "reward, linear regression": _by_horizon(_linear(results, reward=True)),
+        "reward, mean logged reward": _by_horizon([e.reward_baseline_mae for e in results.errors.values()]),
+    }
+    header = ["error after steps", *map(str, results.first_errors.horizons)]
+    return Table(header, [[label, *cells] for label, cells in rows.items() if cells])
 
 
-def _by_horizon(errors: list[Json], key: str) -> list[str]:
-    told = []
-    for values in zip(*(e[key] for e in errors), strict=True):
+def _linear(results: Results, reward: bool = False) -> list[list[float]]:
+    """Errors of the linear regression by seed; empty without one."""
+    errors = [_linear_error(e, reward) for e in results.errors.values()]
+    return [error for error in errors if error is not None]
+
+
+def _linear_error(errors: ModelErrors, reward: bool) -> list[float] | None:
+    return errors.reward_linear_mae if reward else errors.linear_rmse
+
+
+def _by_horizon(errors: list[list[float]]) -> list[str]:
+    """One cell for each horizon, from errors by seed and horizon."""
+    cells = []
+    for values in zip(*errors, strict=True):
         mean = number(sum(values) / len(values))
-        told.append(mean if len(values) == 1 else f"{mean} {interval([min(values), max(values)])}")
-    return told
+        cells.append(mean if len(values) == 1 else f"{mean} {interval(min(values), max(values))}")
+    return cells
 
 
 def latent_table(results: Results) -> Table:
-    """One row a seed: latents and those that are active; divergence, entropies and reconstruction error, means over
-    the steps after the context. No row for a model without latents."""
+    """One row a seed: all latents and the active ones; KL, entropies and reconstruction error, means over the steps
+    after the context. No row for a model without latents."""
     header = ["seed", "latents", "active", "KL [nats]", "posterior entropy", "prior entropy"]
     header.append(f"reconstruction [{results.error_unit}]")
-    return Table(header, [_latent_row(seed, found) for seed, found in results.latents.items()])
+    return Table(header, [_latent_row(seed, latents) for seed, latents in results.latents.items()])
 
 
-def _latent_row(seed: int, found: Arrays) -> list[str]:
-    units, classes, later = len(found["activity"]), int(found["classes"]), slice(int(found["context"]) + 1, None)
-    active = int((found["activity"] > found["active_above"]).sum())
+def _latent_row(seed: int, latents: Arrays) -> list[str]:
+    units, classes = len(latents["activity"]), int(latents["classes"])
+    later = slice(int(latents["context"]) + 1, None)
+    active = int((latents["activity"] > latents["active_above"]).sum())
     keys = ("kl", "posterior_entropy", "prior_entropy", "reconstruction_rmse")
-    means = [float(found[key][later].mean()) if key in found else None for key in keys]
+    means = [float(latents[key][later].mean()) if key in latents else None for key in keys]
     kind = f"{units} × {classes} classes" if classes > 1 else f"{units} continuous"
     return [str(seed), kind, f"{active} ({percent(active / units)})", *map(number, means)]
 
 
 def gap_table(results: Results) -> Table:
+    """Imagined and real return over the same number of steps, and their difference."""
     evaluation = results.evaluation
     return pairs(
         {
-            "imagined return": number(evaluation["imagined_return"]),
-            "real return over the same horizon": number(evaluation["real_return"]),
-            "exploitation gap (imagined − real)": number(evaluation["exploitation_gap"]),
-            "basis": evaluation["imagination"]["basis"],
+            "imagined return": number(evaluation.imagined_return),
+            "real return over the same horizon": number(evaluation.real_return),
+            "exploitation gap (imagined − real)": number(evaluation.exploitation_gap),
+            "basis": evaluation.imagination.basis,
         }
     )
 
 
-def pairs(facts: Mapping[str, Any]) -> Table:
+def pairs(values: Mapping[str, str]) -> Table:
     """A table of names and values without a header."""
-    return Table([], [[name, str(value)] for name, value in facts.items()])
+    return Table([], [[name, value] for name, value in values.items()])
 
 
-def _observed(spec: DatasetSpec) -> str:
+def _observation_size(spec: DatasetSpec) -> str:
     images = [f"{key} {' × '.join(map(str, spec.obs_shapes[key]))}" for key in spec.image_keys]
     return ", ".join([*([str(spec.obs_dim)] if spec.vector_keys else []), *images])
 
 
-def _references(spec: Any) -> str:
+def _references(spec: DatasetSpec) -> str:
     if spec.ref_min_score is None or spec.ref_max_score is None:
         return "none, so raw returns only"
     return f"score 0 is {number(spec.ref_min_score)}, score 100 is {number(spec.ref_max_score)} ({spec.ref_source})"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.envs.action_space import ActionSpec, actions_of
+from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.protocols import Policy, is_planner
 from pipeline.protocols import Actor, StateEncoder
@@ -29,10 +30,10 @@ class PolicyAgent:
     """
 
     def __init__(
-        self, policy: Policy, encoder: StateEncoder, spec: BundleSpec, history: dict[str, Any] | None = None
+        self, policy: Policy, encoder: StateEncoder, spec: BundleSpec, history: PolicyHistory | None = None
     ) -> None:
         self.policy, self.encoder, self.spec = policy, encoder, spec
-        self.history = history or {}
+        self.history = history or PolicyHistory([])
         self.actions = actions_of(spec)
         self.obs_dim: int | None = sum(math.prod(shape) for shape in spec.obs_shapes.values())
         self.action_kind: str = self.actions.kind

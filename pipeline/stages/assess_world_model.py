@@ -5,10 +5,11 @@ from pathlib import Path
 from pipeline.assessment.assess_world_model import assess_world_model
 from pipeline.data.dataset import open_dataset
 from pipeline.params import build, section
-from pipeline.stages.files import write_arrays, write_json
+from pipeline.stages.files import write_arrays
 from pipeline.stages.stage import seed_argument, stage
 from pipeline.training.config import TrainerConfig
 from pipeline.training.trainer import set_up_torch
+from pipeline.validation.records import save_record
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}"]
@@ -25,20 +26,20 @@ def main(seed: int) -> None:
         errors, calibration, latents = assessment.errors, assessment.calibration, assessment.latents
 
         folder = WRITES[0].format(seed=seed)
-        write_json(f"{folder}/errors.json", errors)
-        write_json(f"{folder}/reliability.json", assessment.reliability)
+        save_record(errors, f"{folder}/errors.json")
+        save_record(assessment.reliability, f"{folder}/reliability.json")
         write_arrays(f"{folder}/samples.npz", assessment.samples)
         calibration.save(Path(WRITES[1].format(seed=seed)))
         if latents is not None:
             write_arrays(f"{folder}/latents.npz", latents, compressed=True)
             active = float((latents["activity"] > latents["active_above"]).mean())
             run.log_metrics({"assess/active_latents": active}, step=0)
-        for h, error in zip(errors["horizons"], errors["model_rmse"], strict=True):
+        for h, error in zip(errors.horizons, errors.model_rmse, strict=True):
             run.log_metrics({"assess/open_loop_rmse": error}, step=h)
-        ranks = {f"assess/spearman_{name}": row["spearman"] for name, row in errors["penalties"].items()}
+        ranks = {f"assess/spearman_{name}": quality.spearman for name, quality in errors.penalties.items()}
         run.log_metrics({name: rank for name, rank in ranks.items() if rank is not None}, step=0)
         run.log_metrics({"assess/trusted_horizon": calibration.horizon}, step=0)
-        run.print(f"open-loop error at {errors['horizons']}: {[round(e, 3) for e in errors['model_rmse']]}")
+        run.print(f"open-loop error at {errors.horizons}: {[round(e, 3) for e in errors.model_rmse]}")
         run.print(f"best penalty {calibration.best_penalty}, trusted horizon {calibration.horizon} steps")
 
 

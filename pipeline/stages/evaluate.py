@@ -1,28 +1,32 @@
 """data/policy, data/bc -> data/returns, reports/metrics: real episodes where there is an environment, and the returns
 that the world model predicts."""
 
-import json
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from pipeline.data.dataset import open_dataset
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.compare import headline_numbers
 from pipeline.evaluation.evaluate import evaluate
 from pipeline.ope import OfflineConfig
-from pipeline.ope.summary import offline_numbers, offline_result
+from pipeline.ope.results import SeedEstimates
+from pipeline.ope.summary import offline_numbers, offline_result, true_values
 from pipeline.params import build, section
 from pipeline.reporting.text.score_lines import score_lines
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import weights_digest
 from pipeline.serving.model_card import model_card
-from pipeline.stages.files import write_arrays, write_json
+from pipeline.stages.files import write_arrays
 from pipeline.stages.stage import stage
 from pipeline.training.config import TrainerConfig
 from pipeline.training.trainer import set_up_torch
+from pipeline.validation.records import load_record, save_record
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model", "data/policy", "data/bc", "data/offline"]
 WRITES = ["data/returns", "reports/metrics/evaluate.json", "reports/model_card.md", "reports/metrics/offline.json"]
+ESTIMATES = TypeAdapter(SeedEstimates)
 
 
 def main() -> None:
@@ -36,20 +40,22 @@ def main() -> None:
         run.log_dataset(dataset.spec, "data/dataset")
         agents = {kind: [load_agent(f"data/{kind}/seed-{seed}") for seed in seeds] for kind in ("policy", "bc")}
         models = [load_world_model(Path(f"data/world_model/seed-{seed}")) for seed in seeds]
-        estimates = [json.loads(Path(f"data/offline/seed-{seed}.json").read_text()) for seed in seeds]
+        estimates = [load_record(ESTIMATES, f"data/offline/seed-{seed}.json") for seed in seeds]
 
         evaluation = evaluate(agents, models, dataset, config, seeds, discount)
-        summary, offline = evaluation.summary, offline_result(estimates, evaluation.true_values)
+        truth = true_values(evaluation.episodes)
+        summary, offline = evaluation.summary, offline_result(estimates, truth)
 
         write_arrays(f"{WRITES[0]}/returns.npz", evaluation.returns)
-        write_json(WRITES[1], summary, allow_nan=True)
+        save_record(summary, WRITES[1], allow_nan=True)
         Path(WRITES[2]).write_text(model_card(agents["policy"][0].spec, score_lines(summary)))
-        write_json(WRITES[3], offline, allow_nan=True)
+        save_record(offline, WRITES[3], allow_nan=True)
         run.log_headline(headline_numbers(summary) | offline_numbers(offline))
         digests = {f"seed-{seed}": weights_digest(Path(f"data/policy/seed-{seed}")) for seed in seeds}
         run.log_params({"policy_sha256": digests})
-        for seed, true in zip(seeds, evaluation.true_values.get("policy", []), strict=False):
-            run.log_metrics({f"evaluate/seed-{seed}/{name}": value for name, value in true.items()}, step=0)
+        for seed, true in zip(seeds, truth.get("policy", []), strict=False):
+            place = f"evaluate/seed-{seed}"
+            run.log_metrics({f"{place}/return": true.return_mean, f"{place}/value": true.value}, step=0)
         for line in evaluation.lines():
             run.print(line)
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from pipeline.data.dataset import open_dataset
 from pipeline.ope import OfflineConfig
 from pipeline.ope.evaluate_offline import evaluate_offline
-from pipeline.ope.summary import offline_numbers
+from pipeline.ope.summary import ESTIMATORS, offline_numbers
 from pipeline.params import build, section
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import weights_digest
-from pipeline.stages.files import write_json
 from pipeline.stages.stage import seed_argument, stage
 from pipeline.training.config import TrainerConfig
 from pipeline.training.trainer import set_up_torch
+from pipeline.validation.records import save_record
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}", "data/policy/seed-{seed}", "data/bc/seed-{seed}"]
@@ -35,13 +35,13 @@ def main(seed: int) -> None:
 
         result = evaluate_offline(agents, model, dataset, config, seed)
 
-        write_json(WRITES[0].format(seed=seed), result, allow_nan=True)
-        logged = result["logged"]["value"]
+        save_record(result, WRITES[0].format(seed=seed), allow_nan=True)
+        logged = result.logged.value
         run.log_metrics(offline_numbers(result) | {"offline/logged": logged}, step=0)
         run.print(f"logged behavior: discounted return {logged:.1f}")
-        for name, estimates in result["agents"].items():
-            values = {k: e["value"] for k, e in estimates.items() if e["value"] is not None}
-            run.print(f"{name}: " + ", ".join(f"{k} {v:.1f}" for k, v in values.items()))
+        for name, estimates in result.agents.items():
+            values = {estimator: pick(estimates).value for estimator, pick in ESTIMATORS.items()}
+            run.print(f"{name}: " + ", ".join(f"{k} {v:.1f}" for k, v in values.items() if v is not None))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Logs of any source -> data/dataset: validated, split by episode and stored in one prepared form."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.sources import SOURCES
 from pipeline.params import choose, section
-from pipeline.stages.files import write_json
 from pipeline.stages.stage import stage
+from pipeline.validation.records import save_record
 
 READS = ["${dataset.path}", "${dataset.held_out_path}", "data/transforms"]
 WRITES = ["data/dataset", "reports/metrics/dataset.json"]
@@ -23,13 +22,14 @@ def main() -> None:
         ingested = ingest(source(config).read(), config, WRITES[0])
         spec, card = ingested.dataset.spec, ingested.card
 
-        write_json(f"{WRITES[0]}/checks.json", [asdict(result) for result in ingested.checks])
-        write_json(WRITES[1], card)
+        save_record(ingested.checks, f"{WRITES[0]}/checks.json")
+        save_record(card, WRITES[1])
         run.log_dataset(spec, Path(WRITES[0]))
-        returns = {f"return_{key}": value for key, value in card["returns"].items()}
-        run.log_metrics({**{key: float(card[key]) for key in COUNTS}, **returns}, step=0)
+        counts = {key: vars(card)[key] for key in COUNTS}
+        returns = {f"return_{key}": value for key, value in vars(card.returns).items()}
+        run.log_metrics({**{key: float(count) for key, count in counts.items()}, **returns}, step=0)
         run.log_artifact(WRITES[1])
-        run.print(f"{spec.name}: " + ", ".join(f"{card[key]} {key}" for key in COUNTS))
+        run.print(f"{spec.name}: " + ", ".join(f"{count} {key}" for key, count in counts.items()))
         for warning in spec.warnings:
             run.print(f"warning: {warning}")
         for result in ingested.checks:

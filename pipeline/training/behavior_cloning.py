@@ -6,6 +6,7 @@ from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.encoders import Encoder, StackedFrames, encoder_for
 from pipeline.encoders.statistics import DataSpec
 from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.task import LearnerSpec
 from pipeline.training.config import TrainerConfig, single
@@ -32,7 +33,7 @@ def behavior_cloning(
     learner = BehaviorCloning(config, spec, images=encoder.images if isinstance(encoder, StackedFrames) else None)
     training = PolicyTraining(learner, replay, None, EPOCH, seed, "bc")
     train(training, single(trainer), session)
-    return LearnedPolicy("bc", learner, config, encoder, data, seed, history={"rows": training.history})
+    return LearnedPolicy("bc", learner, config, encoder, data, seed, history=PolicyHistory(training.history))
 
 
 def encoded_logs(dataset: PreparedDataset, data: DataSpec, history: int) -> tuple[Encoder, LoggedReplay]:

@@ -1,7 +1,5 @@
 """Fit a world model to a prepared dataset."""
 
-from typing import Any
-
 from pipeline.data.batches import Bootstrap, WindowBatches
 from pipeline.data.dataset import DatasetSpec, PreparedDataset
 from pipeline.data.transitions import build_data_spec, encode_transitions
@@ -11,6 +9,7 @@ from pipeline.training.session import Session, train
 from pipeline.training.trainer import seed_torch
 from pipeline.training.world_model import Batches, WorldModelTraining
 from pipeline.world_models.protocols import ModelConfig, TrainableWorldModel
+from pipeline.world_models.results import TerminationRecord, WorldModelHistory
 from pipeline.world_models.termination import termination_quality
 
 
@@ -22,7 +21,7 @@ def fit_world_model(
     trainer: TrainerConfig,
     seed: int,
     session: Session,
-) -> tuple[TrainableWorldModel, dict[str, Any]]:
+) -> tuple[TrainableWorldModel, WorldModelHistory]:
     """The fitted model on the CPU, and its history: the content of ``history.json``.
 
     Raises ValueError for a model that cannot read the dataset's observations, and when a loss is not finite.
@@ -34,7 +33,8 @@ def fit_world_model(
     train(training, trainer, session)
     model = training.finish().cpu()
     quality = termination_quality(model, encode_transitions(dataset, "held_out", model))
-    return model, training.summary() | {"termination": {"used": model.termination_used(), **quality}}
+    termination = TerminationRecord(**vars(quality), used=model.termination_used())
+    return model, WorldModelHistory(**training.summary(), termination=termination)
 
 
 def check_observations(model_class: type[TrainableWorldModel], spec: DatasetSpec) -> None:

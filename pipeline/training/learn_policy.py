@@ -9,6 +9,7 @@ from pipeline.data.transitions import encode_transitions
 from pipeline.envs.action_space import DISCRETE
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import LEARNERS
+from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.planning.example_plans import example_plans
 from pipeline.policies.protocols import Policy, is_learner, is_planner
@@ -70,11 +71,12 @@ def learn_policy(
     training = training_of(policy, logged, imagination, rollout, seed, watch)
     if training is not None:
         train(training, single(trainer), session, EPOCHS_PER_RESUME_POINT)
-    history: dict[str, Any] = {"rows": training.history if training is not None else []}
+    plans = None
     if is_planner(policy):
         model.cpu()  # a student may have trained on a GPU; agents act on the CPU
-        history["plans"] = example_plans(policy, encode_transitions(dataset, "held_out", encoder), seed)
-    return dataclasses.replace(learned, history=history)
+        plans = example_plans(policy, encode_transitions(dataset, "held_out", encoder), seed)
+    rows = training.history if training is not None else []
+    return dataclasses.replace(learned, history=PolicyHistory(rows, plans))
 
 
 def pessimistic(model: TrainableWorldModel, penalty: PenaltySpec, logged: Transitions, seed: int) -> Imagination:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import mlp
 from pipeline.types import Observation, Transitions
+from pipeline.world_models.results import TerminationQuality
 
 if TYPE_CHECKING:
     from pipeline.world_models.protocols import TrainableWorldModel
@@ -164,16 +165,15 @@ def privileged(termination: Termination, data_spec: DataSpec) -> list[str]:
 
 
 @torch.no_grad()
-def termination_quality(model: "TrainableWorldModel", data: Transitions) -> dict[str, float | int | None]:
-    """Precision and recall of "this step is terminal" on logged transitions, and the number of terminals; None where
-    undefined."""
+def termination_quality(model: "TrainableWorldModel", data: Transitions) -> TerminationQuality:
+    """Precision and recall of "this step is terminal" on logged transitions, and the number of terminals."""
     parts = data.split(512)
     decisions = [model.termination.continue_prob(p.state, p.action, p.next_state) < 0.5 for p in parts]
     predicted = torch.cat(decisions)
     terminal = data.terminal.bool()
     hits, predictions, positives = int((predicted & terminal).sum()), int(predicted.sum()), int(terminal.sum())
-    return {
-        "precision": hits / predictions if predictions else None,
-        "recall": hits / positives if positives else None,
-        "positives": positives,
-    }
+    return TerminationQuality(
+        precision=hits / predictions if predictions else None,
+        recall=hits / positives if positives else None,
+        positives=positives,
+    )

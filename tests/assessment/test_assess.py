@@ -17,6 +17,7 @@ from pipeline.assessment.model_error import Scale
 from pipeline.assessment.open_loop import open_loop
 from pipeline.assessment.penalty_quality import along_rollouts, auc, correlate, fitted_penalties, score, shuffled_auc
 from pipeline.assessment.reliability import LEVELS, reliability
+from pipeline.assessment.results import Correlation
 from pipeline.data import transitions
 from pipeline.encoders.statistics import Statistics
 from pipeline.ingest.writer import write_dataset
@@ -96,13 +97,13 @@ def unit_scale() -> Scale:
 def test_open_loop_puts_the_model_beside_persistence_and_regression():
     data = linear_episodes(60, 25)
     errors = open_loop(Standing(), [data[:40], data[40:]], unit_scale(), 5, linear_baseline(data))
-    assert errors["horizons"] == [1, 2, 5, 10, 20]
-    assert errors["model_rmse"] == pytest.approx(errors["persistence_rmse"])  # the model is persistence
-    assert max(errors["linear_rmse"] + errors["reward_linear_mae"]) < 1e-3
+    assert errors.horizons == [1, 2, 5, 10, 20]
+    assert errors.model_rmse == pytest.approx(errors.persistence_rmse)  # the model is persistence
+    assert max(errors.linear_rmse + errors.reward_linear_mae) < 1e-3
     moved = data.obs["state"][:, 7] - data.obs["state"][:, 5]
-    assert errors["model_rmse"][1] == pytest.approx(moved.square().mean().sqrt().item(), rel=1e-5)
-    assert errors["reward_mae"][0] == pytest.approx(data.reward[:, 5].abs().mean().item(), rel=1e-5)
-    assert (errors["trust"]["horizon"], errors["trust"]["horizon_measured"]) == (0, 20)
+    assert errors.model_rmse[1] == pytest.approx(moved.square().mean().sqrt().item(), rel=1e-5)
+    assert errors.reward_mae[0] == pytest.approx(data.reward[:, 5].abs().mean().item(), rel=1e-5)
+    assert (errors.trust.horizon, errors.trust.horizon_measured) == (0, 20)
 
 
 def test_horizon_ends_where_a_curve_first_crosses_a_limit():
@@ -144,9 +145,9 @@ def test_shuffled_actions_are_told_from_logged_ones():
 
 def test_correlations_are_undefined_where_nothing_varies():
     error = np.arange(5.0)
-    assert correlate(np.exp(error), error)["spearman"] == pytest.approx(1)
-    assert correlate(np.exp(error), error)["pearson"] == pytest.approx(np.corrcoef(np.exp(error), error)[0, 1])
-    assert correlate(np.ones(5), error) == {"spearman": None, "pearson": None}
+    assert correlate(np.exp(error), error).spearman == pytest.approx(1)
+    assert correlate(np.exp(error), error).pearson == pytest.approx(np.corrcoef(np.exp(error), error)[0, 1])
+    assert correlate(np.ones(5), error) == Correlation(None, None)
 
 
 def test_rollouts_add_their_penalties_up():
@@ -157,17 +158,16 @@ def test_rollouts_add_their_penalties_up():
     windows = Segments(action, nothing, nothing, nothing + 1, {"state": seen})
     penalties = {"size": lambda m, x, a, p, s: p.std[0, :, 0] - 1}
     found = along_rollouts(Standing(), [windows[:30], windows[30:]], unit_scale(), penalties, 2, draws())["size"]
-    assert found["horizons"] == [1, 2, 5, 10]
-    assert found["sum"]["spearman"] == pytest.approx([1] * 4, abs=1e-4)
-    assert found["max"]["spearman"][0] == pytest.approx(1, abs=1e-4)
+    assert found.horizons == [1, 2, 5, 10]
+    assert found.sum.spearman == pytest.approx([1] * 4, abs=1e-4)
+    assert found.max.spearman[0] == pytest.approx(1, abs=1e-4)
     largest, total = action[:, 2:7, 0].amax(1).numpy(), action[:, 2:7, 0].sum(1).numpy()
-    assert found["max"]["pearson"][2] == pytest.approx(np.corrcoef(largest, total)[0, 1], abs=1e-3)
+    assert found.max.pearson[2] == pytest.approx(np.corrcoef(largest, total)[0, 1], abs=1e-3)
 
 
 def test_score_is_the_mean_of_three():
-    told = {"spearman": 0.6, "auc": 0.8, "rollout": {"sum": {"spearman": [0.5, None, 0.1]}}}
-    assert score(told) == pytest.approx((0.6 + 0.2 + 0.6) / 3)
-    assert score({**told, "spearman": None}) == pytest.approx((0 + 0.2 + 0.6) / 3)
+    assert score(0.6, [0.5, None, 0.1], 0.8) == pytest.approx((0.6 + 0.2 + 0.6) / 3)
+    assert score(None, [0.5, None, 0.1], 0.8) == pytest.approx((0 + 0.2 + 0.6) / 3)
 
 
 def test_features_are_told_by_name_the_worst_first():
@@ -177,13 +177,13 @@ def test_features_are_told_by_name_the_worst_first():
     nothing, reward = torch.zeros(4), torch.tensor([1.0, 3, 1, 3])
     data = Transitions(before, torch.zeros(4, 1), reward, after, nothing, nothing, nothing + 1, nothing)
     rows = feature_errors(Standing(), data, before, after, ["a", "b", "still"], None)
-    told = {row["name"]: row for row in rows}
+    told = {row.name: row for row in rows}
     assert list(told) == ["a", "reward", "b"]
-    assert told["a"]["rmse"] == told["a"]["persistence_rmse"] == pytest.approx(5**0.5)  # of a spread of 1
-    assert told["a"]["r2"] == 0
-    assert told["reward"]["rmse"] == pytest.approx(5**0.5)  # says 0; the mean, 2, would err by 1
-    assert told["reward"]["r2"] == pytest.approx(1 - 5)
-    assert told["b"]["linear_rmse"] is told["b"]["linear_r2"] is None
+    assert told["a"].rmse == told["a"].persistence_rmse == pytest.approx(5**0.5)  # of a spread of 1
+    assert told["a"].r2 == 0
+    assert told["reward"].rmse == pytest.approx(5**0.5)  # says 0; the mean, 2, would err by 1
+    assert told["reward"].r2 == pytest.approx(1 - 5)
+    assert told["b"].linear_rmse is told["b"].linear_r2 is None
 
 
 class Overconfident(Standing):
@@ -202,14 +202,14 @@ def noisy(rows: int) -> Transitions:
 def test_recalibration_mends_on_episodes_that_it_did_not_see():
     data, episode = noisy(20_000), torch.arange(20_000) // 100
     found = reliability(Overconfident(), data, episode, ["x", "y"], draws())
-    assert found["temperature"] == pytest.approx([2, 2], rel=0.03)
+    assert found.temperature == pytest.approx([2, 2], rel=0.03)
     at = LEVELS.index(0.9)
-    assert found["coverage_before"][at] == pytest.approx([0.589] * 2, abs=0.02)
-    assert found["coverage_after"][at] == pytest.approx([0.9] * 2, abs=0.015)
+    assert found.coverage_before[at] == pytest.approx([0.589] * 2, abs=0.02)
+    assert found.coverage_after[at] == pytest.approx([0.9] * 2, abs=0.015)
     entropy = 0.5 * np.log(2 * np.pi * np.e)
-    assert found["nll_after"] == pytest.approx([entropy] * 2, abs=0.02)
-    assert found["nll_before"] == pytest.approx([entropy - 0.5 + 2 - np.log(2)] * 2, abs=0.05)
-    assert found["steps_fitted"] == found["steps_judged"] == 10_000
+    assert found.nll_after == pytest.approx([entropy] * 2, abs=0.02)
+    assert found.nll_before == pytest.approx([entropy - 0.5 + 2 - np.log(2)] * 2, abs=0.05)
+    assert found.steps_fitted == found.steps_judged == 10_000
 
 
 def test_temperature_is_never_judged_where_it_was_fitted():
@@ -219,20 +219,20 @@ def test_temperature_is_never_judged_where_it_was_fitted():
         data, next_state=torch.where(episode[:, None] == 1, 10 * data.next_state - 9 * data.state, data.next_state)
     )
     found = reliability(Overconfident(), loud, episode, ["x", "y"], draws())
-    fitted_on_loud = found["temperature"][0] > 10
-    held = found["coverage_after"][LEVELS.index(0.9)][0]
+    fitted_on_loud = found.temperature[0] > 10
+    held = found.coverage_after[LEVELS.index(0.9)][0]
     assert (held > 0.99) if fitted_on_loud else (held < 0.2)
 
 
 def test_what_has_no_intervals_says_why():
     one = reliability(Overconfident(), noisy(50), torch.zeros(50), ["x", "y"], draws())
-    assert "one held-out episode" in one["skipped"]
+    assert "one held-out episode" in one.skipped
 
     class Point(Standing):
         def predict(self, state: torch.Tensor, action: torch.Tensor) -> Prediction:
             return Prediction(state[None], torch.zeros_like(state)[None], state[:, :0])
 
-    assert "point" in reliability(Point(), noisy(50), torch.arange(50), ["x", "y"], draws())["skipped"]
+    assert "point" in reliability(Point(), noisy(50), torch.arange(50), ["x", "y"], draws()).skipped
 
 
 def test_assessment_of_a_small_ensemble_is_complete(tmp_path: Path):
@@ -243,8 +243,8 @@ def test_assessment_of_a_small_ensemble_is_complete(tmp_path: Path):
     )
     penalties = fitted_penalties(transitions.encode_transitions(dataset, "train", model), 0)
     found = assess(model.eval().requires_grad_(False), dataset, penalties, 0)
-    assert [row["name"] for row in found.errors["features"]] in (["state[0]", "reward"], ["reward", "state[0]"])
-    assert found.reliability["outputs"] == ["state[0]", "reward"]
+    assert [row.name for row in found.errors.features] in (["state[0]", "reward"], ["reward", "state[0]"])
+    assert found.reliability.outputs == ["state[0]", "reward"]
     again = assess(model, dataset, penalties, 0)
     assert again.errors == found.errors
     told = found.calibration
@@ -265,8 +265,8 @@ def test_an_untrained_model_loses_to_the_regression_in_a_linear_world():
     data = transitions_of(raw, model.encoder)
     linear = LinearBaseline({k: raw[k] for k in ("obs", "next_obs", "action", "reward")}, model.data_spec.statistics)
     rows = feature_errors(model, data, raw["obs"], raw["next_obs"], ["x", "y", "still"], linear)
-    told = {row["name"]: row for row in rows}
+    told = {row.name: row for row in rows}
     assert set(told) == {"x", "y", "reward"}
     noise = 0.1 / (raw["next_obs"] - raw["obs"])[:, 0].std().item()
-    assert told["x"]["linear_rmse"] == pytest.approx(noise, rel=0.1)
-    assert told["x"]["linear_r2"] > 0.9 > told["x"]["r2"]
+    assert told["x"].linear_rmse == pytest.approx(noise, rel=0.1)
+    assert told["x"].linear_r2 > 0.9 > told["x"].r2

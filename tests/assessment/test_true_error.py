@@ -32,7 +32,7 @@ def test_a_penalty_may_know_one_region_and_not_the_other() -> None:
     error = np.arange(1.0, 9.0)
     inside = error < 5
     found = by_region({"true_error": error, "penalty_near": np.where(inside, error, -error)}, inside)
-    rank = {region: round(of["near"]["spearman"] or 0.0, 6) for region, of in found.items()}
+    rank = {region: round(of["near"].spearman or 0.0, 6) for region, of in found.items()}
     # Ranks 5 6 7 8 4 3 2 1: squared differences 16 x 4 + 1 + 9 + 25 + 49 = 148, so 1 - 6 x 148 / (8 x 63) = -16/21.
     assert rank == {"inside": 1.0, "outside": -1.0, "overall": round(-16 / 21, 6)}
 

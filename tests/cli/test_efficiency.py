@@ -3,19 +3,21 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from data_examples import counting_log
+from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
 from pipeline.cli.efficiency import measure_efficiency, summarized, write_efficiency
 from pipeline.evaluation.statistics import summary
 from pipeline.ingest.writer import write_dataset
-from pipeline.reporting.figures.efficiency import efficiency_figure
+from pipeline.reporting.figures.efficiency import ShareResult, efficiency_figure
 
 RETURNS = {"policy": 10.0, "bc": 5.0, "logged": 3.0}
 
@@ -25,12 +27,12 @@ def stage_outputs(share: float, references: tuple[float, float] | None) -> tuple
     episodes = round(80 * share)
     spread = np.linspace(-1, 1, 21)[None]
     low, high = references or (None, None)
-    scores = {name: summary(value * share + spread, low, high, 100) for name, value in RETURNS.items()}
+    scores = {name: asdict(summary(value * share + spread, low, high, 100)) for name, value in RETURNS.items()}
     card = {"episodes": episodes + 20, "held_out_episodes": 20, "train_transitions": 10 * episodes}
     return {"name": "made-up", "digest": f"d{share}", **card}, {"seeds": [0, 1], "scores": {**scores, "random": None}}
 
 
-def results(references: tuple[float, float] | None = None) -> list[dict[str, Any]]:
+def results(references: tuple[float, float] | None = None) -> list[ShareResult]:
     return [summarized(share, *stage_outputs(share, references)) for share in (0.25, 1.0)]
 
 
@@ -59,7 +61,7 @@ def test_figure_shows_each_agent_with_its_intervals_and_the_logs_as_a_line() -> 
     assert set(drawn) == {"policy", "behavior cloning"}
     curve, _, (bars,) = drawn["policy"]
     np.testing.assert_allclose(curve.get_xydata(), [[200, 2.5], [800, 10.0]])
-    expected = [run["scores"]["policy"]["return_ci95"] for run in results()]
+    expected = [run.scores["policy"].return_mean_ci95 for run in results()]
     np.testing.assert_allclose([[low[1], high[1]] for low, high in bars.get_segments()], expected)
     (logged,) = (line for line in axes.lines if line.get_label() == "logged behavior")
     np.testing.assert_allclose(logged.get_ydata(), 3.0, atol=1e-12)
@@ -77,8 +79,8 @@ def test_normalized_scores_have_a_panel_where_references_exist() -> None:
 
 def test_equal_returns_are_drawn() -> None:
     dataset, evaluation = stage_outputs(1.0, None)
-    equal = summary(np.full((1, 3), 0.1), None, None, 50)
-    evaluation["scores"] = {name: {**equal, "return_ci95": [0.1 + 1e-12, 0.1 + 1e-12]} for name in RETURNS}
+    equal = asdict(summary(np.full((1, 3), 0.1), None, None, 50))
+    evaluation["scores"] = {name: {**equal, "return_mean_ci95": [0.1 + 1e-12, 0.1 + 1e-12]} for name in RETURNS}
     assert len(efficiency_figure([summarized(1.0, dataset, evaluation)]).axes) == 1
 
 
@@ -157,7 +159,8 @@ def test_shares_run_under_dvc_once_and_leave_the_workspace_alone(project: Path) 
         "share 0.25 (1 of 2): experiment efficiency-0.25",
         "share 1 (2 of 2): experiment efficiency-1",
     ]
-    assert json.loads(out.with_suffix(".json").read_text()) == {"runs": results()}
+    runs = json.loads(out.with_suffix(".json").read_text())["runs"]
+    assert TypeAdapter(list[ShareResult]).validate_python(runs) == results()
     assert git("status", "--porcelain") == before
     assert (project / "counter").read_text() == "ran ran "
     assert "(run before)" in list(measure_efficiency([0.25], out))[1]

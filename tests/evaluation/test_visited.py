@@ -104,17 +104,17 @@ class Counter:
 def test_errors_are_those_of_the_policys_own_steps(spec: DatasetSpec):
     counting = replace(spec, env_id="Counting-v0", obs_shapes={"state": [2]}, action_low=[-2.0], action_high=[2.0])
     config = EvaluationConfig(episodes=4, seed=40)
-    known = lambda model: {"ensemble_std": Penalty("ensemble_std")}  # noqa: E731
-    found = visited_of([Constant(policy=NoCritic())] * 2, [Counter(1.0), Counter(2.0)], known, counting, config)
-    assert found is not None
-    right, wrong = found["by_seed"]
-    assert found["episodes"] == 4
-    assert right["steps"] == wrong["steps"] == sum(expected_length(40 + i) for i in range(4))
-    assert right["true_error"] == pytest.approx(0)
-    assert right["coverage"] == [1, 1, 1, 1]
-    assert wrong["true_error"] == pytest.approx(3 * 0.5**0.5)  # off by 1 in one of two dimensions
-    assert wrong["coverage"] == [0.5, 0.5, 0.5, 0.5]  # two standard deviations off, just outside 95 %
-    assert wrong["penalties"]["ensemble_std"]["spearman"] is None  # it never varies
+    penalties = lambda model: {"ensemble_std": Penalty("ensemble_std")}  # noqa: E731
+    visited = visited_of([Constant(policy=NoCritic())] * 2, [Counter(1.0), Counter(2.0)], penalties, counting, config)
+    assert visited is not None
+    right, wrong = visited.by_seed
+    assert visited.episodes == 4
+    assert right.steps == wrong.steps == sum(expected_length(40 + i) for i in range(4))
+    assert right.true_error == pytest.approx(0)
+    assert right.coverage == [1, 1, 1, 1]
+    assert wrong.true_error == pytest.approx(3 * 0.5**0.5)  # off by 1 in one of two dimensions
+    assert wrong.coverage == [0.5, 0.5, 0.5, 0.5]  # two standard deviations off, just outside 95 %
+    assert wrong.penalties["ensemble_std"].spearman is None  # it never varies
 
 
 class Doubling(Counter):
@@ -147,15 +147,15 @@ def test_the_bellman_penalty_of_real_steps_is_the_spread_of_their_value():
 
 def test_critics_add_the_bellman_penalty_and_change_nothing_else(spec: DatasetSpec):
     counting = replace(spec, env_id="Counting-v0", obs_shapes={"state": [2]}, action_low=[-2.0], action_high=[2.0])
-    known = lambda model: {"log_prob_std": Penalty("log_prob_std")}  # noqa: E731
-    found = []
+    penalties = lambda model: {"log_prob_std": Penalty("log_prob_std")}  # noqa: E731
+    both = []
     for policy in (NoCritic(), Critic()):
         config = EvaluationConfig(episodes=4, seed=40)
-        found.append(visited_of([Constant(policy=policy)], [Doubling(2.0)], known, counting, config))
-    without, judged = (told["by_seed"][0] for told in found)
-    assert [list(told["left_out"]) for told in found] == [["bellman"], []]
-    assert judged["penalties"].pop("bellman")["kind"] == "epistemic"
-    assert judged == without
+        both.append(visited_of([Constant(policy=policy)], [Doubling(2.0)], penalties, counting, config))
+    assert [list(visited.left_out) for visited in both] == [["bellman"], []]
+    without, with_critics = (visited.by_seed[0] for visited in both)
+    assert with_critics.penalties.pop("bellman").kind == "epistemic"
+    assert with_critics == without
 
 
 def test_a_planners_critics_are_those_that_value_last_states():

@@ -212,7 +212,7 @@ def test_missing_newer_and_damaged_folders_are_refused(tmp_path: Path, dataset: 
 
 
 def test_card_counts(dataset: PreparedDataset) -> None:
-    facts = json.loads(json.dumps(card(dataset, run_checks(dataset)), allow_nan=False))
+    facts = json.loads(json.dumps(dataclasses.asdict(card(dataset, run_checks(dataset))), allow_nan=False))
     assert facts["transitions"] == facts["train_transitions"] + facts["held_out_transitions"] == sum(LENGTHS)
     assert facts["returns"]["max"] == max(dataset.episode_returns("all"))
     assert facts["lengths"]["min"] == 1

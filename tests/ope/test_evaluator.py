@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
+from pydantic import TypeAdapter
 from toys import hidden_velocity
 
 from pipeline.cli.select import Candidate, candidates_of_bundles, candidates_of_experiment, select_policy
@@ -19,13 +20,25 @@ from pipeline.ingest.writer import write_dataset
 from pipeline.ope import OfflineConfig
 from pipeline.ope.evaluated_policy import EvaluatedPolicy
 from pipeline.ope.evaluator import PolicyEvaluator
-from pipeline.ope.summary import flat, offline_result
+from pipeline.ope.results import (
+    Agreement,
+    FQEEstimate,
+    ImportanceEstimate,
+    LoggedValue,
+    ModelEstimate,
+    PolicyEstimates,
+    PooledEstimate,
+    SeedEstimates,
+    TrueValue,
+)
+from pipeline.ope.summary import ESTIMATORS, flat, offline_result
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.task import LearnerSpec
 from pipeline.serving.bundle import bundle_spec, save_bundle
 from pipeline.stages import evaluate, evaluate_offline
 from pipeline.stages.stage import stage
+from pipeline.validation.records import load_record
 from pipeline.world_models.checkpoint import save_world_model
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 from pipeline.world_models.rssm import RSSM, RSSMConfig
@@ -64,11 +77,11 @@ def test_logged_value_is_that_of_the_held_out_episodes(logs: PreparedDataset, mo
         weighted += returns[-1]
         weights += discount.sum() if logs.terminal[rows].any() else discount[: len(rows)].sum()
     assert logs.terminal[logs.steps("held_out")].any()
-    assert found["episodes"] == len(held_out)
-    assert found["value"] == pytest.approx(np.mean(returns), rel=1e-5)
-    assert found["per_step"] == pytest.approx(weighted / weights, rel=1e-5)
-    assert found["return"] == pytest.approx(logs.episode_returns("held_out").mean(), rel=1e-5)
-    assert found["low"] < found["value"] < found["high"]
+    assert found.episodes == len(held_out)
+    assert found.value == pytest.approx(np.mean(returns), rel=1e-5)
+    assert found.per_step == pytest.approx(weighted / weights, rel=1e-5)
+    assert found.return_mean == pytest.approx(logs.episode_returns("held_out").mean(), rel=1e-5)
+    assert found.low < found.value < found.high
 
 
 def test_actions_along_the_logs_are_those_of_filtered_states(logs: PreparedDataset, model: Any):
@@ -87,24 +100,25 @@ def test_all_estimates_of_a_policy(logs: PreparedDataset, model: Any):
     found = judge(agent)
     assert judge(agent) == found  # nothing is left to chance
     for name in ("fqe", "model", "model_pessimistic", "importance"):
-        assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
-    assert found["fqe"]["transitions"] == len(logs.steps("train"))
-    assert found["fqe"]["per_step"] == pytest.approx(0.1 * found["fqe"]["value"])
-    assert found["model_pessimistic"]["value"] < found["model"]["value"]
-    assert len(found["model"]["members"]) == 2
-    assert found["model"]["starts"] == len(logs.episodes("held_out"))
-    assert 0.5 < found["importance"]["ess"] <= len(logs.episodes("held_out"))
-    assert {"fqe", "fqe_low", "model_return", "importance_ess"} <= set(flat(found))
+        estimate = ESTIMATORS[name](found)
+        assert estimate.low <= estimate.value <= estimate.high  # type: ignore[operator]
+    assert found.fqe.transitions == len(logs.steps("train"))
+    assert found.fqe.per_step == pytest.approx(0.1 * found.fqe.value)
+    assert found.model_pessimistic.value < found.model.value
+    assert len(found.model.members) == 2
+    assert found.model.starts == len(logs.episodes("held_out"))
+    assert 0.5 < found.importance.ess <= len(logs.episodes("held_out"))
+    assert {"fqe", "fqe_low", "model_return_mean", "importance_ess"} <= set(flat(found))
 
 
 def test_too_few_effective_episodes_are_refused(logs: PreparedDataset, model: Any):
     judge = PolicyEvaluator(logs, model, OfflineConfig(**{**vars(CONFIG), "least_ess": 1000.0}), 0)
     encoder = model.actor_encoder()
     found = judge.importance(EvaluatedPolicy(SimpleNamespace(policy=policy_for(encoder), encoder=encoder), model))  # type: ignore[arg-type]
-    assert found["value"] is None
-    assert found["ess"] > 0
-    assert "effective episodes of" in found["reason"]
-    assert "fewer than 1000" in found["reason"]
+    assert found.value is None
+    assert found.ess > 0
+    assert "effective episodes of" in found.reason
+    assert "fewer than 1000" in found.reason
 
 
 def test_a_policy_that_plans_is_judged_on_fewer_states(logs: PreparedDataset, model: Any):
@@ -122,10 +136,10 @@ def test_a_policy_that_plans_is_judged_on_fewer_states(logs: PreparedDataset, mo
     found = PolicyEvaluator(logs, model, OfflineConfig(**{**vars(CONFIG), "horizon": 5}), 0)(
         SimpleNamespace(policy=planner, encoder=model.actor_encoder())  # type: ignore[arg-type]
     )
-    assert found["fqe"]["transitions"] == 17
-    assert found["model"]["starts"] == 3
+    assert found.fqe.transitions == 17
+    assert found.model.starts == 3
     assert planner.asked == 17 + len(logs.episodes("held_out")) + 5 * 3 * 2
-    assert found["importance"]["reason"] == "the policy has no density"
+    assert found.importance.reason == "the policy has no density"
 
 
 # --- the stages ---
@@ -176,8 +190,8 @@ def test_bundles_are_judged_where_they_lie(project: Path):
     found = candidates_of_bundles(bundles, Path("data/dataset"), Path("data/world_model/seed-0"), 0, 0)
     assert [c.name for c in found] == ["data/policy/seed-0", "data/bc/seed-0"]
     evaluate_offline.main(0)
-    judged = json.loads(Path("data/offline/seed-0.json").read_text())
-    assert found[1].estimates == flat(judged["agents"]["bc"])
+    estimates = load_record(TypeAdapter(SeedEstimates), Path("data/offline/seed-0.json"))
+    assert found[1].estimates == flat(estimates.agents["bc"])
     with pytest.raises(ValueError, match="name no environment: leave --episodes out"):
         candidates_of_bundles(bundles, Path("data/dataset"), Path("data/world_model/seed-0"), 2, 0)
 
@@ -236,27 +250,29 @@ def test_selection_without_the_estimate_says_what_to_run():
     assert line.split() == ["1", "1.0", "a"]
 
 
-def test_seeds_are_merged_and_held_against_the_truth():
-    def estimate(value: float) -> dict[str, Any]:
-        return {"value": value, "low": value - 1, "high": value + 2, "per_step": value / 10}
+def test_seeds_are_pooled_and_compared_with_the_truth():
+    def seed(number: int, policy: float, bc: float) -> SeedEstimates:
+        def estimates(value: float) -> PolicyEstimates:
+            bounds = {"value": value, "low": value - 1, "high": value + 2, "per_step": value / 10}
+            model = ModelEstimate(**bounds, members=[], return_mean=0.0, return_low=0.0, return_high=0.0, starts=1)
+            fqe = FQEEstimate(**bounds, critics=[], drift=-value, clamped=0.0, transitions=1)
+            importance = ImportanceEstimate(*[None] * 4, unweighted=None, ess=None, reason="too few")
+            return PolicyEstimates(fqe, model, model, importance)
 
-    def seed(number: int, policy: float, bc: float) -> dict[str, Any]:
-        agents = {
-            name: {**dict.fromkeys(("fqe", "model", "model_pessimistic"), estimate(v)), "importance": none}
-            for name, v in (("policy", policy), ("bc", bc))
-        }
-        return {"seed": number, "discount": 0.9, "horizon": 5, "logged": estimate(0.0), "agents": agents}
+        logged = LoggedValue(0.0, -1.0, 2.0, 0.0, return_mean=0.0, episodes=1)
+        return SeedEstimates(2, number, 0.9, 5, logged, {"policy": estimates(policy), "bc": estimates(bc)})
 
-    none = {**dict.fromkeys(("value", "low", "high", "per_step")), "reason": "too few"}
     truth = {
-        "policy": [{"return": 10.0, "value": 4.0}, {"return": 30.0, "value": 6.0}],
-        "bc": [{"return": 20.0, "value": 1.0}, {"return": 0.0, "value": 1.0}],
+        "policy": [TrueValue(return_mean=10.0, value=4.0), TrueValue(return_mean=30.0, value=6.0)],
+        "bc": [TrueValue(return_mean=20.0, value=1.0), TrueValue(return_mean=0.0, value=1.0)],
     }
-    found = offline_result([seed(0, 5.0, 1.0), seed(1, 3.0, 2.0)], truth)
-    assert found["agents"]["policy"]["fqe"] == {"value": 4.0, "per_step": 0.4, "low": 2.0, "high": 7.0}
-    assert found["agents"]["policy"]["importance"]["reason"] == "too few"
-    assert found["agents"]["policy"]["true"] == {"value": 5.0, "return": 20.0}
-    agreement = found["agreement"]
+    summary = offline_result([seed(0, 5.0, 1.0), seed(1, 3.0, 2.0)], truth)
+    policy = summary.agents["policy"]
+    assert policy.model == PooledEstimate(value=4.0, per_step=0.4, low=2.0, high=7.0)
+    assert policy.fqe == PooledEstimate(value=4.0, per_step=0.4, low=2.0, high=7.0, drift=-5.0, clamped=0.0)
+    assert policy.importance == PooledEstimate(None, None, None, None, reason="too few")
+    assert policy.true == TrueValue(return_mean=20.0, value=5.0)
+    assert summary.agreement is not None
     # estimates 5 1 3 2 beside returns 10 20 30 0: ranks 4 1 3 2 and 2 3 4 1, 1 - 6 (4 + 4 + 1 + 1) / 60
-    assert agreement["fqe"] == {"policies": 4, "regret_at_1": 20.0, "spearman": pytest.approx(0.0), "error": 1.25}
-    assert agreement["importance"] is None
+    assert summary.agreement["fqe"] == Agreement(4, regret_at_1=20.0, spearman=pytest.approx(0.0), error=1.25)
+    assert summary.agreement["importance"] is None

@@ -8,13 +8,15 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from reporting_outputs import HORIZONS, KINDS, PENALTIES, write_outputs
 
+from pipeline.policies.history import Plans, PolicyHistory
+from pipeline.reporting.figures import checks as checks_figure
 from pipeline.reporting.figures import data as data_figures
-from pipeline.reporting.figures import findings as findings_figure
 from pipeline.reporting.figures import model as model_figures
 from pipeline.reporting.figures import plan as plan_figures
 from pipeline.reporting.figures import policy as policy_figures
 from pipeline.reporting.figures.style import RC, panels, seed_curves
 from pipeline.reporting.results import Results, load
+from pipeline.world_models.results import WorldModelHistory
 
 
 @pytest.fixture(scope="module")
@@ -52,29 +54,30 @@ def test_every_figure_names_dataset_and_seeds(results: Results) -> None:
         assert "pendulum-mixed, seeds 3, 5" in figure.get_suptitle()
 
 
-def test_a_criterion_that_training_does_not_know_is_drawn_alone(results: Results) -> None:
-    def judged_anew(history: dict[str, Any]) -> dict[str, Any]:
-        told = [(epoch, epoch["held_out_mse"]) for epoch in history["epochs"]]
-        epochs = [{**epoch, "held_out_geometric_mse": mse, "held_out_mse": mse[0]} for epoch, mse in told]
-        return {**history, "criterion": "geometric_mse", "epochs": epochs}
+def test_a_criterion_that_is_no_training_loss_is_drawn_alone(results: Results) -> None:
+    def with_criterion(history: WorldModelHistory) -> WorldModelHistory:
+        epochs: list[Any] = history.epochs
+        pairs = [(epoch, epoch["held_out_mse"]) for epoch in epochs]
+        changed = [{**epoch, "held_out_geometric_mse": mse, "held_out_mse": mse[0]} for epoch, mse in pairs]
+        return replace(history, criterion="geometric_mse", epochs=changed)
 
-    world_model = {seed: judged_anew(history) for seed, history in results.world_model.items()}
+    world_model = {seed: with_criterion(history) for seed, history in results.world_model.items()}
     figure = model_figures.learning_figure(replace(results, world_model=world_model))
     assert set(lines(figure, 0)) == {"held out, seed 3", "held out, seed 5"}
 
 
 def test_open_loop_shows_the_seeds_mean(results: Results) -> None:
     figure = model_figures.open_loop_figure(results)
-    mean = np.mean([errors["model_rmse"] for errors in results.errors.values()], axis=0)
+    mean = np.mean([errors.model_rmse for errors in results.errors.values()], axis=0)
     assert lines(figure, 0)["world model"] == pytest.approx(mean)
     assert figure.axes[0].get_xticks().tolist() == HORIZONS
     assert figure.axes[0].get_xscale() == "log"
 
 
 def test_an_exploding_model_does_not_hide_the_baseline(results: Results) -> None:
-    exploded = {seed: {**errors, "model_rmse": [1e6] * 6} for seed, errors in results.errors.items()}
+    exploded = {seed: replace(errors, model_rmse=[1e6] * 6) for seed, errors in results.errors.items()}
     figure = model_figures.open_loop_figure(replace(results, errors=exploded))
-    highest = max(max(errors["persistence_rmse"]) for errors in results.errors.values())
+    highest = max(max(errors.persistence_rmse) for errors in results.errors.values())
     assert figure.axes[0].get_ylim()[1] < 6 * highest
 
 
@@ -93,7 +96,7 @@ def test_a_constant_penalty_still_has_a_panel(results: Results, tmp_path: Path) 
     name = next(iter(PENALTIES))
     samples = {seed: {**s, f"penalty_{name}": np.zeros(4000)} for seed, s in results.samples.items()}
     errors = {
-        seed: {**e, "penalties": {name: {**e["penalties"][name], "spearman": None, "pearson": None}}}
+        seed: replace(e, penalties={name: replace(e.penalties[name], spearman=None, pearson=None)})
         for seed, e in results.errors.items()
     }
     with rc_context(RC):
@@ -108,20 +111,20 @@ def test_policy_panels_are_those_that_were_logged(results: Results) -> None:
     assert figure is not None
     assert len(figure.axes) == 8
     assert {"logged behavior", "behavior cloning"} <= {*lines(figure, 0)}
-    empty = {seed: {"rows": [{"update": 100}]} for seed in results.seeds}
+    empty = {seed: PolicyHistory([{"update": 100}]) for seed in results.seeds}
     assert policy_figures.policy_figure(replace(results, policy=empty)) is None
     assert policy_figures.cloning_figure(replace(results, bc=empty)) is None
 
 
 def test_plans_are_drawn_until_they_end(results: Results) -> None:
     assert plan_figures.plans_figure(results) is None
-    plans = {
-        "reward": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]],
-        "penalty": [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]],
-        "action": [[[0.0, 9.0], [0.5, 9.0], [1.0, 9.0]], [[-1.0, 9.0], [-0.5, 9.0], [0.0, 9.0]]],
-        "alive": [[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]],
-    }
-    figure = plan_figures.plans_figure(replace(results, policy={seed: {"rows": [], "plans": plans} for seed in (3, 5)}))
+    plans = Plans(
+        action=[[[0.0, 9.0], [0.5, 9.0], [1.0, 9.0]], [[-1.0, 9.0], [-0.5, 9.0], [0.0, 9.0]]],
+        reward=[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]],
+        penalty=[[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]],
+        alive=[[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]],
+    )
+    figure = plan_figures.plans_figure(replace(results, policy={seed: PolicyHistory([], plans) for seed in (3, 5)}))
     assert figure is not None
     drawn = [[line.get_ydata().tolist() for line in axes.lines] for axes in figure.axes]
     ends = float("nan")
@@ -148,13 +151,13 @@ def test_constant_values_are_said_not_binned() -> None:
 
 
 def test_findings_figure_marks_the_row_that_fits(results: Results) -> None:
-    figure = findings_figure.findings_figure(results)
+    figure = checks_figure.checks_figure(results)
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes[:2]] == ["Action by row", "Reward by row"]
-    found = results.finding("action_shift")
-    assert found is not None
+    finding = results.check("action_shift")
+    assert finding is not None
     heights = [bar.get_height() for bar in figure.axes[0].patches]
-    assert heights == found["evidence"]["inverse_gain_by_shift"]
+    assert heights == finding.evidence["inverse_gain_by_shift"]
     marked = [bar.get_x() + bar.get_width() / 2 for bar in figure.axes[0].patches if bar.get_facecolor()[2] > 0.65]
-    assert marked == pytest.approx([found["evidence"]["best_shift"]])
-    assert findings_figure.findings_figure(replace(results, findings=[])) is None
+    assert marked == pytest.approx([finding.evidence["best_shift"]])
+    assert checks_figure.checks_figure(replace(results, checks=[])) is None

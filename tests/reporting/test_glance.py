@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from reporting_outputs import write_outputs
 
+from pipeline.assessment.results import NoReliability
 from pipeline.reporting.results import Results, load
+from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.glance import glance, recipe
 
 
@@ -17,52 +19,54 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return load(root, [0, 1])
 
 
-def told(results: Results) -> dict[str, str]:
-    return {reason.topic: reason.says.replace("\u00a0", " ") for reason in glance(results)}
+def texts(results: Results) -> dict[str, str]:
+    return {reason.topic: reason.text.replace("\u00a0", " ") for reason in glance(results)}
 
 
 def evaluated(results: Results, **changed: object) -> Results:
-    return replace(results, evaluation={**results.evaluation, **changed})
+    return replace(results, evaluation=replace(results.evaluation, **changed))
 
 
-def test_every_reason_is_told_from_the_numbers(results: Results) -> None:
-    says = told(results)
-    assert says["Runs"] == "80 real episodes of 2 seeds, too few to tell how much training itself varies."
-    share = sum(e["model_rmse"][0] for e in results.errors.values()) / 2 / 0.2
+def test_every_reason_follows_from_the_numbers(results: Results) -> None:
+    says = texts(results)
+    assert says["Runs"] == "80 real episodes of 2 seeds, too few to show the variation between training runs."
+    share = sum(e.model_rmse[0] for e in results.errors.values()) / 2 / 0.2
     assert says["World model"] == (
-        f"May imagine 17 steps; its error of one held-out step is {100 * share:.1f} % of that of expecting no change."
+        f"Trusted for 17 steps; one-step error is {100 * share:.1f} % of the persistence baseline."
     )
-    assert says["Its intervals"] == "Its 90 % intervals hold 82 % of held-out steps, 70 % where the policy goes."
-    judged = says["EvaluatedPolicy from logs alone"]
-    assert judged.startswith("Estimates that put the policy above behavior cloning: fitted Q")
-    for logged, end in ((-1e9, "Above logged behavior: fitted Q evaluation"), (1e9, "None puts it above logged")):
-        judged = told(replace(results, offline={**results.offline, "logged": {"value": logged}}))
-        assert end in judged["EvaluatedPolicy from logs alone"]
+    assert says["Intervals"] == ("90 % intervals contain 82 % of held-out targets, and 70 % on the policy's own steps.")
+    offline = results.offline
+    assert says["Offline estimates"].startswith("Estimates that rank the policy above behavior cloning: fitted Q")
+    for value, end in ((-1e9, "Above logged behavior: fitted Q"), (1e9, "No estimate puts it above logged")):
+        changed = replace(offline, logged=replace(offline.logged, value=value))
+        assert end in texts(replace(results, offline=changed))["Offline estimates"]
 
 
-def test_a_promise_is_held_against_what_came(results: Results) -> None:
-    for imagined, verdict in ((-104.0, "kept"), (-60.0, "too much"), (-180.0, "too little")):
+def test_the_predicted_return_is_compared_with_the_measured_one(results: Results) -> None:
+    for imagined, verdict in ((-104.0, "within 10 %"), (-60.0, "prediction too high"), (-180.0, "prediction too low")):
         gap = {"imagined_return": imagined, "real_return": -100.0, "exploitation_gap": imagined + 100}
-        assert told(evaluated(results, **gap))["Its promise"].endswith(f"the environment gave −100.0: {verdict}.")
+        text = texts(evaluated(results, **gap))["Predicted return"]
+        assert text == f"Predicted return over 50 steps: {number(imagined)}; measured: −100.0 ({verdict})."
 
 
 def test_without_an_environment_it_says_what_is_not_known(tmp_path: Path) -> None:
     write_outputs(tmp_path, [0], with_environment=False)
     envless = load(tmp_path, [0])
-    says = told(envless)
+    says = texts(envless)
     assert says["Runs"] == "Trained with seed 0; no real episode was run."
-    assert says["Its promise"].endswith("over 50 steps; nothing real to hold against it.")
-    assert "where the policy goes" not in says["Its intervals"]
-    skipped = replace(envless, reliability={0: {"skipped": "a point latent expects no noise"}})
-    assert told(skipped)["Its intervals"] == "Could not be judged."
+    assert says["Predicted return"].endswith("; not measured, because there is no environment.")
+    assert "policy's own steps" not in says["Intervals"]
+    skipped = replace(envless, reliability={0: NoReliability("a point latent expects no noise")})
+    assert texts(skipped)["Intervals"] == "None to measure."
     assert recipe({}, envless) == "seed 0, environment none"
 
 
-def test_logs_name_what_was_found(results: Results) -> None:
-    quiet = [{**found, "severity": "info"} for found in results.findings]
-    assert told(replace(results, findings=quiet))["Logs"].endswith(f"{len(quiet)} checks on them warn of nothing.")
-    odd = [{**quiet[0], "name": "time_gaps", "severity": "serious"}, *quiet]
-    assert told(replace(results, findings=odd))["Logs"].endswith("warn of time gaps (serious).")
+def test_logs_name_the_warnings(results: Results) -> None:
+    quiet = [replace(finding, severity="info") for finding in results.checks]
+    assert texts(replace(results, checks=quiet))["Logs"].endswith(f"; all {len(quiet)} data checks passed.")
+    odd = [replace(quiet[0], name="time_gaps", severity="serious", remedy="split the log"), *quiet]
+    ending = f"; 1 of {len(odd)} data checks warn: time gaps (serious)."
+    assert texts(replace(results, checks=odd))["Logs"].endswith(ending)
 
 
 @pytest.mark.parametrize("weight", [0.5, "auto"])

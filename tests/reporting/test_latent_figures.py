@@ -20,7 +20,7 @@ from pipeline.reporting.page import write_figures, write_page
 from pipeline.reporting.results import Results, load
 from pipeline.reporting.tables import latent_table
 
-FRAMES, CONTEXT, HEADING = 56, 5, "What the latents hold"
+FRAMES, CONTEXT, HEADING = 56, 5, "Latents"
 
 
 def made_up(classes: int = 1, **observed: np.ndarray) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def page_of(results: Results, folder: Path) -> tuple[str, dict[str, Path]]:
 
 def test_nothing_is_shown_of_a_model_without_latents(finished: Path, tmp_path: Path) -> None:
     page, figures = page_of(load(finished, [0, 1]), tmp_path)
-    assert HEADING not in page
+    assert f"<h2>{HEADING}" not in page
     assert not [name for name in figures if name.startswith("latent")]
 
 
@@ -92,7 +92,7 @@ def test_latents_of_vectors_have_their_section(finished: Path, tmp_path: Path) -
     page, figures = page_of(results, tmp_path)
     assert page.index("error after steps") < page.index(f"<h2>{HEADING}") < page.index("<h2>Penalty against")
     assert {n for n in figures if n.startswith("latent")} == {"latent_trajectories", "latent_steps", "latent_states"}
-    assert "exceeds 0.1 of the variance its prior expects" in page
+    assert "exceeds 0.1 of the prior's variance" in page
     row = ["0", "8 continuous", "2 (25\u00a0%)", "2.00", "1.50", "3.25", "0.0500"]
     assert latent_table(results).rows[0] == row
     assert all(f"<td>{cell}</td>" in page for cell in row[1:])
@@ -115,8 +115,8 @@ def test_errors_seen_and_imagined_stand_at_the_same_horizons(finished: Path) -> 
     figure = latent_figures.steps_figure(results)
     assert figure is not None
     imagined, seen_error = (np.asarray(line.get_ydata()) for line in figure.axes[0].lines)
-    np.testing.assert_allclose(imagined, results.errors[0]["model_rmse"])
-    np.testing.assert_allclose(seen_error, (CONTEXT + np.array(results.errors[0]["horizons"])) / 100)
+    np.testing.assert_allclose(imagined, results.errors[0].model_rmse)
+    np.testing.assert_allclose(seen_error, (CONTEXT + np.array(results.errors[0].horizons)) / 100)
     assert len(figure.axes) == 3
     point = {k: v for k, v in vectors().items() if not k.endswith("entropy")}
     without = latent_figures.steps_figure(replace(results, latents={0: point}))
@@ -139,7 +139,7 @@ def test_film_strips_show_truth_prediction_and_difference(finished: Path, tmp_pa
         assert figure is not None
         figure.savefig(tmp_path / "strip.png")
     titles = [axes.get_title() for axes in figure.axes[:10]]
-    assert titles == ["seen 0", "seen 5", "+1", "+2", "+5", "+10", "+15", "+20", "+30", "+50"]
+    assert titles == ["observed 0", "observed 5", "+1", "+2", "+5", "+10", "+15", "+20", "+30", "+50"]
     rows = np.array([int(axes.images[0].get_array()[0, 0, 0]) for axes in figure.axes]).reshape(9, 10)
     frames = np.array([0, 5, 6, 7, 10, 15, 20, 25, 35, 55])
     for window in range(3):
@@ -174,7 +174,7 @@ def test_animation_plays_every_frame(finished: Path, tmp_path: Path, channels: i
     write_page(results, {}, "key", {"latent_film": path, "latent_frames": path}, tmp_path / "index.html")
     page = (tmp_path / "index.html").read_text()
     assert page.count(f'src="data:image/gif;base64,{base64.b64encode(path.read_bytes()).decode()}"') == 2
-    assert "posterior's mode exceeds 0.1 nats" in page
+    assert "posterior's mode) exceeds 0.1 nats" in page
 
 
 def test_vectors_have_no_film(finished: Path) -> None:

@@ -8,13 +8,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from reporting_outputs import write_outputs
 
+from pipeline.evaluation.results import EvaluationSummary, ScoreSummary
+from pipeline.ingest.checks.result import CheckResult
+from pipeline.ope.results import AgentEstimates, PooledEstimate
 from pipeline.reporting.page import as_yaml, write_figures, write_page
 from pipeline.reporting.results import Results, load
 from pipeline.reporting.tables import (
+    checks_table,
     dataset_table,
-    findings_table,
     gap_table,
     model_table,
     open_loop_table,
@@ -22,9 +26,10 @@ from pipeline.reporting.tables import (
 )
 from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.limits import limits
-from pipeline.reporting.text.ope import ESTIMATORS, fit_doubts, logged_value, offline_table, offline_verdict
+from pipeline.reporting.text.ope import fit_doubts, logged_value, offline_table, offline_verdict
 from pipeline.reporting.text.verdict import compare, headline
 from pipeline.tracking import provenance
+from pipeline.validation.records import load_record
 
 PARAMS = {"seeds": [0, 1], "policy": {"name": "sac", "hidden": [256, 256]}, "note": "a < b"}
 KEY = "0123456789abcdef0123456789abcdef"
@@ -93,11 +98,11 @@ def test_sections_stand_in_order(finished: Path, tmp_path: Path) -> None:
         "Scores",
         "Data at a glance",
         "World model",
-        "How far to trust it",
+        "Trust in the world model",
         "Penalty against true error",
         "Policy learning",
         "Exploitation gap",
-        "EvaluatedPolicy from logs alone",
+        "Offline policy evaluation",
         "Privileged knowledge and limits",
         "Provenance",
     ]
@@ -121,44 +126,48 @@ def test_without_environment_the_page_says_so(envless: Results, tmp_path: Path) 
         "Note: no environment is known for this dataset.",
         "nothing to compare",
         "There are no reference returns",
-        "so the gap is not known",
+        "so the gap is unknown",
         "Trained with 1 seed:",
-        "There is no environment to hold against it.",
+        "There is no environment to check this against.",
     ):
         assert sentence in page
     assert ["policy", "not run", "–", "–"] in score_table(envless).rows
-    assert "score, mean" not in score_table(envless).header
+    assert "score, mean [95 %]" not in score_table(envless).header
 
 
-def test_findings_are_told_with_their_remedy(finished: Path, tmp_path: Path) -> None:
+def test_findings_come_with_their_remedy(finished: Path, tmp_path: Path) -> None:
     results = load(finished, [0, 1])
-    odd = {
-        "name": "time_gaps",
-        "severity": "serious",
-        "evidence": {"widest_in_steps": 9.0, "all_steps": [1.0, 9.0]},
-        "meaning": "Time <jumps>.",
-        "remedy": "split the log",
-    }
-    told = replace(results, findings=[odd, *(f for f in results.findings if f["severity"] == "info")])
-    assert findings_table(told, warned=True).rows == [
+    evidence = {"widest_in_steps": 9.0, "all_steps": [1.0, 9.0]}
+    odd = CheckResult("time_gaps", "serious", evidence, "Time <jumps>.", "split the log")
+    changed = replace(results, checks=[odd, *(f for f in results.checks if not f.warns)])
+    assert checks_table(changed, warned=True).rows == [
         ["time gaps (serious)", "widest in steps 9", "Time <jumps>.", "split the log"]
     ]
-    assert "Time <jumps>." in limits(told)
-    names = [row[0] for row in findings_table(told, warned=False).rows]
+    assert "Time <jumps>." in limits(changed)
+    names = [row[0] for row in checks_table(changed, warned=False).rows]
     assert {"coverage", "episodes", "memory"} <= {*names}
-    page = text_of(render(replace(told, findings=[odd]), tmp_path / "odd"))
+    assert "Checks without a warning" in text_of(render(changed, tmp_path / "changed"))
+    page = text_of(render(replace(changed, checks=[odd]), tmp_path / "odd"))
     assert "Time &lt;jumps&gt;." in page
-    assert "Looked at without a warning" not in page
+    assert "Checks without a warning" not in page
 
 
 def test_tables_hold_the_numbers(finished: Path) -> None:
     results = load(finished, [0, 1])
     policy = next(row for row in score_table(results).rows if row[0] == "policy")
-    summary = results.evaluation["scores"]["policy"]
-    assert policy[1].startswith(f"{summary['iqm']:.1f} [")
+    summary = results.summary("policy")
+    assert summary is not None
+    for cell, value, bounds in (
+        (policy[1], summary.iqm, summary.iqm_ci95),
+        (policy[2], summary.mean, summary.mean_ci95),
+        (policy[3], summary.return_mean, summary.return_mean_ci95),
+    ):
+        assert value is not None
+        assert bounds is not None
+        assert cell == f"{number(value)} [{number(bounds[0])}, {number(bounds[1])}]"
     assert policy[-2:] == ["80", "2"]
     history = results.world_model[1]
-    elites = np.mean([history["best"][i] for i in history["elites"]])
+    elites = np.mean([history.best[i] for i in history.elites])
     assert model_table(results).rows[1] == [
         *("1", "30", "early", number(elites), "1.2\u00a0%", "0.0\u00a0%", "learned", "0.910", "0.840 of 12"),
     ]
@@ -166,14 +175,14 @@ def test_tables_hold_the_numbers(finished: Path) -> None:
     assert facts["episodes"].startswith("60, ")
     assert facts["environment"] == "Pendulum-v1"
     gap = dict(gap_table(results).rows)
-    assert gap["exploitation gap (imagined − real)"] == number(results.evaluation["exploitation_gap"])
+    assert gap["exploitation gap (imagined − real)"] == number(results.evaluation.exploitation_gap)
 
 
-def test_open_loop_errors_are_told_by_horizon(finished: Path, tmp_path: Path) -> None:
+def test_open_loop_errors_by_horizon(finished: Path, tmp_path: Path) -> None:
     results = load(finished, [0, 1])
     table, (first, second) = open_loop_table(results), results.errors.values()
     assert table.header == ["error after steps", "1", "2", "5", "10", "20", "50"]
-    a, b = first["model_rmse"][3], second["model_rmse"][3]
+    a, b = first.model_rmse[3], second.model_rmse[3]
     assert table.rows[0][4] == f"{number((a + b) / 2)} [{number(min(a, b))}, {number(max(a, b))}]"
     assert open_loop_table(load(finished, [1])).rows[0][4] == number(b)
     assert [row[0] for row in table.rows][1:4] == [
@@ -181,10 +190,10 @@ def test_open_loop_errors_are_told_by_horizon(finished: Path, tmp_path: Path) ->
     ]
     page = text_of(render(results, tmp_path))
     assert f"<td>{table.rows[0][4]}</td>" in page
-    assert "shows the model 5 real steps" in page
+    assert "the model first sees 5 real steps" in page
 
 
-def test_only_the_asked_seeds_are_read(finished: Path) -> None:
+def test_only_the_requested_seeds_are_read(finished: Path) -> None:
     assert list(load(finished, [1]).policy) == [1]
     with pytest.raises(ValueError, match=r"seed-7.history.json: not found; run `dvc repro`"):
         load(finished, [7])
@@ -201,18 +210,22 @@ def test_damaged_inputs_are_named(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "copy/data/bc/seed-0/history.json").write_text("{")
     with pytest.raises(ValueError, match=r"history\.json: not valid JSON"):
         load(tmp_path / "copy", [0])
+    evaluation = tmp_path / "copy/reports/metrics/evaluate.json"
+    evaluation.write_text(evaluation.read_text().replace("return_mean_ci95", "return_ci95"))
+    with pytest.raises(ValueError, match=r"evaluate\.json: `scores\.policy\.return_mean_ci95`: .*run `dvc repro`"):
+        load_record(TypeAdapter(EvaluationSummary), evaluation)
 
 
-def summary_of(mean: float, half: float) -> dict[str, object]:
-    return {"return_mean": mean, "return_ci95": [mean - half, mean + half]}
+def summary_of(mean: float, half: float) -> ScoreSummary:
+    return ScoreSummary(None, None, None, None, mean, (mean - half, mean + half), episodes=100, seeds=1)
 
 
 def test_verdict_follows_the_intervals() -> None:
     policy = summary_of(-100.0, 10.0)
     assert compare(policy, summary_of(-500, 50), "x").startswith("beats x, −500.0 [−550.0, −450.0], by 400.0")
     assert compare(policy, summary_of(-50, 10), "x").startswith("falls short of x, −50.0 [−60.0, −40.0], by 50.0")
-    assert "cannot be told" in compare(policy, summary_of(-115, 10), "x")
-    assert "cannot be told" in compare(policy, summary_of(-85, 10), "x")
+    assert "cannot be distinguished" in compare(policy, summary_of(-115, 10), "x")
+    assert "cannot be distinguished" in compare(policy, summary_of(-85, 10), "x")
 
 
 def test_headline_names_both_rivals(finished: Path) -> None:
@@ -223,12 +236,13 @@ def test_headline_names_both_rivals(finished: Path) -> None:
 
 def test_limits_only_say_what_is_true(finished: Path, envless: Results) -> None:
     assert limits(load(finished, [0, 1])) == [
-        "Trained with 2 seeds: the intervals hardly cover how much training itself varies.",
-        "Imagined returns run over 50 steps, further than the 17 that the world model is trusted for.",
+        "Trained with 2 seeds: the intervals hardly cover the variation between training runs.",
+        "Imagined returns run over 50 steps, more than the 17 for which the world model is trusted.",
     ]
-    saturated = {0: {**envless.world_model[0], "epochs": [{"held_out_low_share": 0.82, "held_out_high_share": 0.0}]}}
+    at_bounds = [{"held_out_low_share": 0.82, "held_out_high_share": 0.0}]
+    saturated = {0: replace(envless.world_model[0], epochs=at_bounds)}
     assert any("Up to 82\u00a0%" in sentence for sentence in limits(replace(envless, world_model=saturated)))
-    assert any("model's own opinion" in sentence for sentence in limits(envless))
+    assert any("only the world model's prediction" in sentence for sentence in limits(envless))
 
 
 @pytest.mark.parametrize(
@@ -252,20 +266,26 @@ def test_params_are_plain_yaml_in_their_order() -> None:
     assert as_yaml(PARAMS) == "seeds:\n- 0\n- 1\npolicy:\n  name: sac\n  hidden:\n  - 256\n  - 256\nnote: a < b\n"
 
 
-def test_offline_estimates_say_what_they_are_worth(finished: Path, envless: Results) -> None:
-    told = load(finished, [0, 1])
-    rows = offline_table(told).rows
+def test_offline_estimates_in_table_and_words(finished: Path, envless: Results) -> None:
+    results = load(finished, [0, 1])
+    rows = offline_table(results).rows
     assert rows[0] == ["fitted Q evaluation", "−120.0 [−144.0, −96.0]", "−1.20", "−330.0 [−396.0, −264.0]", "−3.30"]
     assert rows[3] == ["importance weighting", *["none: 1.2 effective episodes of 6, fewer than 5", "–"] * 2]
-    real = [number(told.offline["agents"][agent]["true"]["value"]) for agent in ("policy", "bc")]
+    agents = results.offline.agents
+    real = [number(agent.true.value) for agent in agents.values() if agent.true is not None]
     assert rows[-1] == ["real episodes", real[0], "–", real[1], "–"]
-    assert logged_value(told).startswith("Logged behavior: −400.0 [−480.0, −320.0] over 6 held-out episodes, −4.00")
-    verdict = offline_verdict(told)
+    assert logged_value(results).startswith("Logged behavior: −400.0 [−480.0, −320.0] over 6 held-out episodes, −4.00")
+    verdict = offline_verdict(results)
     assert "above behavior cloning: fitted Q evaluation, world model, world model less penalty." in verdict
     assert "Real episodes returned" in verdict
-    assert "policy −1.50 and 2.0 %; behavior cloning −1.50 and 2.0 %" in fit_doubts(told).replace("\u00a0", " ")
+    assert "policy −1.50 and 2.0 %; behavior cloning −1.50 and 2.0 %" in fit_doubts(results).replace("\u00a0", " ")
     assert "real episodes" not in [row[0] for row in offline_table(envless).rows]
-    none = {"agents": {a: {n: {"value": None} for n in ESTIMATORS} | {"true": None} for a in ("policy", "bc")}}
-    assert "No estimate could be given" in offline_verdict(replace(told, offline=none))
-    worse = {**told.offline, "agents": {"policy": told.offline["agents"]["bc"], "bc": told.offline["agents"]["policy"]}}
-    assert "not above behavior cloning: fitted Q" in offline_verdict(replace(told, offline=worse))
+    none = PooledEstimate(None, None, None, None, reason="too few")
+    nothing = {name: AgentEstimates(none, none, none, none, None) for name in agents}
+    assert "No estimate is available" in offline_verdict(with_agents(results, nothing))
+    swapped = {"policy": agents["bc"], "bc": agents["policy"]}
+    assert "not above behavior cloning: fitted Q" in offline_verdict(with_agents(results, swapped))
+
+
+def with_agents(results: Results, agents: dict[str, AgentEstimates]) -> Results:
+    return replace(results, offline=replace(results.offline, agents=agents))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from reporting_outputs import LEVELS, OUTPUTS, PENALTIES, write_outputs
 
+from pipeline.assessment.results import HorizonCorrelations, NoReliability
 from pipeline.reporting.figures.trust import reliability_figure, rollout_figure
 from pipeline.reporting.results import Results, load
 from pipeline.reporting.text.advice import advice
@@ -29,31 +30,31 @@ def envless(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 
 def with_errors(results: Results, **changed: Any) -> Results:
-    return replace(results, errors={seed: {**e, **changed} for seed, e in results.errors.items()})
+    return replace(results, errors={seed: replace(e, **changed) for seed, e in results.errors.items()})
 
 
-def told(results: Results, used: str | None = None) -> str:
+def advised(results: Results, used: str | None = None) -> str:
     """All the advice."""
-    return plain(" ".join(says for _, says in advice(results, used).rows))
+    return plain(" ".join(text for _, text in advice(results, used).rows))
 
 
 def plain(text: str) -> str:
     return text.replace("\u00a0", " ")
 
 
-def test_penalties_are_told_the_best_first(results: Results):
+def test_the_best_penalty_comes_first(results: Results):
     table = penalty_table(results)
-    assert table.header == ["penalty", "sees", "one step", "5 steps", "policy's states", "AUC", "scale", "score"]
+    assert table.header == ["penalty", "measures", "one step", "5 steps", "policy's states", "AUC", "scale", "score"]
     assert table.rows[0] == ["ensemble_std", "total", "0.85", "0.45", "0.25", "0.88", "1.50", "0.75"]
     assert table.rows[1][0] == "max_aleatoric"
-    assert table.rows[2] == ["bellman", "epistemic", "–", "–", "0.40", "–", "–", "–"]  # known there alone
+    assert table.rows[2] == ["bellman", "epistemic", "–", "–", "0.40", "–", "–", "–"]  # measured there alone
 
 
-def test_without_an_environment_no_state_of_the_policys_is_told(envless: Results):
+def test_without_an_environment_the_policys_own_states_are_left_out(envless: Results):
     assert "policy's states" not in penalty_table(envless).header
     assert [row[0] for row in shift_table(envless).rows] == ["held-out logs"]
-    assert "policy" not in told(envless, None)
-    assert "where the policy goes" not in dict(advice(envless, None).rows)
+    assert "policy" not in advised(envless, None)
+    assert "policy's own steps" not in dict(advice(envless, None).rows)
 
 
 def test_the_shift_stands_beside_the_logs(results: Results):
@@ -63,13 +64,13 @@ def test_the_shift_stands_beside_the_logs(results: Results):
     assert [plain(x) for x in there[2:]] == ["0.200", "30 %", "50 %", "70 %", "80 %"]
 
 
-def test_features_tell_their_intervals(results: Results):
+def test_features_come_with_their_intervals(results: Results):
     table = feature_table(results)
     assert [row[0] for row in table.rows] == ["state[0]", "state[1]", "reward"]
     assert [plain(x) for x in table.rows[1]] == [
         *("state[1]", "0.400", "0.450", "1.00", "0.840", "0.800", "60 %", "90 %", "2.50"),
     ]
-    latents = {seed: {**r, "outputs": ["l0", "l1", "l2"]} for seed, r in results.reliability.items()}
+    latents = {seed: replace(r, outputs=["l0", "l1", "l2"]) for seed, r in results.reliability.items()}
     assert len(feature_table(replace(results, reliability=latents)).header) == 6
 
 
@@ -82,57 +83,58 @@ def test_reliability_before_and_after(results: Results):
 
 
 def test_advice_names_penalty_horizon_and_overconfidence(results: Results):
-    text = told(results, "max_aleatoric")
+    text = advised(results, "max_aleatoric")
     for sentence in (
-        "Use ensemble_std: its rank correlation with the error of one held-out step is 0.85",
+        "Use ensemble_std. Its rank correlation with the error of one held-out step is 0.85",
         "0.75 after 1 step and 0.45 after 5.",
         "This run used max_aleatoric.",
-        "On the policy's own states that correlation is only 0.25; max_aleatoric ranks best there, with 0.55.",
-        "It can be trusted to imagine 17 steps: up to there nine of ten held-out windows stay within 0.700",
-        "It is overconfident in state[1] (60 %): so much do its 90 % intervals hold",
-        "90 % intervals hold 70 %.",
-        "The largest error is that of state[0]: 0.500 standard deviations of its change in one held-out step.",
-        "A linear regression errs less in state[0] (1.11 times).",
+        "On the policy's own states its rank correlation is only 0.25; max_aleatoric ranks best there (0.55).",
+        "The world model is trusted for 17 steps: up to there, nine of ten held-out windows stay within 0.700",
+        "The model is overconfident. Share of targets inside its 90 % intervals: 60 % for state[1].",
+        "On average, 90 % intervals contain 82 % of targets, recalibrated 90 %.",
+        "90 % intervals contain 70 % of targets.",
+        "The largest error of one held-out step is that of state[0]: 0.500 standard deviations of its change.",
+        "The error is larger than that of linear regression for state[0] (1.11 times).",
     ):
         assert sentence in text
-    assert "This run used it." in told(results, "ensemble_std")
-    assert "This run used" not in told(results, "bellman")
+    assert "This run used it." in advised(results, "ensemble_std")
+    assert "This run used" not in advised(results, "bellman")
     assert "about as well" not in text
 
 
 def test_of_penalties_alike_the_one_that_ranks_where_the_policy_goes(results: Results):
-    rows = results.errors[0]["penalties"]
-    near = {**rows, "max_aleatoric": {**rows["max_aleatoric"], "score": rows["ensemble_std"]["score"] - 0.01}}
-    text = told(with_errors(results, penalties=near), "ensemble_std")
-    assert "Use max_aleatoric:" in text
-    assert "On the logs ensemble_std does about as well." in text
-    assert "Of these max_aleatoric ranks best on the policy's own states, with 0.55." in text
+    quality = results.errors[0].penalties
+    near = {**quality, "max_aleatoric": replace(quality["max_aleatoric"], score=quality["ensemble_std"].score - 0.01)}
+    text = advised(with_errors(results, penalties=near), "ensemble_std")
+    assert "Use max_aleatoric." in text
+    assert "On the logs, ensemble_std does about as well." in text
+    assert "Among these, max_aleatoric ranks best on the policy's own states (0.55)." in text
     assert "This run used ensemble_std." in text
-    unvisited = replace(results, evaluation={**results.evaluation, "visited": None})
-    assert "Use ensemble_std:" in told(with_errors(unvisited, penalties=near))
+    unvisited = replace(results, evaluation=replace(results.evaluation, visited=None))
+    assert "Use ensemble_std." in advised(with_errors(unvisited, penalties=near))
 
 
-def test_advice_tells_the_horizons_ends(results: Results):
-    trust = results.errors[0]["trust"]
-    assert "not even one step" in told(with_errors(results, trust={**trust, "horizon": 0}))
-    assert "at least 50 steps" in told(with_errors(results, trust={**trust, "horizon": 50}))
-    apart = {0: {"horizon": 3}, 1: {"horizon": 9}}
-    uneven = {seed: {**e, "trust": {**trust, **apart[seed]}} for seed, e in results.errors.items()}
-    assert "3 to 9 steps, depending on the seed" in told(replace(results, errors=uneven))
+def test_advice_at_the_ends_of_the_horizon(results: Results):
+    trust = results.errors[0].trust
+    assert "Do not imagine with this model" in advised(with_errors(results, trust=replace(trust, horizon=0)))
+    assert "at least 50 steps" in advised(with_errors(results, trust=replace(trust, horizon=50)))
+    horizons = {0: 3, 1: 9}
+    uneven = {seed: replace(e, trust=replace(trust, horizon=horizons[seed])) for seed, e in results.errors.items()}
+    assert "3 to 9 steps, depending on the seed" in advised(replace(results, errors=uneven))
 
 
-def test_advice_admits_what_it_does_not_know(results: Results):
+def test_advice_names_what_is_unknown(results: Results):
     blind = {
-        name: {**results.errors[0]["penalties"][name], "spearman": None, "auc": 0.5, "score": link}
+        name: replace(results.errors[0].penalties[name], spearman=None, auc=0.5, score=link)
         for name, link in PENALTIES.items()
     }
-    text = told(with_errors(results, penalties=blind))
+    text = advised(with_errors(results, penalties=blind))
     assert "undefined" in text
-    assert "no penalty here knows where the model errs" in text
-    assert "hardly tells logged actions from others (AUC 0.50)" in text
-    skipped = {seed: {"skipped": "a point latent expects no noise"} for seed in results.seeds}
+    assert "no penalty here ranks the model's errors well" in text
+    assert "hardly separates logged actions from others (AUC 0.50)" in text
+    skipped = {seed: NoReliability("a point latent expects no noise") for seed in results.seeds}
     unknown = replace(results, reliability=skipped)
-    assert "could not be judged: a point latent expects no noise." in told(unknown)
+    assert "overconfident is unknown: a point latent expects no noise." in advised(unknown)
     assert reliability_figure(unknown) is None
     assert reliability_table(unknown).rows == []
     assert shift_table(unknown).rows[0][3:] == ["–"] * 4
@@ -140,12 +142,12 @@ def test_advice_admits_what_it_does_not_know(results: Results):
 
 def test_advice_praises_only_what_holds(results: Results):
     def held(share: float) -> str:
-        rows = {"coverage_before": [[share * level] * 3 for level in LEVELS]}
-        fine = {seed: {**r, **rows} for seed, r in results.reliability.items()}
-        return told(replace(results, reliability=fine))
+        coverage = [[share * level] * 3 for level in LEVELS]
+        fine = {seed: replace(r, coverage_before=coverage) for seed, r in results.reliability.items()}
+        return advised(replace(results, reliability=fine))
 
-    assert "nowhere overconfident on held-out steps: its 90 % intervals hold 90 %" in held(1)
-    assert "rather too cautious: its 90 % intervals hold 99 %" in held(1.1)
+    assert "nowhere overconfident on held-out steps. On average, 90 % intervals contain 90 %" in held(1)
+    assert "but rather underconfident. On average, 90 % intervals contain 99 %" in held(1.1)
 
 
 def test_figures_show_means_over_outputs_and_seeds(results: Results):
@@ -158,8 +160,9 @@ def test_figures_show_means_over_outputs_and_seeds(results: Results):
 
 
 def test_an_undefined_correlation_is_a_gap(results: Results, tmp_path: Path):
-    first = results.errors[0]["penalties"]["ensemble_std"]
-    gap = {**first, "rollout": {**first["rollout"], "sum": {"spearman": [None, 0.2], "pearson": [None, None]}}}
+    first = results.errors[0].penalties["ensemble_std"]
+    undefined = HorizonCorrelations(spearman=[None, 0.2], pearson=[None, None])
+    gap = replace(first, rollout=replace(first.rollout, sum=undefined))
     figure = rollout_figure(with_errors(results, penalties={"ensemble_std": gap}))
     line = figure.axes[0].lines[0]
     assert np.isnan(line.get_ydata()[0])

@@ -1,7 +1,9 @@
 """The model card says what a policy is made of, what it scored and how it is used."""
 
+from dataclasses import replace
 from typing import Any
 
+from pipeline.evaluation.results import EvaluationSummary, ImaginationSettings, ScoreSummary, score_line
 from pipeline.reporting.text.score_lines import score_lines
 from pipeline.serving.bundle import BundleSpec
 from pipeline.serving.model_card import SCORES_ELSEWHERE, model_card
@@ -29,18 +31,24 @@ def facts(**changed: Any) -> BundleSpec:
     return BundleSpec(**given | changed)
 
 
-def scored(mean: float | None) -> dict[str, Any]:
-    return {"mean": mean, "return_mean": -136.65, "return_ci95": [-155.04, -119.67], "episodes": 100}
+def scored(mean: float | None) -> ScoreSummary:
+    bounds = None if mean is None else (mean - 1, mean + 2)
+    return ScoreSummary(mean, bounds, mean, bounds, -136.65, (-155.04, -119.67), episodes=100, seeds=2)
 
 
-RESULT = {
-    "environment": "Pendulum-v1",
-    "seeds": [0, 1],
-    "scores": {"policy": scored(None), "bc": scored(None), "random": None},
-    "imagination": {"horizon": 100},
-    "imagined_return": -140.6,
-    "real_return": -136.54,
-}
+RESULT = EvaluationSummary(
+    schema_version=2,
+    environment="Pendulum-v1",
+    note=None,
+    scores={"policy": scored(None), "bc": scored(None), "random": None},
+    imagined_return=-140.6,
+    real_return=-136.54,
+    exploitation_gap=-4.06,
+    imagination=ImaginationSettings(100, 256, "first steps"),
+    seeds=[0, 1],
+    privileged_knowledge=[],
+    visited=None,
+)
 
 
 def test_a_card_reads_as_text() -> None:
@@ -65,13 +73,18 @@ def test_scores_are_a_table() -> None:
         "| behavior cloning | -136.7 [-155.0, -119.7] | 100 |",
     ]
     assert lines[-1] == "Imagined return over 100 steps: -140.6; real, over the same steps: -136.5."
-    references = score_lines({**RESULT, "scores": {"policy": scored(98.76)}}).splitlines()
-    assert references[2] == "| agent | mean return [95 %] | normalized score | episodes |"
-    assert references[4] == "| policy | -136.7 [-155.0, -119.7] | 98.8 | 100 |"
+    references = score_lines(replace(RESULT, scores={"policy": scored(98.76)})).splitlines()
+    assert references[2] == "| agent | mean return [95 %] | mean normalized score [95 %] | episodes |"
+    assert references[4] == "| policy | -136.7 [-155.0, -119.7] | 98.8 [97.8, 100.8] | 100 |"
+
+
+def test_the_terminal_shows_each_interval_beside_its_number() -> None:
+    assert score_line("bc", scored(None)) == "     bc: return -136.7 [-155.0, -119.7]"
+    assert score_line("policy", scored(98.76)).endswith("return -136.7 [-155.0, -119.7], score 98.8 [97.8, 100.8]")
 
 
 def test_without_an_environment_there_is_no_score() -> None:
-    alone = {**RESULT, "environment": None, "real_return": None, "scores": {"logged": scored(None)}, "seeds": [0]}
+    alone = replace(RESULT, environment=None, real_return=None, scores={"logged": scored(None)}, seeds=[0])
     lines = score_lines(alone).splitlines()
     assert lines[0] == "No real episode was run, so the policy has no score; trained with seed 0."
     assert lines[-1] == "Imagined return over 100 steps: -140.6."

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,12 +157,12 @@ def test_the_report_shows_plans_from_held_out_states():
     zeros = torch.zeros(9)
     held_out = Transitions(states, zeros[:, None], zeros, states, zeros, zeros, zeros, zeros)
     plans = example_plans(solver, held_out, seed=0)
-    assert {k: np.array(v).shape for k, v in plans.items()} == {
+    assert {k: np.array(v).shape for k, v in vars(plans).items()} == {
         "action": (4, 4, 1),
         "reward": (4, 4),
         "penalty": (4, 4),
         "alive": (4, 4),
     }
     rewards = solver.predicted_rollout(states).reward
-    assert all((rewards - torch.tensor(row)).abs().amax(1).min() < 1e-5 for row in plans["reward"])
-    assert json.loads(json.dumps(plans)) == plans
+    assert all((rewards - torch.tensor(row)).abs().amax(1).min() < 1e-5 for row in plans.reward)
+    assert json.loads(json.dumps(asdict(plans))) == asdict(plans)

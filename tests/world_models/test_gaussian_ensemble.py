@@ -76,9 +76,9 @@ def test_termination_head_fires_where_it_should(fitted):
     from pipeline.world_models.termination import termination_quality
 
     quality = termination_quality(fitted[0], transitions_of(linear_world(4000, seed=4), fitted[0].encoder))
-    assert quality["positives"] > 50
-    assert quality["precision"] > 0.8
-    assert quality["recall"] > 0.8
+    assert quality.positives > 50
+    assert quality.precision > 0.8
+    assert quality.recall > 0.8
 
 
 def test_elites_are_those_of_least_held_out_error(fitted):

@@ -68,9 +68,9 @@ def test_sees_the_velocity_that_no_single_observation_shows(fitted: RSSM, line: 
 
 def test_termination_is_learned(fitted: RSSM, line: PreparedDataset):
     quality = termination_quality(fitted, encode_transitions(line, "held_out", fitted))
-    assert quality["positives"] > 10
-    assert quality["precision"] > 0.7
-    assert quality["recall"] > 0.7
+    assert quality.positives > 10
+    assert quality.precision > 0.7
+    assert quality.recall > 0.7
 
 
 def test_an_end_is_told_by_what_is_decoded(fitted: RSSM, line: PreparedDataset):

@@ -1,4 +1,4 @@
-"""The logs at a glance, and where the policy stands beside them."""
+"""Figures of the logs, and of the policy's return beside them."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,41 +24,42 @@ def dataset_figure(results: Results) -> Figure:
     _histogram(returns, dataset.episode_returns("all"), "episode return [sum of rewards]", "episodes")
     _histogram(lengths, dataset.episode_lengths("all"), "episode length [steps]", "episodes")
     _histogram(rewards, np.asarray(dataset.reward[rows]), "reward [per step]", "steps")
-    drawn = _discrete_actions if dataset.spec.action_kind == DISCRETE else _actions
-    drawn(actions, np.asarray(dataset.action[rows]))
+    draw_actions = _discrete_actions if dataset.spec.action_kind == DISCRETE else _actions
+    draw_actions(actions, np.asarray(dataset.action[rows]))
     return figure
 
 
 def frames_figure(results: Results) -> Figure | None:
-    """Frames of the first episode, from its first to its last, a row for each image; None for logs without images."""
+    """Frames of the first episode, evenly spaced, one row for each image key; None for logs without images."""
     dataset = results.dataset
     first, last = dataset.offsets[0], dataset.offsets[1] - 1
     rows = np.unique(np.linspace(first, last, FRAMES_SHOWN).astype(np.int64))
-    shown = [(key, row) for key in dataset.spec.image_keys for row in rows]
-    if not shown:
+    frames = [(key, row) for key in dataset.spec.image_keys for row in rows]
+    if not frames:
         return None
-    figure, grid = panels(f"First logged episode: {dataset.spec.name}", len(shown), columns=len(rows), height=1.2)
-    for axes, (key, row) in zip(grid, shown, strict=True):
+    figure, grid = panels(f"First logged episode: {dataset.spec.name}", len(frames), columns=len(rows), height=1.2)
+    for axes, (key, row) in zip(grid, frames, strict=True):
         axes.imshow(dataset.obs[key][row].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(f"{key} {row - first}", fontsize=7)
         axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(True)  # else white images melt into the page
+        axes.spines[:].set_visible(True)  # a frame, because white images would vanish on the page
     return figure
 
 
 def scores_figure(results: Results) -> Figure | None:
-    """Mean return and its interval for every agent that was run; None when only the logs are known."""
-    shown = [(name, s) for name in AGENTS if (s := results.summary(name))]
-    if len(shown) < 2:
+    """Mean return of every agent and its interval; None if only the logs have returns."""
+    scores = {name: score for name in AGENTS if (score := results.summary(name))}
+    if len(scores) < 2:
         return None
-    figure, (axes,) = panels(f"Mean return, 95 % intervals: {results.title}", 1, height=0.6 + 0.45 * len(shown))
-    for row, (name, summary) in enumerate(shown):
-        mean, (low, high) = summary["return_mean"], summary["return_ci95"]
+    figure, (axes,) = panels(f"Mean return, 95 % intervals: {results.title}", 1, height=0.6 + 0.45 * len(scores))
+    for row, (name, score) in enumerate(scores.items()):
+        mean = score.return_mean
+        low, high = score.return_mean_ci95
         axes.plot([low, high], [row, row], color=COLORS[name], linewidth=3, solid_capstyle="butt")
         axes.plot(mean, row, "o", color=COLORS[name], markersize=7)
         axes.annotate(number(mean), (mean, row), (0, 7), textcoords="offset points", ha="center", fontsize=9)
-    axes.set_yticks(range(len(shown)), [AGENTS[name] for name, _ in shown])
-    axes.set_ylim(len(shown) - 0.5, -0.7)
+    axes.set_yticks(range(len(scores)), [AGENTS[name] for name in scores])
+    axes.set_ylim(len(scores) - 0.5, -0.7)
     axes.margins(x=0.08)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("episode return [sum of rewards]")
@@ -80,7 +81,7 @@ def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None
 def _discrete_actions(axes: Axes, action: np.ndarray) -> None:
     share = action.mean(axis=0)
     axes.bar(np.arange(len(share)), share, color=COLORS["logged"], alpha=0.75)
-    axes.set(xlabel="discrete action, from the first on", ylabel="share of steps", xticks=range(len(share)))
+    axes.set(xlabel="discrete action, by index", ylabel="share of steps", xticks=range(len(share)))
 
 
 def _actions(axes: Axes, action: np.ndarray) -> None:

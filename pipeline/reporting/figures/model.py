@@ -1,33 +1,36 @@
-"""How well the world model learned, how far it can be trusted, and whether its penalty knows."""
+"""Figures of the world model: learning curves, open-loop errors, and penalties against errors."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from pipeline.reporting.figures.style import COLORS, CYCLE, LOSSES, log_scale, panels, seed_curves
+from pipeline.assessment.results import ModelErrors
+from pipeline.reporting.figures.style import COLORS, CYCLE, LOSSES, Curve, log_scale, panels, seed_curves
 from pipeline.reporting.results import Results
-from pipeline.reporting.trust import fixed, judged_on_logs, mean_of
+from pipeline.reporting.text.formatting import fixed
+from pipeline.reporting.trust import mean_of, ranked_on_logs
 
 QUANTILE_BINS = 12
 COLUMNS = 3  # of penalties
-MANY = 300.0  # a range of such a factor has no room for three ticks a decade
+MANY = 300.0  # an axis whose ends differ by more than this factor has no room for three ticks a decade
 CUT = 4.0  # open-loop error is shown up to this multiple of the baseline's largest
 
 
 def learning_figure(results: Results) -> Figure:
-    """The held-out number that decides when to stop (band: members), and every term of the training loss."""
-    criterion = next(iter(results.world_model.values()))["criterion"]
-    first = next(iter(results.world_model.values()))["epochs"][0]
+    """The held-out number that stops training (band: members), and every term of the training loss."""
+    history = next(iter(results.world_model.values()))
+    criterion, first = history.criterion, history.epochs[0]
     terms = sorted(name for key in first if (name := key.removeprefix("train_")) != key and name != criterion)
     figure, grid = panels(f"World model learning: {results.title}", 1 + len(terms), columns=3 if len(terms) > 1 else 2)
     for i, (seed, history) in enumerate(results.world_model.items()):
-        judged = np.array([e[f"held_out_{criterion}"] for e in history["epochs"]])
-        x, color = [e["epoch"] for e in history["epochs"]], CYCLE[i % len(CYCLE)]
-        grid[0].plot(x, judged.mean(1), color=color, label=f"held out, seed {seed}")
-        grid[0].fill_between(x, judged.min(1), judged.max(1), color=color, alpha=0.2, linewidth=0)
+        members = np.array([e[f"held_out_{criterion}"] for e in history.epochs])
+        x = [e["epoch"] for e in history.epochs]
+        color = CYCLE[i % len(CYCLE)]
+        grid[0].plot(x, members.mean(1), color=color, label=f"held out, seed {seed}")
+        grid[0].fill_between(x, members.min(1), members.max(1), color=color, alpha=0.2, linewidth=0)
     for axes, term in zip(grid, [criterion, *terms], strict=True):
         if f"train_{term}" in first:
             seed_curves(axes, _per_epoch(results, f"train_{term}"), COLORS["logged"], "training", linestyle="--")
@@ -35,21 +38,33 @@ def learning_figure(results: Results) -> Figure:
             seed_curves(axes, _per_epoch(results, f"held_out_{term}"), COLORS["model"], "held out")
         axes.set(xlabel="epoch", ylabel=LOSSES.get(term, term.replace("_", " ")))
         axes.legend(loc="upper right")
-    if judged.min() > 0:
+    if members.min() > 0:
         log_scale(grid[0], "y")
     return figure
 
 
-def _per_epoch(results: Results, key: str) -> list[tuple[Any, Any]]:
-    return [([e["epoch"] for e in h["epochs"]], [e[key] for e in h["epochs"]]) for h in results.world_model.values()]
+def _per_epoch(results: Results, key: str) -> list[Curve]:
+    return [
+        (np.array([e["epoch"] for e in history.epochs]), np.array([e[key] for e in history.epochs]))
+        for history in results.world_model.values()
+    ]
 
 
 def open_loop_figure(results: Results) -> Figure:
     """Error of h-step predictions under the logged actions on held-out episodes, beside simple baselines."""
     figure, (state, reward) = panels(f"Open-loop error on held-out episodes: {results.title}", 2, height=3.2)
-    _horizons(state, results, ("model_rmse", "persistence_rmse", "linear_rmse"), "persistence: nothing changes")
-    _horizons(reward, results, ("reward_mae", "reward_baseline_mae", "reward_linear_mae"), "mean logged reward")
-    trusted = min(e["trust"]["horizon"] for e in results.errors.values())
+    baseline = "persistence: nothing changes"
+    _horizons(state, results, lambda e: e.model_rmse, lambda e: e.persistence_rmse, lambda e: e.linear_rmse, baseline)
+    baseline = "mean logged reward"
+    _horizons(
+        reward,
+        results,
+        lambda e: e.reward_mae,
+        lambda e: e.reward_baseline_mae,
+        lambda e: e.reward_linear_mae,
+        baseline,
+    )
+    trusted = min(e.trust.horizon for e in results.errors.values())
     if trusted:
         state.axvline(trusted, color=COLORS["logged"], linestyle=":", label=f"trusted horizon: {trusted}")
         state.legend(loc="upper left")
@@ -58,21 +73,27 @@ def open_loop_figure(results: Results) -> Figure:
     return figure
 
 
-def _horizons(axes: Axes, results: Results, keys: tuple[str, str, str], baseline_label: str) -> None:
-    model, baseline, linear = keys
+def _horizons(
+    axes: Axes,
+    results: Results,
+    model: Callable[[ModelErrors], list[float]],
+    baseline: Callable[[ModelErrors], list[float]],
+    linear: Callable[[ModelErrors], list[float] | None],
+    baseline_label: str,
+) -> None:
+    errors = list(results.errors.values())
 
-    def curves(key: str) -> list[tuple[Any, Any]]:
-        return [(e["horizons"], e[key]) for e in results.errors.values()]
+    def curves(pick: Callable[[ModelErrors], list[float] | None]) -> list[Curve]:
+        return [(np.array(e.horizons), np.array(values)) for e in errors if (values := pick(e)) is not None]
 
     seed_curves(axes, curves(baseline), COLORS["baseline"], baseline_label, linestyle="--")
-    if linear in next(iter(results.errors.values())):
+    if curves(linear):
         seed_curves(axes, curves(linear), COLORS["linear"], "linear regression", linestyle="--")
     seed_curves(axes, curves(model), COLORS["model"], "world model")
-    ticks = next(iter(results.errors.values()))["horizons"]
     log_scale(axes, "x")
-    axes.set_xticks(ticks)
-    # A model that explodes must not flatten what it is compared with; the factor 1.3 leaves room for the legend.
-    top = min(axes.get_ylim()[1], CUT * max(max(e[baseline]) for e in results.errors.values()))
+    axes.set_xticks(results.first_errors.horizons)
+    # Exploding errors must not flatten the baselines; the factor 1.3 leaves room for the legend.
+    top = min(axes.get_ylim()[1], CUT * max(max(baseline(e)) for e in errors))
     axes.set(xlabel="horizon [steps]", ylim=(0, 1.3 * top or 1.0))
     axes.legend(loc="upper left")
 
@@ -80,22 +101,22 @@ def _horizons(axes: Axes, results: Results, keys: tuple[str, str, str], baseline
 def penalty_figure(results: Results) -> Figure:
     """Every penalty against the model's true one-step error, pooled over seeds, with the median error in quantile bins
     of the penalty."""
-    found = judged_on_logs(results)
-    figure, grid = panels(f"Penalty against true one-step error: {results.title}", len(found), COLUMNS, height=2.7)
-    for i, (axes, (name, told)) in enumerate(zip(grid, found.items(), strict=True)):
+    ranked = ranked_on_logs(results)
+    figure, grid = panels(f"Penalty against true one-step error: {results.title}", len(ranked), COLUMNS, height=2.7)
+    for i, (axes, (name, summary)) in enumerate(zip(grid, ranked.items(), strict=True)):
         penalty = np.concatenate([s[f"penalty_{name}"] for s in results.samples.values()])
         error = np.concatenate([s["true_error"] for s in results.samples.values()])
         _penalty_panel(axes, penalty, error)
-        pearson = mean_of(e["penalties"][name]["pearson"] for e in results.errors.values())
-        ranks = f"Spearman {fixed(told['spearman'])}, Pearson {fixed(pearson)}"
-        axes.set_title(f"{name}, {told['kind']}\n{ranks}", fontsize=9)
+        pearson = mean_of(e.penalties[name].pearson for e in results.errors.values())
+        ranks = f"Spearman {fixed(summary.spearman)}, Pearson {fixed(pearson)}"
+        axes.set_title(f"{name}, {summary.kind}\n{ranks}", fontsize=9)
         axes.set(xlabel="penalty [reward]", ylabel="true error [reward]" if i % COLUMNS == 0 else None)
     return figure
 
 
 def _penalty_panel(axes: Axes, penalty: np.ndarray, error: np.ndarray) -> None:
-    shown = (penalty > 0) & (error > 0)  # both axes are logarithmic
-    penalty, error = penalty[shown], error[shown]
+    positive = (penalty > 0) & (error > 0)  # both axes are logarithmic
+    penalty, error = penalty[positive], error[positive]
     if not len(penalty):
         axes.text(0.5, 0.5, "no positive penalty", ha="center", transform=axes.transAxes)
         return

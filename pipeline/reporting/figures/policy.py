@@ -1,13 +1,13 @@
-"""How the policies learned, and whether imagination kept its promises."""
-
-from typing import Any
+"""Figures of the policies: learning curves, and imagined beside real returns."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.reporting.figures.style import COLORS, panels, seed_curves
-from pipeline.reporting.results import Json, Results
+from pipeline.policies.history import PolicyHistory
+from pipeline.reporting.figures.style import COLORS, Curve, panels, seed_curves
+from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.score_lines import AGENTS
 
@@ -24,7 +24,7 @@ POLICY_PANELS = {
 
 
 def policy_figure(results: Results) -> Figure | None:
-    """Learning curves of the policy, each seed thin and their mean thick; None when nothing was recorded."""
+    """Learning curves of the policy, seeds thin and their mean thick; None if nothing was recorded."""
     names = [name for name in POLICY_PANELS if _curves(results.policy, name)]
     if not names:
         return None
@@ -41,8 +41,8 @@ def policy_figure(results: Results) -> Figure | None:
 
 
 def cloning_figure(results: Results) -> Figure | None:
-    """Learning curves of behavior cloning: whatever its history holds; None when nothing was recorded."""
-    rows = [row for history in results.bc.values() for row in history["rows"]]
+    """Learning curves of behavior cloning, one panel for each recorded metric; None if nothing was recorded."""
+    rows = [row for history in results.bc.values() for row in history.rows]
     names = sorted({key for row in rows for key in row} - {"update"})
     if not names:
         return None
@@ -54,15 +54,15 @@ def cloning_figure(results: Results) -> Figure | None:
 
 
 def exploitation_figure(results: Results) -> Figure:
-    """Returns imagined from held-out starts, beside the real ones over the same horizon where they exist."""
-    horizon = results.evaluation["imagination"]["horizon"]
-    shown = {"imagined": np.ravel(results.returns["imagined"])}
+    """Imagined returns from held-out starts, beside real returns over the same horizon if there are any."""
+    horizon = results.evaluation.imagination.horizon
+    returns = {"imagined": np.ravel(results.returns["imagined"])}
     if "real_prefix" in results.returns:
-        shown["real"] = np.ravel(results.returns["real_prefix"])
-    title = f"{' and '.join(shown).capitalize()} returns over {horizon} steps: {results.title}"
+        returns["real"] = np.ravel(results.returns["real_prefix"])
+    title = f"{' and '.join(returns).capitalize()} returns over {horizon} steps: {results.title}"
     figure, (axes,) = panels(title, 1)
-    edges = np.histogram_bin_edges(np.concatenate(list(shown.values())), 40).tolist()
-    for name, values in shown.items():
+    edges = np.histogram_bin_edges(np.concatenate(list(returns.values())), 40).tolist()
+    for name, values in returns.items():
         weights = np.full(len(values), 1 / len(values))
         label = f"{name}, mean {number(values.mean())}"
         axes.hist(values, edges, weights=weights, color=COLORS[name], alpha=0.45, label=label)
@@ -72,19 +72,19 @@ def exploitation_figure(results: Results) -> Figure:
     return figure
 
 
-def _curves(histories: dict[int, Json], name: str) -> list[tuple[list[Any], list[Any]]]:
-    """One (updates, values) pair per seed that logged ``name``; rows without it are skipped."""
-    pairs = []
+def _curves(histories: dict[int, PolicyHistory], name: str) -> list[Curve]:
+    """Updates and values of every seed that recorded ``name``; rows without it are skipped."""
+    curves: list[Curve] = []
     for history in histories.values():
-        rows = [row for row in history["rows"] if row.get(name) is not None]
+        rows = [row for row in history.rows if row.get(name) is not None]
         if rows:
-            pairs.append(([row["update"] for row in rows], [row[name] for row in rows]))
-    return pairs
+            curves.append((np.array([row["update"] for row in rows]), np.array([row[name] for row in rows])))
+    return curves
 
 
-def _reference_lines(axes: Any, results: Results) -> None:
+def _reference_lines(axes: Axes, results: Results) -> None:
     for agent in ("logged", "bc"):
         summary = results.summary(agent)
         if summary:
-            axes.axhline(summary["return_mean"], color=COLORS[agent], linestyle="--", label=AGENTS[agent])
+            axes.axhline(summary.return_mean, color=COLORS[agent], linestyle="--", label=AGENTS[agent])
     axes.legend(loc="best")

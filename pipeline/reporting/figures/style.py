@@ -1,4 +1,4 @@
-"""One look for every figure."""
+"""The style that all figures share."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-# Okabe and Ito (2008): told apart by color-blind readers.
+Curve = tuple[ArrayLike, ArrayLike]  # x and y
+
+# Okabe and Ito (2008): distinguishable for color-blind readers.
 COLORS = {
     "policy": "#0072B2",
     "bc": "#E69F00",
@@ -25,7 +27,7 @@ COLORS = {
     "real": "#009E73",
 }
 CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555"]
-# Terms of a world model's loss as axes name them.
+# Axis labels of the terms of a world model's loss.
 LOSSES = {
     "mse": "square error [normalized]",
     "nll": "NLL [nats]",
@@ -37,12 +39,12 @@ LOSSES = {
     "termination_loss": "termination [nats]",
 }
 
-WIDTH = 8.0  # inches, of every figure: one size of letters on the page
+WIDTH = 8.0  # inches, for every figure, so that letters have one size on the page
 
 RC: dict[Any, Any] = {
     "figure.constrained_layout.use": True,
     "figure.dpi": 130,
-    "savefig.dpi": 232,  # two dots for each pixel of the page's width
+    "savefig.dpi": 232,  # two pixels of the image for each pixel of the page's width
     "font.size": 10,
     "axes.titlesize": 10,
     "figure.titlesize": 11,
@@ -71,30 +73,31 @@ def panels(title: str, count: int, columns: int = 2, height: float = 3.0) -> tup
 
 
 def log_scale(axes: Axes, *names: str) -> None:
-    """1, 2, 5, 10 … in plain figures: the default labels of a short range collide."""
+    """Make the axes ``names`` ("x", "y") logarithmic, with plain labels 1, 2, 5, 10 …; the default labels of a short
+    range collide."""
     for name in names:
         axes.set(**{f"{name}scale": "log"})
-        axis: Axis = getattr(axes, f"{name}axis")
+        axis: Axis = axes.xaxis if name == "x" else axes.yaxis
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_locator(NullLocator())
 
 
-def seed_curves(axes: Axes, curves: Sequence[tuple[ArrayLike, ArrayLike]], color: str, label: str, **line: Any) -> None:
-    """Every seed thin, and their mean thick over the range that all of them cover."""
+def seed_curves(axes: Axes, curves: Sequence[Curve], color: str, label: str, linestyle: str = "-") -> None:
+    """Draw every seed's curve thin, and their mean thick over the range that all of them cover."""
     arrays = [(np.asarray(x, float), np.asarray(y, float)) for x, y in curves]
     if len(arrays) > 1:
         for x, y in arrays:
-            axes.plot(x, y, color=color, linewidth=0.7, alpha=0.45, **line)
+            axes.plot(x, y, color=color, linewidth=0.7, alpha=0.45, linestyle=linestyle)
     low, high = max(x[0] for x, _ in arrays), min(x[-1] for x, _ in arrays)
     grid = np.unique(np.concatenate([x for x, _ in arrays]))
     grid = grid[(grid >= low) & (grid <= high)]
     mean = np.mean([np.interp(grid, x, y) for x, y in arrays], axis=0)
-    marker = {"marker": "o", "markersize": 3.5} if len(grid) <= 12 else {}
-    axes.plot(grid, mean, color=color, linewidth=1.8, label=label, **{**marker, **line})
+    marker = "o" if len(grid) <= 12 else ""
+    axes.plot(grid, mean, color=color, linewidth=1.8, label=label, marker=marker, markersize=3.5, linestyle=linestyle)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """PNG without the version of the software, so that equal figures are equal bytes."""
+    """Write a PNG without the software's version, so that equal figures have equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""The true error of a world model over two entries of the observation, beside what its penalties say."""
+"""The true error of a world model over two entries of the observation, beside its penalties."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from pipeline.reporting.figures.style import COLORS, log_scale
 
 Array = NDArray[np.floating]
 INSIDE, OUTSIDE = COLORS["model"], COLORS["baseline"]
-DOTS = 2000  # of each region in a scatter plot, the least that still shows its shape
+DOTS = 2000  # points of each region in a scatter plot, about the fewest that still show its shape
 
 
 @dataclass(frozen=True)
 class Surface:
-    """What was computed on the grid: "A I J" for actions, first and second entry."""
+    """Errors and penalties on a grid "A I J" of actions, first and second entry of the observation."""
 
     x: Array  # centers of the first entry, "I"
     y: Array  # of the second, "J"
@@ -29,20 +29,20 @@ class Surface:
     inside: NDArray[np.bool_]  # the logged region, "I J"
 
 
-def true_error_figure(title: str, surface: Surface, shown: Sequence[str], spearman: Mapping[str, str]) -> Figure:
-    """Maps (mean over actions) of the true error and of the penalties ``shown``, the logged region outlined; below each
-    penalty all its values against the true error, with ``spearman`` as their title."""
-    columns = len(shown) + 1
+def true_error_figure(title: str, surface: Surface, penalties: Sequence[str], spearman: Mapping[str, str]) -> Figure:
+    """Maps (mean over actions) of the true error and of ``penalties``, with the logged region outlined. Below each
+    penalty are all its values against the true error, with its entry of ``spearman`` as title."""
+    columns = len(penalties) + 1
     figure = Figure(figsize=(2.9 * columns, 6.4))
     grid = figure.subplots(2, columns, squeeze=False)
     figure.suptitle(title)
     _map(figure, grid[0, 0], surface, surface.error, "true error of one step")
     grid[0, 0].set_ylabel(surface.labels[1])
-    for axes, name in zip(grid[0, 1:], shown, strict=True):
+    for axes, name in zip(grid[0, 1:], penalties, strict=True):
         _map(figure, axes, surface, surface.penalties[name], name)
         axes.set_yticklabels([])
     _key(grid[1, 0])
-    for axes, name in zip(grid[1, 1:], shown, strict=True):
+    for axes, name in zip(grid[1, 1:], penalties, strict=True):
         _scatter(axes, surface, surface.penalties[name], spearman[name])
     for axes in grid[1, 2:]:
         axes.set_yticklabels([])
@@ -52,19 +52,19 @@ def true_error_figure(title: str, surface: Surface, shown: Sequence[str], spearm
 
 def _map(figure: Figure, axes: Axes, surface: Surface, values: Array, title: str) -> None:
     mean = np.maximum(values.mean(0), np.finfo(float).tiny)
-    low, high = np.quantile(mean, [0.01, 0.99])  # a few extremes must not take all the colors
-    drawn = axes.pcolormesh(surface.x, surface.y, mean.T, norm=LogNorm(low, high), cmap="viridis", rasterized=True)
+    low, high = np.quantile(mean, [0.01, 0.99])  # without a few extremes that would use up all the colors
+    mesh = axes.pcolormesh(surface.x, surface.y, mean.T, norm=LogNorm(low, high), cmap="viridis", rasterized=True)
     axes.contour(surface.x, surface.y, surface.inside.T, levels=[0.5], colors="white", linewidths=0.8)
     axes.set(title=title, xlabel=surface.labels[0])
     axes.grid(False)
-    bar = figure.colorbar(drawn, ax=axes, location="bottom", extend="both", format="{x:g}")
+    bar = figure.colorbar(mesh, ax=axes, location="bottom", extend="both", format="{x:g}")
     bar.set_ticks(log_ticks(low, high))
     bar.ax.xaxis.set_minor_locator(NullLocator())
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Two to six numbers, plain when printed, that do not collide on a short logarithmic axis from ``low`` to ``high``:
-    powers of ten, or 1, 2, 5 of each, or even steps where the range is shorter than those."""
+    """Two to six tick values with plain labels that do not collide on a short logarithmic axis from ``low`` to
+    ``high``: powers of ten, or 1, 2, 5 of each, or even steps if the range is shorter."""
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     decades = decades[:: 1 + len(decades) // 6]
     for leading, enough in (((1,), 3), ((1, 2, 5), 2)):
@@ -88,7 +88,7 @@ def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
 
 def _key(axes: Axes) -> None:
     axes.axis("off")
-    for color, label in ((INSIDE, "in the logged region"), (OUTSIDE, "outside of it")):
+    for color, label in ((INSIDE, "inside the logged region"), (OUTSIDE, "outside")):
         axes.plot([], [], "o", color=color, label=label)
     axes.plot([], [], color=COLORS["random"], label="white outline above:\nits border")
     axes.legend(loc="center")

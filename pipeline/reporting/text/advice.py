@@ -2,146 +2,155 @@
 
 import numpy as np
 
-from pipeline.reporting.results import Json, Results
+from pipeline.reporting.results import Results
 from pipeline.reporting.tables import Table, pairs
-from pipeline.reporting.text.formatting import number, percent
-from pipeline.reporting.trust import features, fixed, intervals, judged_on_logs, mean_of
+from pipeline.reporting.text.formatting import fixed, number, percent
+from pipeline.reporting.trust import (
+    PenaltySummary,
+    features,
+    intervals,
+    mean,
+    ranked_on_logs,
+    visited_coverage,
+    visited_seeds,
+)
 
-ALIKE = 0.03  # penalties whose scores differ by less are alike
-WEAK = 0.3  # a rank correlation below this ranks too little to lean on
-BLIND = 0.6  # an AUC below this hardly tells one action from another
-NOMINAL, SLACK = 0.9, 0.05  # of the intervals that are judged, and how far off is said
-NAMED = 3  # outputs told by name
+ALIKE = 0.03  # penalties whose scores differ by less count as equally good
+WEAK = 0.3  # a rank correlation below this is too weak to rely on
+BLIND = 0.6  # an AUC below this hardly separates one action from another
+NOMINAL, SLACK = 0.9, 0.05  # the level of the intervals, and the deviation from it that is reported
+NAMED = 3  # outputs mentioned by name
 
 
 def advice(results: Results, used: str | None) -> Table:
-    """A row for each topic. ``used``: the penalty that the policy learned with."""
-    told = {
-        "how far to imagine": [horizon(results)],
-        "how sure it is": _confidence(results),
-        "where the policy goes": _shift(results),
+    """A row for each topic. ``used``: the penalty that the policy was trained with."""
+    topics = {
+        "trusted horizon": [horizon(results)],
+        "calibration": _calibration(results),
+        "policy's own steps": _shift(results),
         "which penalty": _penalty(results, used),
-        "what it predicts worst": _features(results),
+        "largest errors": _features(results),
     }
-    return pairs({topic: " ".join(says) for topic, says in told.items() if says})
+    return pairs({topic: " ".join(sentences) for topic, sentences in topics.items() if sentences})
 
 
-def _best(found: dict[str, Json]) -> tuple[str, list[str]]:
-    """The penalty to use, and those whose scores are like it. Of penalties that are alike on the logs, the one that
-    ranks best where the policy goes."""
-    top = next(iter(found.values()))["score"]
-    alike = [name for name, told in found.items() if top - told["score"] < ALIKE]
-    best = max(alike, key=lambda name: _ranks_there(found[name]))
+def _best(ranked: dict[str, PenaltySummary]) -> tuple[str, list[str]]:
+    """The penalty to use, and those that score about as well. Among these, the one that ranks best on the policy's own
+    steps is chosen."""
+    top = next(iter(ranked.values())).score or 0.0
+    alike = [name for name, penalty in ranked.items() if top - (penalty.score or 0.0) < ALIKE]
+    best = max(alike, key=lambda name: _visited_rank(ranked[name]))
     return best, [name for name in alike if name != best]
 
 
 def _penalty(results: Results, used: str | None) -> list[str]:
-    found = judged_on_logs(results)
-    best, alike = _best(found)
-    told = found[best]
-    near, far = min(told["along"], default=1), max(told["along"], default=1)
-    says = [
-        f"Use {best}: its rank correlation with the error of one held-out step is {_rank(told['spearman'])}, that of"
-        f" its sum along imagined rollouts with their error {_rank(told['along'].get(near))} after {near} step and"
-        f" {_rank(told['along'].get(far))} after {far}."
+    ranked = ranked_on_logs(results)
+    best, alike = _best(ranked)
+    penalty = ranked[best]
+    near, far = min(penalty.along, default=1), max(penalty.along, default=1)
+    sentences = [
+        f"Use {best}. Its rank correlation with the error of one held-out step is {_rank(penalty.spearman)}; that of"
+        f" its sum along imagined rollouts with their error is {_rank(penalty.along.get(near))} after {near} step and"
+        f" {_rank(penalty.along.get(far))} after {far}."
     ]
-    if (told["spearman"] or 0.0) < WEAK:
-        says.append("That is weak: no penalty here knows where the model errs, so keep rollouts short.")
-    elif (told["along"].get(far) or 0.0) < WEAK:
-        says.append("So it knows of single steps, not of long rollouts: do not count on it to stop those.")
-    if told["auc"] is not None and told["auc"] < BLIND:
-        says.append(
-            f"It hardly tells logged actions from others (AUC {_rank(told['auc'])}): the logs hold many actions for"
-            " each state, or it is blind to them."
+    if (penalty.spearman or 0.0) < WEAK:
+        sentences.append("This is weak: no penalty here ranks the model's errors well, so keep rollouts short.")
+    elif (penalty.along.get(far) or 0.0) < WEAK:
+        sentences.append("It ranks single steps, but not long rollouts: do not rely on it to stop them.")
+    if penalty.auc is not None and penalty.auc < BLIND:
+        sentences.append(
+            f"It hardly separates logged actions from others (AUC {_rank(penalty.auc)}): either the logs hold many"
+            " actions for each state, or the penalty does not depend on the action."
         )
     if alike:
-        says.append(f"On the logs {_and(alike)} {'does' if len(alike) == 1 else 'do'} about as well.")
-    if any(_ranks_there(told) > _ranks_there(found[name]) for name in alike):
-        says.append(f"Of these {best} ranks best on the policy's own states, with {_rank(told['visited'])}.")
-    if used in found:
-        says.append(f"This run used {'it' if used == best else used}.")
-    if told["visited"] is not None and told["visited"] < WEAK < (told["spearman"] or 0.0):
-        better = max(found, key=lambda name: _ranks_there(found[name]))
-        there = f"; {better} ranks best there, with {_rank(found[better]['visited'])}" if better != best else ""
-        says.append(f"On the policy's own states that correlation is only {_rank(told['visited'])}{there}.")
-    return says
+        sentences.append(f"On the logs, {_and(alike)} {'does' if len(alike) == 1 else 'do'} about as well.")
+    if any(_visited_rank(penalty) > _visited_rank(ranked[name]) for name in alike):
+        sentences.append(f"Among these, {best} ranks best on the policy's own states ({_rank(penalty.visited)}).")
+    if used in ranked:
+        sentences.append(f"This run used {'it' if used == best else used}.")
+    if penalty.visited is not None and penalty.visited < WEAK < (penalty.spearman or 0.0):
+        better = max(ranked, key=lambda name: _visited_rank(ranked[name]))
+        there = f"; {better} ranks best there ({_rank(ranked[better].visited)})" if better != best else ""
+        sentences.append(f"On the policy's own states its rank correlation is only {_rank(penalty.visited)}{there}.")
+    return sentences
 
 
-def _ranks_there(told: Json) -> float:
-    """The rank correlation on the policy's own states; the least there is where it is not known."""
-    return -1.0 if told["visited"] is None else float(told["visited"])
+def _visited_rank(penalty: PenaltySummary) -> float:
+    """The rank correlation on the policy's own states; the lowest possible one if it is unknown."""
+    return -1.0 if penalty.visited is None else penalty.visited
 
 
 def reach(results: Results) -> str | None:
-    """How many steps the world model may imagine, in words; None where not even one ends near enough to the truth."""
-    trust = [e["trust"] for e in results.errors.values()]
-    steps = sorted(t["horizon"] for t in trust)
+    """The trusted horizon in words; None if not even one step is trusted."""
+    trust = [errors.trust for errors in results.errors.values()]
+    steps = sorted(t.horizon for t in trust)
     if steps[-1] == 0:
         return None
-    if steps[0] == max(t["horizon_measured"] for t in trust):
-        return f"at least {_steps(steps[0])}, the longest tried"
+    if steps[0] == max(t.horizon_measured for t in trust):
+        return f"at least {_steps(steps[0])}, the longest measured"
     return _steps(steps[0]) if steps[0] == steps[-1] else f"{steps[0]} to {_steps(steps[-1])}, depending on the seed"
 
 
 def horizon(results: Results) -> str:
-    """How far to let it imagine, and what that is judged by."""
-    far = reach(results)
-    if far is None:
-        return "Do not let it imagine: not even one step ends nearer to the truth than where it started."
-    trust = [e["trust"] for e in results.errors.values()]
-    limit = mean_of(t["share"] * t["apart"] for t in trust)
+    """How far to imagine, and why."""
+    steps = reach(results)
+    if steps is None:
+        return (
+            "Do not imagine with this model: its error of the first step is already above the limit, or no better than"
+            " persistence."
+        )
+    limit = mean(errors.trust.share * errors.trust.apart for errors in results.errors.values())
     return (
-        f"It can be trusted to imagine {far}: up to there nine of ten held-out windows stay within {number(limit)}"
+        f"The world model is trusted for {steps}: up to there, nine of ten held-out windows stay within {number(limit)}"
         f" {results.error_unit} of the truth, half the distance between unrelated states."
     )
 
 
-def _confidence(results: Results) -> list[str]:
-    found = intervals(results, NOMINAL)
-    if not found:
-        reasons = {r["skipped"] for r in results.reliability.values() if "skipped" in r}
-        return [f"Whether it is overconfident could not be judged: {'; '.join(sorted(reasons))}."]
-    before, after = (float(np.mean([x[when] for x in found.values()])) for when in ("before", "after"))
-    worst = sorted((n for n in found if found[n]["before"] < NOMINAL - SLACK), key=lambda n: found[n]["before"])
-    if worst:
-        named = _and([f"{n} ({percent(found[n]['before'])})" for n in worst[:NAMED]])
-        more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
-        told = f"overconfident in {named}{more}: so much do its 90\u00a0% intervals hold, on average {percent(before)}"
+def _calibration(results: Results) -> list[str]:
+    outputs = intervals(results, NOMINAL)
+    if not outputs:
+        return [f"Whether the model is overconfident is unknown: {'; '.join(results.no_reliability)}."]
+    before = float(np.mean([output.before for output in outputs.values()]))
+    after = float(np.mean([output.after for output in outputs.values()]))
+    narrow = sorted((n for n in outputs if outputs[n].before < NOMINAL - SLACK), key=lambda n: outputs[n].before)
+    if narrow:
+        named = _and([f"{percent(outputs[n].before)} for {n}" for n in narrow[:NAMED]])
+        more = f", and less than {percent(NOMINAL - SLACK)} for {len(narrow) - NAMED} more" * (len(narrow) > NAMED)
+        verdict = f"The model is overconfident. Share of targets inside its 90\u00a0% intervals: {named}{more}."
+    elif before > NOMINAL + SLACK:
+        verdict = "The model is nowhere overconfident on held-out steps, but rather underconfident."
     else:
-        caution = ", rather too cautious" if before > NOMINAL + SLACK else ""
-        told = f"nowhere overconfident on held-out steps{caution}: its 90\u00a0% intervals hold {percent(before)}"
-    return [f"It is {told}; recalibrated, {percent(after)}."]
+        verdict = "The model is nowhere overconfident on held-out steps."
+    average = f"On average, 90\u00a0% intervals contain {percent(before)} of targets, recalibrated {percent(after)}."
+    return [verdict, average]
 
 
 def _shift(results: Results) -> list[str]:
-    visited = (results.evaluation.get("visited") or {}).get("by_seed", [])
+    visited = visited_seeds(results)
     if not visited:
         return []
-    logs = mean_of(float(s["true_error"].mean()) for s in results.samples.values())
-    there = mean_of(r["true_error"] for r in visited)
-    assert logs is not None
-    assert there is not None
-    held = mean_of(r["coverage"] and r["coverage"][2] for r in visited)
-    covers = "" if held is None else f", and 90\u00a0% intervals hold {percent(held)}"
-    times = number(there / logs)
-    return [f"There the error of a step is {times} times that on held-out logs{covers}."]
+    logged = mean(float(samples["true_error"].mean()) for samples in results.samples.values())
+    there = mean(seed.true_error for seed in visited)
+    coverage = visited_coverage(results)
+    covers = "" if coverage is None else f", and 90\u00a0% intervals contain {percent(coverage)} of targets"
+    return [f"The one-step error is {number(there / logged)} times that on held-out logs{covers}."]
 
 
 def _features(results: Results) -> list[str]:
-    found = features(results)
-    if not found:
+    errors = features(results)
+    if not errors:
         return []
-    name, told = next(iter(found.items()))
-    of = "" if name == "reward" else " of its change"
-    says = [
-        f"The largest error is that of {name}: {number(told['rmse'])} standard deviations{of} in one held-out step."
+    worst = next(iter(errors.values()))
+    of = "" if worst.name == "reward" else " of its change"
+    sentences = [
+        f"The largest error of one held-out step is that of {worst.name}: {number(worst.rmse)} standard deviations{of}."
     ]
-    times = {n: f["rmse"] / f["linear_rmse"] for n, f in found.items() if f["linear_rmse"]}
-    beaten = [f"{name} ({number(by)} times)" for name, by in times.items() if by >= 1]
-    if beaten:
-        more = " and more" if len(beaten) > NAMED else ""
-        says.append(f"A linear regression errs less in {_and(beaten[:NAMED])}{more}.")
-    return says
+    ratios = {error.name: error.rmse / error.linear_rmse for error in errors.values() if error.linear_rmse}
+    worse = [f"{name} ({number(ratio)} times)" for name, ratio in ratios.items() if ratio >= 1]
+    if worse:
+        more = " and more" if len(worse) > NAMED else ""
+        sentences.append(f"The error is larger than that of linear regression for {_and(worse[:NAMED])}{more}.")
+    return sentences
 
 
 def _steps(count: int) -> str:

@@ -11,86 +11,93 @@ from pipeline.reporting.text.advice import reach
 from pipeline.reporting.text.formatting import number, percent
 from pipeline.reporting.text.limits import FEW_SEEDS
 from pipeline.reporting.text.ope import preferences
-from pipeline.reporting.trust import intervals, mean_of
+from pipeline.reporting.trust import intervals, mean, visited_coverage
 
-FULL = 0.1  # a promise that imitation by less than this share of its size is kept
+CLOSE = 0.1  # a predicted return that differs by less than this share of the measured one agrees with it
 
 
 @dataclass(frozen=True)
 class Reason:
-    """``section`` is the part of the page that tells more."""
+    """One line of the overview; ``section`` is the part of the page with the details."""
 
     section: str
     topic: str
-    says: str
+    text: str
 
 
 def glance(results: Results) -> list[Reason]:
-    """Scores, logs, model, intervals, promise and what the logs alone say, in the order of the page."""
-    found = {
-        ("scores", "Runs"): _runs(results),
-        ("data", "Logs"): _logs(results),
-        ("trust", "World model"): _model(results),
-        ("trust", "Its intervals"): _intervals(results),
-        ("gap", "Its promise"): _promise(results),
-        ("offline", "EvaluatedPolicy from logs alone"): preferences(results),
-    }
-    return [Reason(section, topic, says) for (section, topic), says in found.items()]
+    """One line each on the runs, logs, world model, intervals, predicted return and offline estimates, in the order of
+    the page."""
+    return [
+        Reason("scores", "Runs", _runs(results)),
+        Reason("data", "Logs", _logs(results)),
+        Reason("trust", "World model", _model(results)),
+        Reason("trust", "Intervals", _intervals(results)),
+        Reason("gap", "Predicted return", _prediction(results)),
+        Reason("offline", "Offline estimates", preferences(results)),
+    ]
 
 
 def recipe(params: Mapping[str, Any], results: Results) -> str:
     """What was run, as far as ``params`` name it, and where: "policy sac, world model rssm, ..., environment none"."""
     learner, model, penalty = (params.get(part, {}) for part in ("policy", "world_model", "penalty"))
-    told = [f"policy {learner['name']}"] if "name" in learner else []
-    told += [f"world model {model['name']}"] if "name" in model else []
+    parts = [f"policy {learner['name']}"] if "name" in learner else []
+    parts += [f"world model {model['name']}"] if "name" in model else []
     weight = f" × {penalty['weight']}" if "weight" in penalty else ""  # a number or auto
-    told += [f"penalty {penalty['name']}{weight}"] if "name" in penalty else []
-    return ", ".join([*told, results.seeds_told, f"environment {results.evaluation['environment'] or 'none'}"])
+    parts += [f"penalty {penalty['name']}{weight}"] if "name" in penalty else []
+    return ", ".join([*parts, results.seeds_text, f"environment {results.evaluation.environment or 'none'}"])
 
 
 def _runs(results: Results) -> str:
     count, policy = len(results.seeds), results.summary("policy")
     if policy is None:
-        return f"Trained with {results.seeds_told}; no real episode was run."
+        return f"Trained with {results.seeds_text}; no real episode was run."
     seeds = "1 seed" if count == 1 else f"{count} seeds"
-    few = ", too few to tell how much training itself varies" if count < FEW_SEEDS else ""
-    return f"{policy['episodes']:,} real episodes of {seeds}{few}."
+    few = ", too few to show the variation between training runs" if count < FEW_SEEDS else ""
+    return f"{policy.episodes:,} real episodes of {seeds}{few}."
 
 
 def _logs(results: Results) -> str:
-    spec = results.dataset.spec
-    odd = [f"{f['name'].replace('_', ' ')} ({f['severity']})" for f in results.findings if f["severity"] != "info"]
-    checks = f"{len(results.findings)} checks on them warn of {', '.join(odd) or 'nothing'}"
-    return f"{spec.transitions:,} steps in {spec.episodes:,} episodes; {checks}."
+    spec, count = results.dataset.spec, len(results.checks)
+    warnings = [f"{c.name.replace('_', ' ')} ({c.severity})" for c in results.checks if c.warns]
+    checks = f"{len(warnings)} of {count} data checks warn: {', '.join(warnings)}"
+    return (
+        f"{spec.transitions:,} steps in {spec.episodes:,} episodes;"
+        f" {checks if warnings else f'all {count} data checks passed'}."
+    )
 
 
 def _model(results: Results) -> str:
-    far = reach(results)
-    trusted = f"May imagine {far}" if far else "Not even one step ends near enough to the truth"
-    errors = list(results.errors.values())
-    model, still = (mean_of(e[key][0] for e in errors) for key in ("model_rmse", "persistence_rmse"))
-    assert model is not None
-    if not still:
+    steps = reach(results)
+    trusted = f"Trusted for {steps}" if steps else "Not trusted for a single step"
+    errors = results.errors.values()
+    model, persistence = mean(e.model_rmse[0] for e in errors), mean(e.persistence_rmse[0] for e in errors)
+    if not persistence:
         return f"{trusted}."
-    return f"{trusted}; its error of one held-out step is {percent(model / still, 1)} of that of expecting no change."
+    return f"{trusted}; one-step error is {percent(model / persistence, 1)} of the persistence baseline."
 
 
 def _intervals(results: Results) -> str:
-    found = intervals(results)
-    if not found:
-        return "Could not be judged."
-    held = percent(float(np.mean([output["before"] for output in found.values()])))
-    visited = (results.evaluation.get("visited") or {}).get("by_seed", [])
-    there = mean_of(row["coverage"] and row["coverage"][2] for row in visited)
-    beside = "" if there is None else f", {percent(there)} where the policy goes"
-    return f"Its 90\u00a0% intervals hold {held} of held-out steps{beside}."
+    outputs = intervals(results)
+    if not outputs:
+        return "None to measure."
+    held_out = percent(float(np.mean([output.before for output in outputs.values()])))
+    visited = visited_coverage(results)
+    beside = "" if visited is None else f", and {percent(visited)} on the policy's own steps"
+    return f"90\u00a0% intervals contain {held_out} of held-out targets{beside}."
 
 
-def _promise(results: Results) -> str:
-    told, steps = results.evaluation, results.evaluation["imagination"]["horizon"]
-    promised = f"The world model promises the policy {number(told['imagined_return'])} over {steps} steps"
-    gap = told["exploitation_gap"]
-    if gap is None:
-        return f"{promised}; nothing real to hold against it."
-    kept = "kept" if abs(gap) <= FULL * abs(told["real_return"]) else "too much" if gap > 0 else "too little"
-    return f"{promised}, the environment gave {number(told['real_return'])}: {kept}."
+def _prediction(results: Results) -> str:
+    evaluation = results.evaluation
+    predicted = f"Predicted return over {evaluation.imagination.horizon} steps: {number(evaluation.imagined_return)};"
+    real, gap = evaluation.real_return, evaluation.exploitation_gap
+    if real is None or gap is None:
+        return f"{predicted} not measured, because there is no environment."
+    verdict = (
+        f"within {percent(CLOSE)}"
+        if abs(gap) <= CLOSE * abs(real)
+        else "prediction too high"
+        if gap > 0
+        else "prediction too low"
+    )
+    return f"{predicted} measured: {number(real)} ({verdict})."

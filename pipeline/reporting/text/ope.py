@@ -1,8 +1,7 @@
-"""What policies are worth by the logs and the world model alone, and whether the environment agrees."""
+"""Offline estimates of the policies in words, beside real episodes where there is an environment."""
 
-from typing import Any
-
-from pipeline.reporting.results import Json, Results
+from pipeline.ope.results import LoggedValue, PooledEstimate
+from pipeline.reporting.results import Results
 from pipeline.reporting.tables import Table
 from pipeline.reporting.text.formatting import interval, number, percent
 from pipeline.reporting.text.score_lines import AGENTS
@@ -16,74 +15,80 @@ ESTIMATORS = {
 
 
 def offline_table(results: Results) -> Table:
-    """A row for each estimate, and for real episodes where there is an environment; two columns for each agent."""
-    agents = results.offline["agents"]
-    header = ["judged by", *(cell for agent in agents for cell in (AGENTS[agent], "reward per step"))]
-    rows = [[label, *(cell for a in agents.values() for cell in _told(a[name]))] for name, label in ESTIMATORS.items()]
-    if any(agent["true"] for agent in agents.values()):
-        true = [number(agent["true"]["value"]) if agent["true"] else "–" for agent in agents.values()]
-        rows.append(["real episodes", *(cell for value in true for cell in (value, "–"))])
+    """A row for each estimator, and one for real episodes if there is an environment; two columns for each agent."""
+    agents = results.offline.agents
+    header = ["estimator", *(cell for agent in agents for cell in (AGENTS[agent], "reward per step"))]
+    rows = [
+        [label, *(cell for agent in agents.values() for cell in _cells(agent.by_estimator[name]))]
+        for name, label in ESTIMATORS.items()
+    ]
+    if any(agent.true for agent in agents.values()):
+        values = [number(agent.true.value) if agent.true else "–" for agent in agents.values()]
+        rows.append(["real episodes", *(cell for value in values for cell in (value, "–"))])
     return Table(header, rows)
 
 
 def logged_value(results: Results) -> str:
-    """What the same held-out episodes were worth as they were logged."""
-    logged = results.offline["logged"]
-    value, per_step = _told(logged)
-    return f"Logged behavior: {value} over {logged['episodes']:,} held-out episodes, {per_step} per step."
+    """The value of the same held-out episodes as they were logged."""
+    logged = results.offline.logged
+    value, per_step = _cells(logged)
+    return f"Logged behavior: {value} over {logged.episodes:,} held-out episodes, {per_step} per step."
 
 
 def fit_doubts(results: Results) -> str:
-    """How far fitted Q evaluation may be from having settled."""
-    fits = [(AGENTS[agent], estimates["fqe"]) for agent, estimates in results.offline["agents"].items()]
-    told = [f"{label} {number(fit['drift'])} and {percent(fit['clamped'], 1)}" for label, fit in fits]
+    """How far fitted Q evaluation is from convergence."""
+    fits = {AGENTS[agent]: estimates.fqe for agent, estimates in results.offline.agents.items()}
+    numbers = [f"{label} {number(fit.drift)} and {percent(fit.clamped, 1)}" for label, fit in fits.items()]
     return (
-        "Fitted Q evaluation: drift of the value over the last tenth of the updates, and the share of targets clamped"
-        f" to what logged rewards allow: {'; '.join(told)}. Both should be near zero."
+        "Convergence of fitted Q evaluation (drift of the value over the last tenth of the updates, and share of"
+        f" targets clamped to the range of logged rewards): {'; '.join(numbers)}. Both should be near zero."
     )
 
 
 def offline_verdict(results: Results) -> str:
-    """Whether each estimate puts the policy above behavior cloning, and whether it should have."""
-    sentence, agents = preferences(results), results.offline["agents"]
-    true = {name: agents[name]["true"] for name in ("policy", "bc")}
-    if None in true.values():
-        return f"{sentence} There is no environment to hold against it."
-    real = {name: number(t["return"]) for name, t in true.items()}
-    return f"{sentence} Real episodes returned {real['policy']} for the policy and {real['bc']} for behavior cloning."
+    """Which estimates rank the policy above behavior cloning, and the real returns of both if known."""
+    sentence, agents = preferences(results), results.offline.agents
+    policy, bc = agents["policy"].true, agents["bc"].true
+    if policy is None or bc is None:
+        return f"{sentence} There is no environment to check this against."
+    return (
+        f"{sentence} Real episodes returned {number(policy.return_mean)} for the policy and"
+        f" {number(bc.return_mean)} for behavior cloning."
+    )
 
 
 def preferences(results: Results) -> str:
-    """Which estimates put the policy above behavior cloning and above the logs."""
-    agents = results.offline["agents"]
-    given = [name for name in ESTIMATORS if None not in (_value(agents, "policy", name), _value(agents, "bc", name))]
-    for_policy = [ESTIMATORS[n] for n in given if _value(agents, "policy", n) > _value(agents, "bc", n)]
-    against = [ESTIMATORS[n] for n in given if ESTIMATORS[n] not in for_policy]
-    told = "; ".join(
-        f"{which} behavior cloning: {', '.join(names)}"
-        for which, names in (("above", for_policy), ("not above", against))
-        if names
-    )
-    if not told:
-        return "No estimate could be given of both policies."
-    return f"Estimates that put the policy {told}. {_beside_the_logs(results)}"
+    """Which estimates rank the policy above behavior cloning and above the logs."""
+    policy, bc = _values(results, "policy"), _values(results, "bc")
+    above = {name: policy[name] > bc[name] for name in ESTIMATORS if name in policy and name in bc}
+    if not above:
+        return "No estimate is available for both policies."
+    groups = {
+        "above behavior cloning": [ESTIMATORS[name] for name in above if above[name]],
+        "not above behavior cloning": [ESTIMATORS[name] for name in above if not above[name]],
+    }
+    text = "; ".join(f"{rank}: {', '.join(names)}" for rank, names in groups.items() if names)
+    return f"Estimates that rank the policy {text}. {_beside_the_logs(results)}"
 
 
 def _beside_the_logs(results: Results) -> str:
-    """Whether the policy is worth more than the logs' own episodes from the same first observations."""
-    logged, policy = results.offline["logged"]["value"], results.offline["agents"]["policy"]
-    above = [label for name, label in ESTIMATORS.items() if (v := policy[name]["value"]) is not None and v > logged]
+    """Which estimates put the policy above the logged episodes from the same first observations."""
+    logged, policy = results.offline.logged.value, _values(results, "policy")
+    above = [label for name, label in ESTIMATORS.items() if name in policy and policy[name] > logged]
     if not above:
-        return "None puts it above logged behavior."
+        return "No estimate puts it above logged behavior."
     return f"Above logged behavior: {', '.join(above)}."
 
 
-def _value(agents: Json, agent: str, estimator: str) -> Any:
-    return agents[agent][estimator]["value"]
+def _values(results: Results, agent: str) -> dict[str, float]:
+    """The available estimates of one agent."""
+    estimates = results.offline.agents[agent].by_estimator
+    return {name: e.value for name, e in estimates.items() if e.value is not None}
 
 
-def _told(estimate: Json) -> list[str]:
-    if estimate["value"] is None:
-        return [f"none: {estimate['reason']}", "–"]
-    bounds = interval([estimate["low"], estimate["high"]])
-    return [f"{number(estimate['value'])} {bounds}", number(estimate["per_step"])]
+def _cells(estimate: PooledEstimate | LoggedValue) -> list[str]:
+    """Value with interval, and reward per step; the reason where there is no estimate."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        reason = estimate.reason if isinstance(estimate, PooledEstimate) else "not measured"
+        return [f"none: {reason}", "–"]
+    return [f"{number(estimate.value)} {interval(estimate.low, estimate.high)}", number(estimate.per_step)]

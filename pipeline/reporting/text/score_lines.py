@@ -1,33 +1,33 @@
-"""Whose episodes were scored, and how they did, in words and as Markdown."""
+"""Scores as Markdown, for the model card."""
 
-from typing import Any
+from pipeline.evaluation.results import EvaluationSummary, plain_interval
 
-# Names in evaluate.json, in the order they are shown.
+# Names in evaluate.json, in the order of all tables.
 AGENTS = {"policy": "policy", "bc": "behavior cloning", "logged": "logged behavior", "random": "random actions"}
 
 
-def score_lines(result: dict[str, Any]) -> str:
+def score_lines(evaluation: EvaluationSummary) -> str:
     """The scores of ``evaluate.json`` as Markdown."""
-    shown = {name: score for name, score in result["scores"].items() if score is not None}
-    normalized = any(score["mean"] is not None for score in shown.values())
+    scores = {agent: score for agent, score in evaluation.scores.items() if score is not None}
+    normalized = any(score.mean is not None for score in scores.values())
     lines = [
-        _run_told(result),
+        _runs(evaluation),
         "",
-        f"| agent | mean return [95 %] |{' normalized score |' if normalized else ''} episodes |",
+        f"| agent | mean return [95 %] |{' mean normalized score [95 %] |' if normalized else ''} episodes |",
+        f"|---|---|{'---|' if normalized else ''}---|",
     ]
-    lines.append(f"|---|---|{'---|' if normalized else ''}---|")
-    for name, score in shown.items():
-        low, high = score["return_ci95"]
-        mean = f" {score['mean']:.1f} |" if normalized else ""
-        told = f"{score['return_mean']:.1f} [{low:.1f}, {high:.1f}]"
-        lines.append(f"| {AGENTS[name]} | {told} |{mean} {score['episodes']} |")
-    imagined = f"Imagined return over {result['imagination']['horizon']} steps: {result['imagined_return']:.1f}"
-    real = "" if result["real_return"] is None else f"; real, over the same steps: {result['real_return']:.1f}"
+    for agent, score in scores.items():
+        cells = [AGENTS[agent], plain_interval(score.return_mean, score.return_mean_ci95)]
+        if normalized:
+            cells.append(plain_interval(score.mean, score.mean_ci95))
+        lines.append(f"| {' | '.join([*cells, str(score.episodes)])} |")
+    imagined = f"Imagined return over {evaluation.imagination.horizon} steps: {evaluation.imagined_return:.1f}"
+    real = "" if evaluation.real_return is None else f"; real, over the same steps: {evaluation.real_return:.1f}"
     return "\n".join([*lines, "", f"{imagined}{real}."]) + "\n"
 
 
-def _run_told(result: dict[str, Any]) -> str:
-    seeds = f"{'seed' if len(result['seeds']) == 1 else 'seeds'} {', '.join(map(str, result['seeds']))}"
-    if result["environment"] is None:
+def _runs(evaluation: EvaluationSummary) -> str:
+    seeds = f"{'seed' if len(evaluation.seeds) == 1 else 'seeds'} {', '.join(map(str, evaluation.seeds))}"
+    if evaluation.environment is None:
         return f"No real episode was run, so the policy has no score; trained with {seeds}."
-    return f"Real episodes in {result['environment']}, {seeds}."
+    return f"Real episodes in {evaluation.environment}, {seeds}."
