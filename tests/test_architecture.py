@@ -124,6 +124,20 @@ def test_models_and_learners_are_plain_torch(module: str):
     assert loaded.strip() == "[]"
 
 
+SLOW = ["lightning", "dvc", "mlflow", "minari", "matplotlib", "scipy.stats", "sklearn"]
+STAGES = sorted(path.stem for path in (ROOT / "pipeline/stages").glob("*.py") if "def main(" in path.read_text())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_checked_before_slow_imports(stage: str):
+    """A mistake in params.yaml is reported within two seconds; each of these takes about as long to import."""
+    check = "preflight.check(read_params())"
+    code = f"import sys, pipeline.stages.{stage}; from pipeline.stages import preflight; from pipeline.params import "
+    code += f"read_params; {check}; print(sorted(m for m in {SLOW} if m in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert loaded.strip() == "[]"
+
+
 def test_no_file_guesses_at_a_protocol():
     """Contracts are declared; ``getattr`` with a default hides a member that is missing."""
     guesses = [

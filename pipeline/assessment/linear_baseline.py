@@ -5,7 +5,6 @@ from typing import Annotated
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from pipeline.encoders.statistics import Statistics
@@ -25,6 +24,8 @@ class LinearBaseline:
         self.high = torch.tensor(statistics.obs_max)
         change = (train["next_obs"].double() - train["obs"].double()).numpy() / self.std
         targets = np.concatenate([change, train["reward"].double().numpy()[:, None]], axis=1)
+        from sklearn.linear_model import Ridge  # slow to import
+
         self.fit = Ridge(alpha=RIDGE * len(targets)).fit(self._inputs(train["obs"], train["action"]), targets)
 
     def step(

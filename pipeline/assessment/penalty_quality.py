@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import roc_auc_score
 from torch import Generator, Tensor
 
 from pipeline.assessment.model_error import Scale, encode_context, logged_actions, one_step
@@ -68,6 +66,8 @@ def correlate(penalty: Array, error: Array) -> Correlation:
     where one of them never varies."""
     if len(error) < 2 or np.ptp(penalty) == 0 or np.ptp(error) == 0:
         return Correlation(None, None)
+    from scipy.stats import pearsonr, spearmanr  # slow to import
+
     return Correlation(
         spearman=_finite(spearmanr(penalty, error).statistic),
         pearson=_finite(pearsonr(penalty, error).statistic),
@@ -145,6 +145,8 @@ def shuffled_auc(
 def auc(logged: Array, other: Array) -> float:
     """Probability that a step of ``other`` "N" has a larger penalty than one of ``logged`` "N"; ties count half."""
     labels = np.repeat([0, 1], [len(logged), len(other)])
+    from sklearn.metrics import roc_auc_score  # slow to import
+
     return float(roc_auc_score(labels, np.concatenate([logged, other])))
 
 

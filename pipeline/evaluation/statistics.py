@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import trim_mean
 
 from pipeline.evaluation.results import Interval, ScoreSummary
 from pipeline.evaluation.scores import normalize
@@ -16,16 +15,23 @@ from pipeline.evaluation.scores import normalize
 Array = NDArray[np.float64]
 DRAWS_AT_ONCE = 4_000_000  # 32 MB of resampled episodes
 
-# What an interval can be computed of, over the last axis of "R N".
-STATISTICS: dict[str, Callable[[Array], Array]] = {
-    "mean": lambda draws: np.asarray(draws.mean(1)),
-    "iqm": lambda draws: np.asarray(trim_mean(draws, 0.25, axis=1)),
-}
-
 
 def iqm(values: ArrayLike) -> float:
     """Interquartile mean: the mean of the middle half of all values."""
-    return float(trim_mean(np.ravel(values), 0.25))
+    return float(_iqm_of_rows(np.ravel(values)[None])[0])
+
+
+def _iqm_of_rows(draws: Array) -> Array:
+    from scipy.stats import trim_mean  # slow to import
+
+    return np.asarray(trim_mean(draws, 0.25, axis=1))
+
+
+# What an interval can be computed of, over the last axis of "R N".
+STATISTICS: dict[str, Callable[[Array], Array]] = {
+    "mean": lambda draws: np.asarray(draws.mean(1)),
+    "iqm": _iqm_of_rows,
+}
 
 
 def resample(values: Array, count: int, rng: np.random.Generator) -> Array:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import spearmanr
 
 
 def rank_correlation(estimates: Sequence[float], returns: Sequence[float]) -> float | None:
     """Spearman's rank correlation; None for fewer than three policies, or if all estimates or all returns are equal."""
     if len(estimates) < 3 or min(len(set(estimates)), len(set(returns))) == 1:
         return None
+    from scipy.stats import spearmanr  # slow to import
+
     return float(spearmanr(estimates, returns).statistic)
 
 

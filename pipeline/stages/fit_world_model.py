@@ -6,10 +6,7 @@ from pathlib import Path
 from pipeline.data.dataset import open_dataset
 from pipeline.params import build, choose, section
 from pipeline.stages.stage import seed_argument, stage
-from pipeline.tracking.lightning_logger import logger_for
 from pipeline.training.config import FitConfig, TrainerConfig
-from pipeline.training.fit_world_model import fit_world_model
-from pipeline.training.session import Session
 from pipeline.training.trainer import set_up_torch
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.checkpoint import save_world_model
@@ -22,6 +19,11 @@ BLOCKS = ["world_model", "fit", "trainer"]
 def main(seed: int) -> None:
     """Run the stage for one seed."""
     with stage("fit_world_model", seed) as run:
+        # Lightning takes seconds to import, so a mistake in params.yaml is reported before.
+        from pipeline.tracking.lightning_logger import logger_for
+        from pipeline.training.fit_world_model import fit_world_model
+        from pipeline.training.session import Session
+
         trainer = build(TrainerConfig, section(run.params, "trainer"), "trainer")
         fit = build(FitConfig, section(run.params, "fit"), "fit")
         model_class, config = choose(WORLD_MODELS, section(run.params, "world_model"), "world_model")

@@ -13,10 +13,7 @@ from pipeline.serving.input_example import served_example
 from pipeline.serving.mlflow_logging import log_policy
 from pipeline.serving.save_policy import save_policy
 from pipeline.stages.stage import seed_argument, stage
-from pipeline.tracking.lightning_logger import logger_for
 from pipeline.training.config import TrainerConfig
-from pipeline.training.learn_policy import learn_policy
-from pipeline.training.session import Session
 from pipeline.training.trainer import set_up_torch
 from pipeline.uncertainty import PenaltyConfig
 from pipeline.uncertainty.auto import resolve_auto
@@ -31,6 +28,11 @@ BLOCKS = ["policy", "penalty", "rollout", "monitor", "trainer"]
 def main(seed: int) -> None:
     """Run the stage for one seed."""
     with stage("learn_policy", seed) as run:
+        # Lightning takes seconds to import, so a mistake in params.yaml is reported before.
+        from pipeline.tracking.lightning_logger import logger_for
+        from pipeline.training.learn_policy import learn_policy
+        from pipeline.training.session import Session
+
         trainer = build(TrainerConfig, section(run.params, "trainer"), "trainer")
         _, config = choose(LEARNERS, section(run.params, "policy"), "policy")
         penalty = build(PenaltyConfig, section(run.params, "penalty"), "penalty")

@@ -3,16 +3,17 @@
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.seeding import seed_of
 from pipeline.training.config import TrainerConfig
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.loggers import Logger
 
 LAUNCHER = "PIPELINE_LAUNCHER_PID"  # environment variable with the process id of rank 0, for the ranks it starts
 
@@ -37,14 +38,18 @@ def seed_torch(seed: int, *place: str | int) -> None:
 def make_trainer(
     config: TrainerConfig,
     epochs: int,
-    callbacks: list[Callback],
-    logger: Logger | bool | None = False,
+    callbacks: "list[Callback]",
+    logger: "Logger | bool | None" = False,
     progress: bool = True,
-) -> Trainer:
+) -> "Trainer":
     """A Trainer without Lightning's checkpoints, validation and samplers, which the two modules do themselves.
 
     Raises ValueError if ``config`` does not fit this machine, for example if a device is missing.
     """
+    from lightning.pytorch import Trainer  # takes seconds, and most stages train nothing
+    from lightning.pytorch.callbacks import Checkpoint
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
     many = config.devices * config.num_nodes > 1
     try:
         return Trainer(

@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import no_info_after_validator_function
 
 T = TypeVar("T")
-OPTIONS = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
+OPTIONS = ConfigDict(defer_build=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 RECORD = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 SHORT = 60  # characters of a wrong value that a message repeats
 

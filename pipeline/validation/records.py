@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.validation import first_mistake
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
@@ -40,7 +42,7 @@ def load_record(adapter: TypeAdapter[T], file: Path | str) -> T:
     try:
         return adapter.validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        message = f"{file}: `{place}`: {first['msg']}; another version of the project wrote it: run `dvc repro`"
-        raise ValueError(message) from None
+        place, reason = first_mistake(error, content)
+        raise ValueError(
+            f"{file}: `{place}` {reason}; another version of the project wrote it: run `dvc repro`"
+        ) from None

@@ -212,7 +212,9 @@ def test_damaged_inputs_are_named(finished: Path, tmp_path: Path) -> None:
         load(tmp_path / "copy", [0])
     evaluation = tmp_path / "copy/reports/metrics/evaluate.json"
     evaluation.write_text(evaluation.read_text().replace("return_mean_ci95", "return_ci95"))
-    with pytest.raises(ValueError, match=r"evaluate\.json: `scores\.policy\.return_mean_ci95`: .*run `dvc repro`"):
+    with pytest.raises(
+        ValueError, match=r"evaluate\.json: `scores\.policy\.return_mean_ci95` is missing; .*run `dvc repro`"
+    ):
         load_record(TypeAdapter(EvaluationSummary), evaluation)
 
 

@@ -62,8 +62,8 @@ def test_sees_the_velocity_that_no_single_observation_shows(fitted: RSSM, line: 
     rows = line.windows("held_out", 12)
     window = Windows(line, "held_out", 12).read(torch.from_numpy(np.stack([rows, np.full_like(rows, 12)], 1)))
     errors = open_loop(fitted, [window], Scale({"state": [1]}, fitted.data_spec.statistics), 6)
-    assert errors["model_rmse"][2] < 0.5 * errors["persistence_rmse"][2]  # five steps on
-    assert errors["reward_mae"][0] < 0.5 * errors["reward_baseline_mae"][0]
+    assert errors.model_rmse[2] < 0.5 * errors.persistence_rmse[2]  # five steps on
+    assert errors.reward_mae[0] < 0.5 * errors.reward_baseline_mae[0]
 
 
 def test_termination_is_learned(fitted: RSSM, line: PreparedDataset):

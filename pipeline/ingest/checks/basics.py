@@ -1,7 +1,6 @@
 """Size, coverage, rewards and actions of the log; warnings where nothing can be learned."""
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest.checks.result import CheckResult
@@ -85,6 +84,8 @@ def coverage(sample: Sample) -> CheckResult | None:
 
 def _nearest(sample: Sample, obs: FloatArray) -> float:
     """Median root mean square distance from an observation of an even episode to the nearest one of an odd episode."""
+    from scipy.spatial import cKDTree  # slow to import
+
     odd = sample.episode_of(sample.rows) % 2 == 1
     queries, points = (obs[evenly(np.flatnonzero(rows), NEIGHBORS)] for rows in (~odd, odd) if rows.any())
     distance, _ = cKDTree(points).query(queries)

@@ -3,7 +3,6 @@
 import hashlib
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.checks.result import CheckResult
@@ -77,5 +76,7 @@ def _close_pairs(sample: Sample) -> IntArray:
     # The length is a coordinate with large distances, so that only episodes of the same length are neighbors.
     points = np.concatenate([marks.reshape(len(first), -1), lengths[:, None] * 1.0], axis=1)
     within = CLOSE * np.sqrt(marks.shape[1] * MARKS)
+    from scipy.spatial import cKDTree  # slow to import
+
     pairs = cKDTree(points).query_pairs(min(within, 0.5), output_type="ndarray")
     return first[np.sort(pairs, axis=1)]
