@@ -129,20 +129,12 @@ def encoder_spec(encoder: StateEncoder) -> dict[str, Any]:
 
 def build_encoder(spec: BundleSpec) -> Encoder | TrainableWorldModel:
     """The encoder that a bundle names, without its weights."""
-    data = DataSpec(
-        spec.statistics,
-        spec.obs_shapes,
-        len(spec.action_low),
-        spec.dataset.get("transitions", 0),
-        spec.env_id,
-    )
-    kind = STATE_ENCODERS[spec.encoder]
-    config = build(kind.Config, spec.encoder_config, "encoder_config")
-    return (
-        ENCODERS[spec.encoder].from_data(config, data)
-        if spec.encoder in ENCODERS
-        else WORLD_MODELS[spec.encoder](config, data)
-    )
+    transitions = spec.dataset.get("transitions", 0)
+    data = DataSpec(spec.statistics, spec.obs_shapes, len(spec.action_low), transitions, spec.env_id)
+    config = build(STATE_ENCODERS[spec.encoder].Config, spec.encoder_config, "encoder_config")
+    if spec.encoder in WORLD_MODELS:
+        return WORLD_MODELS[spec.encoder](config, data)
+    return ENCODERS[spec.encoder].from_data(config, data)
 
 
 def weights_digest(folder: Path) -> str:
