@@ -15,8 +15,8 @@ from toys import linear_world, rssm_training, small_ensemble, training_of, trans
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay

@@ -16,8 +16,8 @@ from toys import HISTORY, build_data_spec, linear_world, logged_in
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import POLICIES
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.protocols import Critic, PolicyLearner
-from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import Actor, StateEncoder, ValuePenalty, WorldModel
 from pipeline.protocols import Penalty as PenaltyProtocol
 from pipeline.serving.agent import load_agent

@@ -14,7 +14,7 @@ from pipeline.cli.export import export_onnx
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import POLICIES
-from pipeline.policies.task import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import BundleSpec, encoder_spec, save_bundle
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay

@@ -17,8 +17,8 @@ from pipeline.imagination import Imagination
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.serving.agent import PolicyAgent, load_agent
 from pipeline.serving.bundle import bundle_spec
 from pipeline.stages import (

@@ -11,7 +11,7 @@ from pipeline.bench.timing import Result, Work, compare, rates, repeated
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
-from pipeline.policies.task import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.seeding import generator, seed_of
 from pipeline.types import Observation, Segments, Transitions
 from pipeline.uncertainty import Penalty

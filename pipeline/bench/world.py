@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pipeline.bench.latent import LatentShapes, large_shapes, usual_shapes
 from pipeline.encoders.statistics import DataSpec, Statistics
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.seeding import generator, seed_of
 from pipeline.types import Transitions
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble

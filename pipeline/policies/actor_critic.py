@@ -20,9 +20,9 @@ from pipeline.networks.critic import polyak_update
 from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp
 from pipeline.networks.schedule import cosine_decay
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import absorbing_value, lambda_return, pessimistic_reward, survival_probability
 from pipeline.policies.protocols import Critic
-from pipeline.policies.task import LearnerSpec
 from pipeline.types import Rollout, Transitions
 from pipeline.validation import (
     OPTIONS,

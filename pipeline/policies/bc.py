@@ -12,7 +12,7 @@ from pipeline.encoders.history import MAX_HISTORY
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
 from pipeline.networks.conv import ImageTorso
-from pipeline.policies.task import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.types import Transitions
 from pipeline.validation import OPTIONS, NonNegativeInt, PositiveFloat, PositiveInt, Widths
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork
-from pipeline.policies.task import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.protocols import Actor
 from pipeline.types import Rollout, TorchModule, Transitions
 
@@ -60,7 +60,7 @@ class Policy(TorchModule, Protocol):
 class PolicyLearner(Policy, Protocol):
     """A policy that learns by gradient updates; ``plans`` is False.
 
-    It is built from its ``Config`` and a :class:`pipeline.policies.task.LearnerSpec`.
+    It is built from its ``Config`` and a :class:`pipeline.policies.learner_spec.LearnerSpec`.
     """
 
     imagines: bool  # whether its batches mix imagined with logged transitions
@@ -83,7 +83,7 @@ class PolicyLearner(Policy, Protocol):
 class PlanningPolicy(Policy, Protocol):
     """A policy that searches for the best plan at every step; ``plans`` is True.
 
-    It is built from its ``Config``, a :class:`pipeline.policies.task.LearnerSpec` and an
+    It is built from its ``Config``, a :class:`pipeline.policies.learner_spec.LearnerSpec` and an
     :class:`~pipeline.imagination.Imagination`.
     """
 

@@ -21,9 +21,9 @@ from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
 from pipeline.networks.critic import Critics, polyak_update
 from pipeline.networks.schedule import cosine_decay
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import absorbing_value, conservative_gap, logged_mean, pessimistic_reward, td_target
 from pipeline.policies.protocols import Critic
-from pipeline.policies.task import LearnerSpec
 from pipeline.types import Transitions
 from pipeline.validation import (
     OPTIONS,

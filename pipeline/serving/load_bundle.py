@@ -14,8 +14,8 @@ from pipeline.encoders import Encoder, StackedFrames
 from pipeline.imagination import Imagination
 from pipeline.params import build
 from pipeline.policies import LEARNERS
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.protocols import Policy
-from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import StateEncoder, WorldModel, first_state
 from pipeline.serving.bundle import ENCODER_PREFIX, SCHEMA_VERSION, BundleSpec, build_encoder
 from pipeline.uncertainty import Penalty, PenaltyConfig

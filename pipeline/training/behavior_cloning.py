@@ -8,7 +8,7 @@ from pipeline.encoders.statistics import DataSpec
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
-from pipeline.policies.task import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.training.config import TrainerConfig, single
 from pipeline.training.policy import PolicyTraining
 from pipeline.training.replay_buffer import LoggedReplay, ReadReplay

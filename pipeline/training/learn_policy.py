@@ -11,9 +11,9 @@ from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import LEARNERS
 from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning.example_plans import example_plans
 from pipeline.policies.protocols import Policy, is_learner, is_planner
-from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import StateEncoder
 from pipeline.seeding import generator
 from pipeline.training.config import TrainerConfig, single

@@ -18,7 +18,7 @@ from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.encoders.frame_stack import FramesConfig, StackedFrames
 from pipeline.ingest.writer import write_dataset
 from pipeline.policies.bc import BCConfig, BehaviorCloning
-from pipeline.policies.task import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import bundle_spec, save_bundle
 from pipeline.training.behavior_cloning import encoded_logs

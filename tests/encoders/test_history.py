@@ -24,8 +24,8 @@ from pipeline.imagination import Imagination
 from pipeline.ingest.writer import write_dataset
 from pipeline.ope.evaluated_policy import alike
 from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning import PLANNERS
-from pipeline.policies.task import LearnerSpec
 from pipeline.protocols import WindowEncoder, WorldModel
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import bundle_spec, encoder_spec, save_bundle

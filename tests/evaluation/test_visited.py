@@ -19,9 +19,9 @@ from pipeline.evaluation.episodes import run_episodes
 from pipeline.evaluation.visited import as_logs, bellman, visited_of
 from pipeline.imagination import Imagination
 from pipeline.ingest.writer import write_dataset
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning.cem import CEM, CEMConfig
 from pipeline.policies.sac import SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import Penalty
 

@@ -27,7 +27,7 @@ from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 from pipeline.reporting.figures.data import FRAMES_SHOWN, frames_figure
 from pipeline.reporting.figures.style import RC
-from pipeline.reporting.tables import _observed
+from pipeline.reporting.tables import _observation_size
 
 LENGTHS = (4, 1, 6, 3, 5)
 PIXELS, MASKED = "pipeline.envs.wrappers:Pixels-v0", "pipeline.envs.wrappers:Masked-v0"
@@ -317,12 +317,12 @@ def test_contact_sheet_shows_the_first_episode(tmp_path: Path) -> None:
     assert len(figure.axes) == FRAMES_SHOWN
     assert [axes.get_title() for axes in figure.axes][:: FRAMES_SHOWN - 1] == ["pixels 0", "pixels 20"]
     np.testing.assert_array_equal(figure.axes[-1].images[0].get_array(), image_episode(0, 20).obs["pixels"][-1])
-    assert _observed(dataset.spec) == "pixels 32 × 32 × 3"
+    assert _observation_size(dataset.spec) == "pixels 32 × 32 × 3"
 
 
 def test_vectors_have_no_contact_sheet(tmp_path: Path) -> None:
     episodes = [replace(image_episode(e, 4), obs={"state": np.full((5, 2), e)}) for e in range(2)]
     dataset = write_dataset(tmp_path / "d", image_log(episodes), "vectors", 0.5, seed=0)
     assert frames_figure(SimpleNamespace(dataset=dataset)) is None  # type: ignore[arg-type]
-    assert _observed(dataset.spec) == "2"
+    assert _observation_size(dataset.spec) == "2"
     assert torch.isfinite(dataset.transitions("all")["obs"]).all()

@@ -21,8 +21,8 @@ from pipeline.ope.evaluated_policy import EvaluatedPolicy, alike
 from pipeline.ope.model_value import imagined_rewards
 from pipeline.ope.ranking import rank_correlation, regret_at
 from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.types import Prediction, Step, Transitions
 
 DISCOUNT = 0.9

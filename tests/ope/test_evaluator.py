@@ -33,8 +33,8 @@ from pipeline.ope.results import (
 )
 from pipeline.ope.summary import ESTIMATORS, flat, offline_result
 from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.serving.bundle import bundle_spec, save_bundle
 from pipeline.stages import evaluate, evaluate_offline
 from pipeline.stages.stage import stage

@@ -12,8 +12,8 @@ from pipeline.imagination import Imagination
 from pipeline.networks.actor import TanhGaussianActor
 from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import lambda_return, survival_probability
-from pipeline.policies.task import LearnerSpec
 from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.serving.load_bundle import load_bundle
 from pipeline.types import Prediction, Rollout, Step, Transitions

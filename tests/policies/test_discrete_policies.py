@@ -14,8 +14,8 @@ from pipeline.networks.critic import Critics
 from pipeline.ope.density import fit_behavior
 from pipeline.policies.actor_critic import GRADIENTS, ActorCritic, ActorCriticConfig
 from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.training.learn_policy import check_actions
 from pipeline.types import Prediction, Step, Transitions
 

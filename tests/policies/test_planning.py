@@ -10,12 +10,12 @@ import torch
 from test_contracts import world_model
 
 from pipeline.imagination import Imagination
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning import PLANNERS, Planner
 from pipeline.policies.planning.noise import colored
 from pipeline.policies.planning.objective import plan_value
 from pipeline.policies.planning.planner import Plan
 from pipeline.policies.sac import SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.types import Prediction, Rollout, Step
 from pipeline.uncertainty import Penalty
 

@@ -14,10 +14,10 @@ from pipeline.networks.actor import TanhGaussianActor
 from pipeline.networks.critic import Critics
 from pipeline.policies import POLICIES
 from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import absorbing_value, logged_mean, pessimistic_reward, td_target
 from pipeline.policies.protocols import PolicyLearner
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay, Recent
 from pipeline.types import Transitions
 from pipeline.uncertainty import Penalty

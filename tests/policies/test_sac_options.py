@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Generator
 
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import conservative_gap
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.types import Transitions
 
 

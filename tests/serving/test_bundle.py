@@ -12,7 +12,7 @@ from toys import build_data_spec, linear_world
 
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.policies.bc import BCConfig, BehaviorCloning
-from pipeline.policies.task import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import BundleSpec, save_bundle
 

@@ -20,7 +20,7 @@ from pipeline.cli.plot import _labeled, _newest, plot_metric
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import Statistics
 from pipeline.policies.bc import BCConfig, BehaviorCloning
-from pipeline.policies.task import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.serving.mlflow_logging import log_policy

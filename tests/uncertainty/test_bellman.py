@@ -8,8 +8,8 @@ from torch import Generator, Tensor
 
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import Bellman, Penalty
 

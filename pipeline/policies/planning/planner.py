@@ -12,11 +12,11 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning.noise import colored
 from pipeline.policies.planning.objective import Objective
 from pipeline.policies.protocols import Critic
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.policies.task import LearnerSpec
 from pipeline.seeding import generator
 from pipeline.types import Rollout, TensorFields
 from pipeline.validation import OPTIONS, Float, NonNegativeFloat, NonNegativeInt, PositiveInt
