@@ -23,14 +23,14 @@ def preset(name: Annotated[str, typer.Argument(help="A file of pipeline/presets,
 
 @app.command()
 def doctor() -> None:
-    """Versions, devices, stores and disk space."""
+    """Check versions, devices, params.yaml, stores and disk space."""
     from pipeline.cli.doctor import examine
 
-    healthy = True
+    findings = []
     for finding in examine():
         typer.echo(finding.line())
-        healthy = healthy and finding.good
-    if not healthy:
+        findings.append(finding)
+    if not all(finding.good for finding in findings):
         raise typer.Exit(1)
 
 
@@ -47,10 +47,10 @@ def inspect(file: Annotated[Path, typer.Argument(help="A log: HDF5, npz, CSV, Pa
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A policy bundle, such as data/policy/seed-0")],
     episodes: Annotated[int, typer.Option(min=1)] = 10,
-    env_id: Annotated[str | None, typer.Option(help="Another environment than the one of the logs")] = None,
+    env_id: Annotated[str | None, typer.Option(help="Use this environment instead of the one of the logs")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Run a policy bundle in its environment and print the raw returns."""
+    """Run a policy bundle in its environment and print its raw returns."""
     from pipeline.cli.evaluate import evaluate_bundle
 
     for line in evaluate_bundle(bundle, episodes, env_id, seed):
@@ -59,16 +59,20 @@ def evaluate(
 
 @app.command()
 def select(
-    bundles: Annotated[list[Path] | None, typer.Argument(help="Policy bundles; none: those of the experiment")] = None,
+    bundles: Annotated[
+        list[Path] | None, typer.Argument(help="Policy bundles; without any: all policies of the MLflow experiment")
+    ] = None,
     by: Annotated[str, typer.Option(help="fqe_low, fqe, model, model_low, model_pessimistic, importance")] = "fqe_low",
-    k: Annotated[int, typer.Option(min=1, help="Regret of the best among the first k")] = 1,
-    dataset: Annotated[Path, typer.Option(help="Of bundles: the logs to judge by")] = Path("data/dataset"),
-    world_model: Annotated[Path, typer.Option(help="Of bundles: the model")] = Path("data/world_model/seed-0"),
-    episodes: Annotated[int, typer.Option(min=0, help="Of bundles: real episodes to compare with")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of bundles: what the estimates draw from")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Where to write the numbers as JSON")] = None,
+    k: Annotated[int, typer.Option(min=1, help="Print the regret of the best of the first k policies")] = 1,
+    dataset: Annotated[Path, typer.Option(help="For bundles: the dataset to evaluate on")] = Path("data/dataset"),
+    world_model: Annotated[Path, typer.Option(help="For bundles: the world model to evaluate with")] = Path(
+        "data/world_model/seed-0"
+    ),
+    episodes: Annotated[int, typer.Option(min=0, help="For bundles: number of real episodes for comparison")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For bundles: seed of the estimates")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the numbers to this file as JSON")] = None,
 ) -> None:
-    """Rank policies by offline estimates alone; with true returns, say how well that went."""
+    """Rank policies by offline estimates alone. If true returns are available, report how well the ranking agrees."""
     from pipeline.cli.select import candidates_of_bundles, candidates_of_experiment, select_policy
 
     if bundles:
@@ -82,9 +86,9 @@ def select(
 @app.command()
 def export(
     bundle: Annotated[Path, typer.Argument(help="A policy bundle, such as data/policy/seed-0")],
-    file: Annotated[Path, typer.Argument(help="Where to write, such as policy.onnx")],
+    file: Annotated[Path, typer.Argument(help="Output file, such as policy.onnx")],
 ) -> None:
-    """Write a feed-forward policy as ONNX: raw observations in, raw actions out."""
+    """Export a feed-forward policy to ONNX, from raw observations to raw actions."""
     from pipeline.cli.export import export_onnx
 
     for line in export_onnx(bundle, file):
@@ -93,11 +97,11 @@ def export(
 
 @app.command()
 def export_dataset(
-    dataset_id: Annotated[str, typer.Argument(help="Minari's id for it, such as mine/logs-v0")],
+    dataset_id: Annotated[str, typer.Argument(help="The new dataset's Minari id, such as mine/logs-v0")],
     folder: Annotated[Path, typer.Option(help="A prepared dataset")] = Path("data/dataset"),
-    root: Annotated[Path, typer.Option(help="A Minari root: where to write")] = Path("data/minari"),
+    root: Annotated[Path, typer.Option(help="The Minari root to write to")] = Path("data/minari"),
 ) -> None:
-    """Write a prepared dataset as a Minari dataset, actions in their own units."""
+    """Export a prepared dataset as a Minari dataset, with actions in their original units."""
     from pipeline.cli.export_dataset import export_minari
 
     for line in export_minari(folder, dataset_id, root):
@@ -107,9 +111,9 @@ def export_dataset(
 @app.command()
 def plot(
     metric: Annotated[str, typer.Argument(help="A tracked metric, such as policy/imagined_terminal_rate")],
-    file: Annotated[Path, typer.Argument(help="Where to write the PNG")],
+    file: Annotated[Path, typer.Argument(help="Output file (PNG)")],
 ) -> None:
-    """Draw one metric of all runs that logged it, each curve named by what sets its run apart."""
+    """Plot one metric of all runs that logged it; curves are labeled by the params in which runs differ."""
     from pipeline.cli.plot import plot_metric
 
     for line in plot_metric(metric, file):
@@ -118,10 +122,12 @@ def plot(
 
 @app.command()
 def efficiency(
-    shares: Annotated[list[float] | None, typer.Argument(help="Of the training episodes; 0.1 0.25 0.5 1.0")] = None,
-    out: Annotated[Path, typer.Option(help="Where to write the PNG")] = Path("reports/sample-efficiency.png"),
+    shares: Annotated[
+        list[float] | None, typer.Argument(help="Shares of the training episodes; default 0.1 0.25 0.5 1.0")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Output file (PNG)")] = Path("reports/sample-efficiency.png"),
 ) -> None:
-    """Run the pipeline on shares of the training episodes, and draw what each is worth."""
+    """Run the pipeline on shares of the training episodes, and plot return against dataset size."""
     from pipeline.cli.efficiency import measure_efficiency
 
     for line in measure_efficiency(shares or [0.1, 0.25, 0.5, 1.0], out):
@@ -131,21 +137,23 @@ def efficiency(
 @app.command()
 def true_error(
     world_model: Annotated[Path, typer.Option(help="A fitted world model")] = Path("data/world_model/seed-0"),
-    dataset: Annotated[Path, typer.Option(help="Of preset cartpole-swingup, prepared")] = Path("data/dataset"),
+    dataset: Annotated[Path, typer.Option(help="The prepared dataset of preset cartpole-swingup")] = Path(
+        "data/dataset"
+    ),
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    out: Annotated[Path, typer.Option(help="Where to write the PNG")] = Path("reports/cartpole-penalty.png"),
+    out: Annotated[Path, typer.Option(help="Output file (PNG)")] = Path("reports/cartpole-penalty.png"),
 ) -> None:
-    """Judge penalties by the known equations of cart-pole, where logs went and where none did."""
-    from pipeline.cli.true_error import true_error as judge
+    """Compare penalties with the world model's true error, from the equations of cart-pole, in and outside the logs."""
+    from pipeline.cli.true_error import true_error as compare
 
-    for line in judge(world_model, dataset, seed, out):
+    for line in compare(world_model, dataset, seed, out):
         typer.echo(line)
 
 
 @app.command()
 def bench(
     threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 2,
-    mbrl: Annotated[str | None, typer.Option(help="An interpreter that has mbrl-lib 0.2.0, to compare with")] = None,
+    mbrl: Annotated[str | None, typer.Option(help="Python interpreter with mbrl-lib 0.2.0, for comparison")] = None,
 ) -> None:
     """Measure the speed of models, learners and ingest."""
     from pipeline.bench import main as run_bench
@@ -154,7 +162,7 @@ def bench(
 
 
 def main() -> None:
-    """The CLI; what the user can mend is one line on stderr and exit code 1."""
+    """Run the CLI. An error that the user can fix is one line on stderr, with exit code 1."""
     try:
         app()
     except ValueError as error:

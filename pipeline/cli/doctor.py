@@ -1,4 +1,4 @@
-"""``doctor``: what a run will find on this machine."""
+"""``doctor``: check this machine and this project before a run."""
 
 import os
 import platform
@@ -25,17 +25,18 @@ class Finding:
     good: bool = True
 
     def line(self) -> str:
+        """The finding as one line of text."""
         return f"{'ok ' if self.good else 'BAD'} {self.name:<12} {self.text}"
 
 
 def examine() -> Iterator[Finding]:
-    """Every finding, in the order in which a run would meet it."""
+    """All findings, in the order in which a run would need them."""
     good = sys.version_info >= (3, 11)
     yield Finding("python", f"{platform.python_version()} at {sys.executable}, {platform.platform()}", good)
-    found = versions()
-    yield from (
-        Finding(name, found.get(name, "not installed; run `pip install -e .`"), name in found) for name in PACKAGES
-    )
+    installed = versions()
+    for name in PACKAGES:
+        version = installed.get(name, "not installed; run `pip install -e .`")
+        yield Finding(name, version, name in installed)
     checks: dict[str, Callable[[], str]] = {
         "devices": _devices,
         "params.yaml": _params,
@@ -83,7 +84,7 @@ def _dvc_cache() -> str:
 
 def _minari() -> str:
     folder = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
-    return f"{folder}{'' if folder.exists() else ' (made at the first download)'}"
+    return f"{folder}{'' if folder.exists() else ' (created by the first download)'}"
 
 
 def _disk() -> str:

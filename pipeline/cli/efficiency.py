@@ -1,4 +1,4 @@
-"""``efficiency``: the pipeline on shares of the training episodes, and what each of them is worth."""
+"""``efficiency``: run the pipeline on shares of the training episodes, and plot return against dataset size."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,33 +14,35 @@ if TYPE_CHECKING:
     from pipeline.reporting.figures.efficiency import ShareResult
 
 Json = dict[str, Any]
-SHOWN = ("policy", "bc", "logged")
-NO_ENVIRONMENT = "there is no environment to measure returns in; set `dataset.env_id` in params.yaml"
+AGENTS = ("policy", "bc", "logged")
+NO_ENVIRONMENT = "returns cannot be measured without an environment; set `dataset.env_id` in params.yaml"
 
 
 def measure_efficiency(shares: Sequence[float], file: Path) -> Iterator[str]:
-    """Run each share of the training episodes as a DVC experiment, the smallest first, and draw returns against logged
-    transitions into ``file`` (PNG), with the numbers beside it as JSON; yields lines of progress. Experiments of the
-    same files are not run again. Raises ValueError for impossible shares, without a git commit, a DVC project or an
-    environment, and when a run fails."""
-    wanted = sorted(set(shares))
-    if not wanted or not all(0 < share <= 1 for share in wanted):
+    """Run each share of the training episodes as a DVC experiment, the smallest first, and plot returns against logged
+    transitions in ``file`` (PNG), with the numbers as JSON in the same folder. Yields lines of progress. Experiments
+    of the same files are not run again.
+
+    Raises ValueError for impossible shares, without a git commit, a DVC project or an environment, and if a run fails.
+    """
+    distinct = sorted(set(shares))
+    if not distinct or not all(0 < share <= 1 for share in distinct):
         raise ValueError(f"shares {list(shares)}: give one or more above 0 and at most 1, such as 0.1 0.25 0.5 1.0")
     _check_environment()
     results: list[ShareResult] = []
-    for number, share in enumerate(wanted, 1):
+    for number, share in enumerate(distinct, 1):
         name = f"efficiency-{share:g}"
-        yield f"share {share:g} ({number} of {len(wanted)}): experiment {name}"
+        yield f"share {share:g} ({number} of {len(distinct)}): experiment {name}"
         ref, new = run_experiment(name, "dataset.train_share", share)
         read = (read_result(ref, f"reports/metrics/{part}.json") for part in ("dataset", "evaluate"))
-        results.append(summarized(share, *read))
+        results.append(summarize(share, *read))
         yield _line(results[-1]) + ("" if new else " (run before)")
     write_efficiency(results, file)
     yield f"{file}: written"
 
 
 def write_efficiency(results: Sequence["ShareResult"], file: Path) -> None:
-    """``file`` (PNG) and its JSON, from one result for each share as :func:`summarized` gives it."""
+    """``file`` (PNG) and its JSON, from one result for each share as :func:`summarize` gives it."""
     import matplotlib
 
     from pipeline.reporting.figures.efficiency import efficiency_figure
@@ -52,9 +54,9 @@ def write_efficiency(results: Sequence["ShareResult"], file: Path) -> None:
         save(efficiency_figure(results), file)
 
 
-def summarized(share: float, dataset: Json, evaluation: Json) -> "ShareResult":
-    """What one share came to, from the contents of dataset.json and evaluate.json. Raises ValueError when the policies
-    met no environment."""
+def summarize(share: float, dataset: Json, evaluation: Json) -> "ShareResult":
+    """The result of one share, from the contents of dataset.json and evaluate.json. Raises ValueError if there was no
+    environment."""
     from pydantic import TypeAdapter
 
     from pipeline.evaluation.results import ScoreSummary
@@ -70,12 +72,12 @@ def summarized(share: float, dataset: Json, evaluation: Json) -> "ShareResult":
         seeds=evaluation["seeds"],
         train_episodes=dataset["episodes"] - dataset["held_out_episodes"],
         train_transitions=dataset["train_transitions"],
-        scores={agent: adapter.validate_python(evaluation["scores"][agent]) for agent in SHOWN},
+        scores={agent: adapter.validate_python(evaluation["scores"][agent]) for agent in AGENTS},
     )
 
 
 def _check_environment() -> None:
-    """Raises ValueError where neither params.yaml nor the dataset as it was last prepared knows an environment."""
+    """Raises ValueError if neither params.yaml nor the prepared dataset names an environment."""
     prepared = Path("data/dataset")
     if not prepared.is_dir() or open_dataset(prepared).spec.env_id:
         return

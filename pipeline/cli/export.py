@@ -1,4 +1,4 @@
-"""``export BUNDLE FILE``: a feed-forward policy as ONNX, raw observations in, raw actions out."""
+"""``export BUNDLE FILE``: export a feed-forward policy to ONNX, from raw observations to raw actions."""
 
 from pathlib import Path
 
@@ -10,17 +10,17 @@ from pipeline.serving.onnx import RawPolicy
 
 
 def export_onnx(bundle: Path, file: Path) -> list[str]:
-    """Write ``file`` and compare it with the bundle. Raises ValueError where a package is missing or the policy keeps
-    a state between steps, which ONNX's single call cannot."""
+    """Write ``file`` and compare its actions with the bundle's. Raises ValueError if a package is missing, and for a
+    policy that keeps a state between steps or plans."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"{error.name} is missing; pip install -e '.[onnx]'") from None
+        raise ValueError(f"{error.name} is missing; run `pip install -e '.[onnx]'`") from None
     agent = load_agent(bundle)
     if not isinstance(agent.encoder, StandardEncoder):
         raise ValueError(
-            f"{bundle}: it plans, or carries a state from step to step; ONNX export is for feed-forward policies"
+            f"{bundle}: the policy plans or keeps a state between steps; ONNX export is for feed-forward policies"
         )
     example = agent.encoder.mean.expand(2, -1) + agent.encoder.std
     axes = {"obs": {0: torch.export.Dim("batch")}}
@@ -28,9 +28,11 @@ def export_onnx(bundle: Path, file: Path) -> list[str]:
     program = torch.onnx.export(raw, (example,), input_names=["obs"], output_names=["action"], dynamic_shapes=axes)
     assert program is not None
     program.save(str(file))
-    checked = torch.cat([example, agent.encoder.mean[None]])
-    (found,) = onnxruntime.InferenceSession(str(file)).run(None, {"obs": checked.numpy()})
-    difference = float((torch.from_numpy(found) - raw(checked)).abs().max())
+    obs = torch.cat([example, agent.encoder.mean[None]])
+    (action,) = onnxruntime.InferenceSession(str(file)).run(None, {"obs": obs.numpy()})
+    difference = float((torch.from_numpy(action) - raw(obs)).abs().max())
     if difference > 1e-4:
-        raise ValueError(f"{file}: differs from the bundle by {difference}; do not use it, and report this")
+        raise ValueError(
+            f"{file}: its actions differ from the bundle's by {difference}; do not use it, and report this"
+        )
     return [f"{file}: written; differs from the bundle by at most {difference:.1e}"]

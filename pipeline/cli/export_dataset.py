@@ -1,4 +1,4 @@
-"""``export-dataset FOLDER ID``: a prepared dataset as a Minari dataset, for other tools to read."""
+"""``export-dataset FOLDER ID``: export a prepared dataset as a Minari dataset for other tools."""
 
 import shutil
 import warnings
@@ -14,42 +14,46 @@ from pipeline.envs.action_space import actions_of
 from pipeline.ingest.sources.minari import minari_root
 
 if TYPE_CHECKING:
+    from gymnasium import Env
     from gymnasium.spaces import Space
     from minari.data_collector import EpisodeBuffer
 
 
 def export_minari(folder: Path, dataset_id: str, root: Path) -> list[str]:
-    """Write ``root``/``dataset_id``, an episode in memory at a time; both splits, in the order of the log.
+    """Write both splits to ``root``/``dataset_id`` in the order of the log, one episode in memory at a time.
 
-    Observations, rewards and ends are the stored ones; actions are mapped back to the log's own units, as float32
-    (which agrees with the log to rounding) or whole numbers. An end that is no true one is a truncation. Raises
-    ValueError when the target exists or the id is none of Minari's."""
+    Observations, rewards and terminals are the stored ones. Actions are converted back to the log's units, as float32
+    (equal to the log up to rounding) or integers. An episode without a terminal ends in a truncation. Raises ValueError
+    if the target exists or the id is not valid in Minari.
+    """
     import minari
     from minari.dataset.minari_dataset import DATASET_ID_RE
 
     dataset = open_dataset(folder)
-    facts = dataset.spec
+    spec = dataset.spec
     if not DATASET_ID_RE.fullmatch(dataset_id) or "-v" not in dataset_id:
-        raise ValueError(f"`{dataset_id}` is no Minari id; write namespace/name-v0, such as mine/{_slug(dataset)}-v0")
+        raise ValueError(
+            f"`{dataset_id}` is not a valid Minari id; use namespace/name-v0, such as mine/{_slug(dataset)}-v0"
+        )
     target = root / dataset_id
     if target.exists():
         raise ValueError(f"{target}: exists; choose another id or version, or remove it")
     root.mkdir(parents=True, exist_ok=True)
-    # Resolved, because Minari takes a relative root for one below itself.
+    # Resolved, because Minari would read a relative root as a folder below its own.
     with _whole_or_nothing(target), minari_root(root.resolve()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no author to name
+        warnings.simplefilter("ignore")  # about the missing author
         created = minari.create_dataset_from_buffers(
             dataset_id,
-            _episodes(dataset),  # type: ignore[arg-type]  # asks for a list, and goes through it once
+            _episodes(dataset),  # type: ignore[arg-type]  # typed as a list, but iterated once
             env=_registered(dataset),
             observation_space=_obs_space(dataset),
-            action_space=actions_of(facts).space(),
-            description=f"{facts.name}, from {facts.source}",
+            action_space=actions_of(spec).space(),
+            description=f"{spec.name}, from {spec.source}",
             jpeg_encoding=False,
         )
-        known = {"license": facts.license, "ref_min_score": facts.ref_min_score, "ref_max_score": facts.ref_max_score}
-        created.storage.update_metadata({key: value for key, value in known.items() if value is not None})
-    return [f"{target}: {facts.transitions} steps, {facts.episodes} episodes, {facts.terminals} true ends"]
+        metadata = {"license": spec.license, "ref_min_score": spec.ref_min_score, "ref_max_score": spec.ref_max_score}
+        created.storage.update_metadata({key: value for key, value in metadata.items() if value is not None})
+    return [f"{target}: {spec.transitions} steps, {spec.episodes} episodes, {spec.terminals} true ends"]
 
 
 @contextmanager
@@ -66,7 +70,7 @@ def _slug(dataset: PreparedDataset) -> str:
 
 
 def _obs_space(dataset: PreparedDataset) -> "Space[Any]":
-    """One Box where there is one observation under its usual name, else a Dict by key."""
+    """A Box for a single observation with its usual name, else a Dict by key."""
     from gymnasium.spaces import Box, Dict
 
     spaces: dict[str, Space[Any]] = {}
@@ -80,15 +84,15 @@ def _single(dataset: PreparedDataset) -> bool:
     return dataset.spec.obs_keys in (["state"], ["pixels"])
 
 
-def _registered(dataset: PreparedDataset) -> Any:
-    """The environment, made so that its kwargs are stored; None where it is not installed."""
+def _registered(dataset: PreparedDataset) -> "Env[Any, Any] | None":
+    """The environment, created so that its kwargs are stored; None if it is not installed."""
     from pipeline.envs.registration import make
 
     if dataset.spec.env_id is None:
         return None
     try:
         return make(dataset.spec.env_id, dataset.spec.env_kwargs)
-    except Exception:  # an environment may raise anything while it is made
+    except Exception:  # creating an environment can raise anything
         return None
 
 

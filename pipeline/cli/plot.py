@@ -1,15 +1,21 @@
-"""``plot METRIC``: one tracked metric of several runs in one picture, each curve named by what sets its run apart."""
+"""``plot METRIC``: plot one tracked metric of several runs; curves are labeled by the params in which runs differ."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from pipeline.tracking.assets import logged_datasets
 from pipeline.tracking.store import client, experiment_name, tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 
 def plot_metric(metric: str, file: Path) -> list[str]:
-    """Draw ``metric`` of every run of the MLflow experiment that logged it, the newest for each set of params and
-    dataset, into ``file`` (PNG), and write the numbers beside it as JSON. Raises ValueError when no run has it."""
+    """Plot ``metric`` of the runs of the MLflow experiment in ``file`` (PNG), and write the numbers as JSON in the same
+    folder. Of runs with equal params, dataset and seed, only the newest counts. Raises ValueError if no run has the
+    metric."""
     store = client(tracking_uri())
     runs = _newest(_runs_with(store, metric))
     if not runs:
@@ -21,54 +27,55 @@ def plot_metric(metric: str, file: Path) -> list[str]:
     return [f"{label}: last {curve['value'][-1]:.4g}" for label, curve in curves.items()] + [f"{file}: written"]
 
 
-def _runs_with(store: Any, metric: str) -> list[Any]:
+def _runs_with(store: "MlflowClient", metric: str) -> "list[Run]":
     experiment = store.get_experiment_by_name(experiment_name())
     runs = store.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
     return [r for r in runs if metric in r.data.metrics]
 
 
-def _newest(runs: list[Any]) -> list[Any]:
-    """Runs come newest first; a repetition of the same params on the same dataset adds nothing."""
-    seen: dict[str, Any] = {}
+def _newest(runs: "list[Run]") -> "list[Run]":
+    """The newest run for each set of params, dataset and seed; ``runs`` come newest first."""
+    newest: dict[str, Run] = {}
     for run in runs:
-        seen.setdefault(json.dumps(_told(run), sort_keys=True) + run.data.tags.get("pipeline.seed", ""), run)
-    return list(seen.values())
+        newest.setdefault(json.dumps(_params(run), sort_keys=True) + run.data.tags.get("pipeline.seed", ""), run)
+    return list(newest.values())
 
 
-def _labeled(runs: list[Any]) -> dict[str, Any]:
-    """Each run named by the params in which the runs differ and by its seed, sorted by them."""
-    told = [_told(run) for run in runs]
-    differing = [k for k in sorted(set().union(*told)) if len({params.get(k) for params in told}) > 1]
-    named = []
-    for run, params in zip(runs, told, strict=True):
-        values, seed = [str(params.get(k)) for k in differing], run.data.tags.get("pipeline.seed", "-")
+def _labeled(runs: "list[Run]") -> "dict[str, Run]":
+    """Each run by the params in which the runs differ and by its seed, sorted by them."""
+    all_params = [_params(run) for run in runs]
+    differing = [k for k in sorted(set().union(*all_params)) if len({params.get(k) for params in all_params}) > 1]
+    labeled = []
+    for run, params in zip(runs, all_params, strict=True):
+        values = [str(params.get(k)) for k in differing]
+        seed = run.data.tags.get("pipeline.seed", "-")
         parts = [f"{k} {v}" for k, v in zip(differing, values, strict=True)] or [run.info.run_name]
-        named.append(([_rank(x) for x in (*values, seed)], ", ".join([*parts, f"seed {seed}"]), run))
-    return {label: run for _, label, run in sorted(named, key=lambda found: found[:2])}
+        labeled.append(([_rank(x) for x in (*values, seed)], ", ".join([*parts, f"seed {seed}"]), run))
+    return {label: run for _, label, run in sorted(labeled, key=lambda row: row[:2])}
 
 
-def _told(run: Any) -> dict[str, str]:
+def _params(run: "Run") -> dict[str, str]:
     """A run's params, and its dataset with the first digits of its digest."""
-    used = [f"{i.dataset.name} {i.dataset.digest[:6]}" for i in run.inputs.dataset_inputs]
+    used = [f"{dataset.name} {dataset.digest[:6]}" for dataset in logged_datasets(run)]
     return {**run.data.params, **({"dataset": used[0]} if used else {})}
 
 
 def _rank(value: str) -> tuple[float, str]:
-    """Sorts numbers by size, and before words."""
+    """Sort key: numbers by size, before words."""
     try:
         return float(value), ""
     except ValueError:
         return float("inf"), value
 
 
-def _curve(store: Any, run: Any, metric: str) -> dict[str, list[float]]:
+def _curve(store: "MlflowClient", run: "Run", metric: str) -> dict[str, list[float]]:
     history = sorted(store.get_metric_history(run.info.run_id, metric), key=lambda m: (m.step, m.timestamp))
-    points = {m.step: m.value for m in history}  # a resumed run logs its last steps twice
+    points = {m.step: m.value for m in history}  # a resumed run may log steps twice
     return {"step": list(points), "value": list(points.values())}
 
 
-def _dataset(run: Any) -> str:
-    return next((i.dataset.name for i in run.inputs.dataset_inputs), "dataset not logged")
+def _dataset(run: "Run") -> str:
+    return next((dataset.name for dataset in logged_datasets(run)), "dataset not logged")
 
 
 def _draw(curves: dict[str, dict[str, list[float]]], title: str, metric: str, file: Path) -> None:

@@ -1,27 +1,32 @@
-"""``select``: rank policies by offline estimates alone, and where true returns are known, say how well that went."""
+"""``select``: rank policies by offline estimates; with true returns, report how well the ranking agrees."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 Json = dict[str, Any]
 RULES = {
     "fqe_low": "lower bound of fitted Q evaluation",
     "fqe": "fitted Q evaluation",
     "model": "return in the world model, discounted",
-    "model_low": "its least member",
-    "model_pessimistic": "the same less the penalty",
-    "model_pessimistic_low": "its least member",
+    "model_low": "the lowest member's return in the world model",
+    "model_pessimistic": "return in the world model minus the penalty",
+    "model_pessimistic_low": "the lowest member's return minus the penalty",
     "importance": "importance weighting",
 }
-SHOWN = ("fqe", "fqe_low", "model", "model_pessimistic", "importance")
+REAL_SEED = 10_000  # of the first real episode, as in stage evaluate
+COLUMNS = ("fqe", "fqe_low", "model", "model_pessimistic", "importance")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A policy, its estimates by name, and the mean return of its real episodes where they were run."""
+    """A policy, its estimates by name, and the mean return of its real episodes; None without any."""
 
     name: str
     estimates: dict[str, float]
@@ -29,30 +34,33 @@ class Candidate:
 
 
 def select_policy(candidates: Sequence[Candidate], by: str, k: int, file: Path | None) -> list[str]:
-    """The ranking as lines of a table, best first; with true returns also Spearman's rank correlation and the regret of
-    every rule. The numbers go to ``file`` as JSON. Raises ValueError for an unknown rule, or when no policy has it."""
+    """The ranking as lines of a table, best first, and with true returns the rank correlation and regret@k of every
+    rule. The numbers go to ``file`` as JSON. Raises ValueError for an unknown rule, or if no policy has it."""
     from pipeline.validation import did_you_mean
 
     if by not in RULES:
         raise ValueError(f"rule `{by}` is unknown{did_you_mean(by, RULES)}")
-    judged = [c for c in candidates if by in c.estimates]
-    if not judged:
+    estimated = [c for c in candidates if by in c.estimates]
+    if not estimated:
         raise ValueError(f"none of {len(candidates)} policies has the estimate `{by}`; run the stage evaluate_offline")
-    ranked = sorted(judged, key=lambda c: -c.estimates[by])
-    known = [c for c in candidates if c.true_return is not None]
-    agreement = {rule: found for rule in RULES if (found := _agreement(known, rule, k))}
+    ranked = sorted(estimated, key=lambda c: -c.estimates[by])
+    evaluated = [c for c in candidates if c.true_return is not None]
+    agreement = {rule: row for rule in RULES if (row := _agreement(evaluated, rule, k))}
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         policies = [vars(c) for c in ranked]
         file.write_text(json.dumps({"by": by, "policies": policies, "agreement": agreement}, indent=2) + "\n")
-    without = [f"no `{by}`: {c.name}" for c in candidates if c not in judged]
+    without = [f"no `{by}`: {c.name}" for c in candidates if c not in estimated]
     return [*_table(ranked), *without, f"ranked by {by}: {RULES[by]}", *_agreement_lines(agreement, k)]
 
 
 def candidates_of_bundles(
     bundles: Sequence[Path], dataset: Path, world_model: Path, episodes: int, seed: int
 ) -> list[Candidate]:
-    """Bundles judged here and now, by the ``offline`` block of params.yaml, with ``episodes`` real ones each."""
+    """Bundles evaluated now, with the options of block ``offline`` in params.yaml and ``episodes`` real episodes each.
+
+    Raises ValueError for a bundle that is refused, and for real episodes without an environment.
+    """
     from pipeline.data.dataset import open_dataset
     from pipeline.evaluation.episodes import run_episodes
     from pipeline.ope import OfflineConfig
@@ -67,38 +75,38 @@ def candidates_of_bundles(
     params = read_params()
     set_up_torch(build(TrainerConfig, section(params, "trainer"), "trainer"))
     config = build(OfflineConfig, section(params, "offline"), "offline")
-    logs, agents = open_dataset(dataset), [(str(bundle), load_agent(bundle)) for bundle in bundles]
+    logs = open_dataset(dataset)
+    agents = [(str(bundle), load_agent(bundle)) for bundle in bundles]
     if episodes > 0 and logs.spec.env_id is None:
-        raise ValueError("the logs name no environment: leave --episodes out")
-    judge, found = PolicyEvaluator(logs, load_world_model(world_model), config, seed), []
+        raise ValueError("the logs name no environment; leave --episodes out")
+    evaluator = PolicyEvaluator(logs, load_world_model(world_model), config, seed)
+    candidates = []
     for name, agent in agents:
-        print(f"judging {name}", flush=True)
-        true = None
+        print(f"evaluating {name}", flush=True)
+        true_return = None
         if episodes > 0:
             results = run_episodes(agent, logs.spec.env_id or "", logs.spec.env_kwargs, episodes, REAL_SEED)
-            true = float(results.returns.mean())
-        found.append(Candidate(name, flat(judge(agent)), true))
-    return found
-
-
-REAL_SEED = 10_000  # of the first real episode, as in the evaluate stage
+            true_return = float(results.returns.mean())
+        candidates.append(Candidate(name, flat(evaluator(agent)), true_return))
+    return candidates
 
 
 def candidates_of_experiment() -> list[Candidate]:
-    """Every policy that a finished ``evaluate_offline`` run of the MLflow experiment judged by the dataset and
-    the ``offline`` settings of the newest one; its true return from the ``evaluate`` run that met the same weights.
-    Raises ValueError without any."""
+    """Every policy with a finished ``evaluate_offline`` run in the MLflow experiment, on the dataset and with the
+    ``offline`` options of the newest such run. True returns come from ``evaluate`` runs of the same weights. Raises
+    ValueError without any policy."""
     from pipeline.tracking.store import client, experiment_name, tracking_uri
 
-    store, uri = client(tracking_uri()), tracking_uri()
+    uri = tracking_uri()
+    store = client(uri)
     experiment = store.get_experiment_by_name(experiment_name())
     runs = _finished(store, experiment.experiment_id) if experiment else []
-    judgements = [r for r in runs if r.data.tags.get("pipeline.stage") == "evaluate_offline"]
-    if not judgements:
-        raise ValueError(f"no finished run of evaluate_offline in {uri}; run `dvc repro`, or name bundles")
-    newest: dict[str, Any] = {}
-    for run in judgements:
-        if _judged_by(run) == _judged_by(judgements[0]):
+    estimates = [r for r in runs if r.data.tags.get("pipeline.stage") == "evaluate_offline"]
+    if not estimates:
+        raise ValueError(f"no finished run of evaluate_offline in {uri}; run `dvc repro`, or list bundles")
+    newest: dict[str, Run] = {}
+    for run in estimates:
+        if _basis(run) == _basis(estimates[0]):
             newest.setdefault(run.data.params["policy_sha256"], run)
     returns = _true_returns(runs)
     names = _names(list(newest.values()))
@@ -108,40 +116,43 @@ def candidates_of_experiment() -> list[Candidate]:
     ]
 
 
-def _finished(store: Any, experiment: str) -> list[Any]:
-    """Newest first."""
-    found, token = [], None
+def _finished(store: "MlflowClient", experiment: str) -> "list[Run]":
+    """All finished runs, newest first."""
+    runs: list[Run] = []
+    token = None
     while True:
         page = store.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=1000, page_token=token)
-        found += list(page)
+        runs += list(page)
         token = page.token
         if not token:
-            return found
+            return runs
 
 
-def _judged_by(run: Any) -> tuple[list[str], dict[str, str]]:
-    """Dataset and settings: estimates by others cannot be compared."""
-    datasets = [i.dataset.digest for i in run.inputs.dataset_inputs]
-    return datasets, {k: v for k, v in run.data.params.items() if k.startswith("offline.")}
+def _basis(run: "Run") -> tuple[list[str], dict[str, str]]:
+    """Dataset and options of an estimate; only estimates with the same basis can be compared."""
+    from pipeline.tracking.assets import logged_datasets
+
+    digests = [dataset.digest for dataset in logged_datasets(run)]
+    return digests, {k: v for k, v in run.data.params.items() if k.startswith("offline.")}
 
 
-def _true_returns(runs: Sequence[Any]) -> dict[str, float]:
-    """Mean return by the digest of the policy's weights, from the newest ``evaluate`` run that met it."""
-    found: dict[str, float] = {}
+def _true_returns(runs: "Sequence[Run]") -> dict[str, float]:
+    """Mean return by the digest of the policy's weights, from the newest ``evaluate`` run of these weights."""
+    returns: dict[str, float] = {}
     for run in runs:
         for key, digest in run.data.params.items():
             metric = f"evaluate/{key.removeprefix('policy_sha256.')}/return"
             if key.startswith("policy_sha256.") and metric in run.data.metrics:
-                found.setdefault(digest, run.data.metrics[metric])
-    return found
+                returns.setdefault(digest, run.data.metrics[metric])
+    return returns
 
 
 def _estimates(metrics: Json) -> dict[str, float]:
     return {k.removeprefix("offline/"): v for k, v in metrics.items() if k.startswith("offline/")}
 
 
-def _names(runs: Sequence[Any]) -> dict[str, str]:
-    """Each run by what sets its params apart, and its seed."""
+def _names(runs: "Sequence[Run]") -> dict[str, str]:
+    """Each run by the params in which the runs differ, and its seed."""
     params = [{k: v for k, v in run.data.params.items() if k != "policy_sha256"} for run in runs]
     keys = sorted({k for p in params for k in p if len({q.get(k) for q in params}) > 1})
     return {
@@ -150,24 +161,25 @@ def _names(runs: Sequence[Any]) -> dict[str, str]:
     }
 
 
-def _agreement(known: Sequence[Candidate], rule: str, k: int) -> Json | None:
+def _agreement(evaluated: Sequence[Candidate], rule: str, k: int) -> Json | None:
     from pipeline.ope.ranking import rank_correlation, regret_at
 
-    judged = [c for c in known if rule in c.estimates]
-    if len(judged) < 2:
+    estimated = [c for c in evaluated if rule in c.estimates]
+    if len(estimated) < 2:
         return None
-    values, returns = [c.estimates[rule] for c in judged], [float(c.true_return or 0.0) for c in judged]
-    regret = regret_at(min(k, len(judged)), values, returns)
-    return {"policies": len(judged), "spearman": rank_correlation(values, returns), "regret": regret}
+    values = [c.estimates[rule] for c in estimated]
+    returns = [float(c.true_return or 0.0) for c in estimated]
+    regret = regret_at(min(k, len(estimated)), values, returns)
+    return {"policies": len(estimated), "spearman": rank_correlation(values, returns), "regret": regret}
 
 
 def _table(ranked: Sequence[Candidate]) -> list[str]:
-    shown = [name for name in SHOWN if any(name in c.estimates for c in ranked)]
+    columns = [name for name in COLUMNS if any(name in c.estimates for c in ranked)]
     with_truth = any(c.true_return is not None for c in ranked)
-    head = ["", *shown, *(["true return"] if with_truth else []), "policy"]
+    head = ["", *columns, *(["true return"] if with_truth else []), "policy"]
     rows = [head]
     for place, c in enumerate(ranked, 1):
-        cells = [_number(c.estimates.get(name)) for name in shown]
+        cells = [_number(c.estimates.get(name)) for name in columns]
         rows.append([str(place), *cells, *([_number(c.true_return)] if with_truth else []), c.name])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head) - 1)]
     return ["  ".join([*(cell.rjust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
@@ -175,9 +187,9 @@ def _table(ranked: Sequence[Candidate]) -> list[str]:
 
 def _agreement_lines(agreement: Json, k: int) -> list[str]:
     lines = []
-    for rule, found in agreement.items():
-        rank = "–" if found["spearman"] is None else f"{found['spearman']:.2f}"
-        lines.append(f"{rule}: Spearman {rank}, regret@{k} {found['regret']:.1f} over {found['policies']} policies")
+    for rule, row in agreement.items():
+        rank = "–" if row["spearman"] is None else f"{row['spearman']:.2f}"
+        lines.append(f"{rule}: Spearman {rank}, regret@{k} {row['regret']:.1f} over {row['policies']} policies")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""``true-error``: cart-pole's equations tell where a world model errs, inside the logged region and outside."""
+"""``true-error``: the true error of a world model by the equations of cart-pole, in and outside the logged region."""
 
 import json
 from collections.abc import Iterator
@@ -22,35 +22,42 @@ from pipeline.world_models.protocols import TrainableWorldModel
 
 TASK = "pipeline.envs.wrappers:CartPoleSwingUp-v0"
 ANGLE, SPIN = 1, 3  # entries of the observation
-CELLS, ACTIONS, REACH = 60, (-1.0, -0.5, 0.0, 0.5, 1.0), 1.25  # times the fastest logged spin
-SHARE = 0.95  # of the logged states, which the logged region holds
-SHOWN = ("ensemble_std", "disagreement", "leave_one_out_kl", "distance")
+CELLS = 60  # of the grid, along each axis
+ACTIONS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+MARGIN = 1.25  # the grid's largest angular velocity, as a multiple of the largest logged one
+SHARE = 0.95  # of the logged states that the logged region contains
+PENALTIES = ("ensemble_std", "disagreement", "leave_one_out_kl", "distance")
 Array = NDArray[Any]
 Regions = dict[str, dict[str, Correlation]]
 
 
 def true_error(world_model: Path, folder: Path, seed: int, file: Path) -> Iterator[str]:
-    """Judge every penalty on a grid of angle by spin under several actions, the cart at its median; draw ``file`` (PNG)
-    with the numbers beside it as JSON, and yield their table. Raises ValueError for logs of another task, and for a
-    world model that remembers."""
-    dataset, model = open_dataset(folder), load_world_model(world_model)
+    """Compare every penalty with the true error on a grid of angles and angular velocities under several actions, with
+    the cart at its median. Write the figure to ``file`` (PNG) and the numbers as JSON in the same folder, and yield a
+    table. Raises ValueError for logs of another task and for a stateful world model."""
+    dataset = open_dataset(folder)
+    model = load_world_model(world_model)
     if dataset.spec.env_id != TASK:
-        raise ValueError(f"{folder}: no equations of this task; ingest the preset `cartpole-swingup`")
+        raise ValueError(
+            f"{folder}: the equations of this task are not known; use the dataset of preset `cartpole-swingup`"
+        )
     if model.stateful:
-        raise ValueError(f"{world_model}: a state that remembers has no place on a grid; fit `gaussian_ensemble`")
+        raise ValueError(
+            f"{world_model}: a stateful model cannot be evaluated on a grid of observations; fit `gaussian_ensemble`"
+        )
     logged = dataset.flat_obs(dataset.steps("train"))
     edges = _edges(logged)
     samples = _samples(model, dataset, logged, edges, seed)
     inside = densest(logged[:, [ANGLE, SPIN]], edges, SHARE)
-    found = by_region(samples, np.tile(inside.ravel(), len(ACTIONS)))
-    _write(file, f"{dataset.spec.name}, seed {seed}", edges, samples, inside, found)
-    yield from _table(samples, inside, found)
+    correlations = by_region(samples, np.tile(inside.ravel(), len(ACTIONS)))
+    _write(file, f"{dataset.spec.name}, seed {seed}", edges, samples, inside, correlations)
+    yield from _table(samples, inside, correlations)
     yield f"{file}: written"
 
 
 def _edges(logged: Array) -> tuple[Array, Array]:
-    reach = REACH * np.abs(logged[:, SPIN]).max()
-    return np.linspace(-np.pi, np.pi, CELLS + 1), np.linspace(-reach, reach, CELLS + 1)
+    largest = MARGIN * np.abs(logged[:, SPIN]).max()
+    return np.linspace(-np.pi, np.pi, CELLS + 1), np.linspace(-largest, largest, CELLS + 1)
 
 
 def _centers(edges: Array) -> Array:
@@ -60,7 +67,7 @@ def _centers(edges: Array) -> Array:
 def _samples(
     model: TrainableWorldModel, dataset: PreparedDataset, logged: Array, edges: tuple[Array, Array], seed: int
 ) -> dict[str, Array]:
-    """What :func:`one_step` says of "actions angles spins", in one row."""
+    """True error and penalties (:func:`one_step`) of the grid "actions angles spins", flattened."""
     obs = np.tile(grid(logged, {ANGLE: _centers(edges[0]), SPIN: _centers(edges[1])}), (len(ACTIONS), 1))
     action = np.repeat(np.array(ACTIONS, np.float32), len(obs) // len(ACTIONS))[:, None]
     data = by_equations(model, dataset.spec.vector_keys[0], obs, action, _equations)
@@ -73,17 +80,17 @@ def _equations(obs: Array, action: Array) -> tuple[Array, Array, Array]:
     return after, cartpole.reward(after), cartpole.terminal(after)
 
 
-def _table(samples: dict[str, Array], inside: Array, found: Regions) -> Iterator[str]:
+def _table(samples: dict[str, Array], inside: Array, correlations: Regions) -> Iterator[str]:
     error, held = samples["true_error"].reshape(len(ACTIONS), -1), inside.ravel()
     yield f"median true error: {np.median(error[:, held]):.4g} inside, {np.median(error[:, ~held]):.4g} outside"
     yield f"logged region: {held.sum()} of {held.size} cells; Spearman of penalty and true error:"
-    yield f"{'':20}" + "".join(f"{region:>9}" for region in found)
-    for name in sorted(found["overall"], key=lambda n: -(found["overall"][n].spearman or 0.0)):
-        yield f"{name:20}" + "".join(f"{_plain(found[region][name].spearman):>9}" for region in found)
+    yield f"{'':20}" + "".join(f"{region:>9}" for region in correlations)
+    for name in sorted(correlations["overall"], key=lambda n: -(correlations["overall"][n].spearman or 0.0)):
+        yield f"{name:20}" + "".join(f"{_plain(correlations[region][name].spearman):>9}" for region in correlations)
 
 
-def _plain_json(found: Regions) -> dict[str, dict[str, dict[str, float | None]]]:
-    return {region: {name: asdict(c) for name, c in of.items()} for region, of in found.items()}
+def _plain_json(correlations: Regions) -> dict[str, dict[str, dict[str, float | None]]]:
+    return {region: {name: asdict(c) for name, c in of.items()} for region, of in correlations.items()}
 
 
 def _plain(value: float | None) -> str:
@@ -91,7 +98,7 @@ def _plain(value: float | None) -> str:
 
 
 def _write(
-    file: Path, data: str, edges: tuple[Array, Array], samples: dict[str, Array], inside: Array, found: Regions
+    file: Path, data: str, edges: tuple[Array, Array], samples: dict[str, Array], inside: Array, correlations: Regions
 ) -> None:
     import matplotlib
 
@@ -102,8 +109,8 @@ def _write(
     x, y = map(_centers, edges)
     labels = ("angle from hanging [rad]", "angular velocity [rad/s]")
     surface = Surface(x, y, labels, shaped.pop("true_error"), shaped, inside)
-    numbers = {n: ", ".join(f"{_plain(found[r][n].spearman)} {r}" for r in found) for n in SHOWN}
+    numbers = {n: ", ".join(f"{_plain(correlations[r][n].spearman)} {r}" for r in correlations) for n in PENALTIES}
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".json").write_text(json.dumps(_plain_json(found), indent=2) + "\n")
+    file.with_suffix(".json").write_text(json.dumps(_plain_json(correlations), indent=2) + "\n")
     with matplotlib.rc_context(RC):
-        save(true_error_figure(f"What penalties know of the true error: {data}", surface, SHOWN, numbers), file)
+        save(true_error_figure(f"What penalties know of the true error: {data}", surface, PENALTIES, numbers), file)

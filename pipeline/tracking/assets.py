@@ -2,6 +2,10 @@
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow.entities import Dataset, Run
 
 
 def log_dataset(name: str, digest: str, folder: Path) -> None:
@@ -15,3 +19,8 @@ def log_dataset(name: str, digest: str, folder: Path) -> None:
         warnings.simplefilter("ignore")  # MLflow has two classes of this name for a local folder
         dataset = from_numpy(arrays, source=str(folder), name=name, digest=digest[:36])
     mlflow.log_input(dataset, context="training")
+
+
+def logged_datasets(run: "Run") -> "list[Dataset]":
+    """The datasets that are inputs of ``run``."""
+    return [] if run.inputs is None else [entry.dataset for entry in run.inputs.dataset_inputs]

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
-from pipeline.cli.efficiency import measure_efficiency, summarized, write_efficiency
+from pipeline.cli.efficiency import measure_efficiency, summarize, write_efficiency
 from pipeline.evaluation.statistics import summary
 from pipeline.ingest.writer import write_dataset
 from pipeline.reporting.figures.efficiency import ShareResult, efficiency_figure
@@ -33,14 +33,14 @@ def stage_outputs(share: float, references: tuple[float, float] | None) -> tuple
 
 
 def results(references: tuple[float, float] | None = None) -> list[ShareResult]:
-    return [summarized(share, *stage_outputs(share, references)) for share in (0.25, 1.0)]
+    return [summarize(share, *stage_outputs(share, references)) for share in (0.25, 1.0)]
 
 
 def test_without_an_environment_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(tmp_path / "data/dataset", counting_log(), "counting", 0.3, 0)
     (tmp_path / "params.yaml").write_text("dataset: {source: npz}\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"no environment to measure returns in; set `dataset\.env_id`"):
+    with pytest.raises(ValueError, match=r"returns cannot be measured without an environment; set `dataset\.env_id`"):
         next(measure_efficiency([0.5], tmp_path / "efficiency.png"))
 
 
@@ -81,14 +81,14 @@ def test_equal_returns_are_drawn() -> None:
     dataset, evaluation = stage_outputs(1.0, None)
     equal = asdict(summary(np.full((1, 3), 0.1), None, None, 50))
     evaluation["scores"] = {name: {**equal, "return_mean_ci95": [0.1 + 1e-12, 0.1 + 1e-12]} for name in RETURNS}
-    assert len(efficiency_figure([summarized(1.0, dataset, evaluation)]).axes) == 1
+    assert len(efficiency_figure([summarize(1.0, dataset, evaluation)]).axes) == 1
 
 
 def test_without_an_environment_there_is_nothing_to_measure() -> None:
     dataset, evaluation = stage_outputs(1.0, None)
     evaluation["scores"] |= {"policy": None, "bc": None}
     with pytest.raises(ValueError, match=r"set `dataset.env_id`"):
-        summarized(1.0, dataset, evaluation)
+        summarize(1.0, dataset, evaluation)
 
 
 STAGE = """\
@@ -172,7 +172,7 @@ def test_shares_run_under_dvc_once_and_leave_the_workspace_alone(project: Path) 
 
 
 def test_a_missing_commit_or_dvc_is_named(empty: Path) -> None:
-    with pytest.raises(ValueError, match="stand on a git commit and there is none; run `git init`, then commit"):
+    with pytest.raises(ValueError, match="need a git commit and there is none; run `git init`, then commit"):
         list(measure_efficiency([1.0], empty / "out.png"))
     git("init", "-q")
     with pytest.raises(ValueError, match="there is none"):

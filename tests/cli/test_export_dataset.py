@@ -94,7 +94,9 @@ def test_what_fails_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 
 def test_bad_targets(tmp_path: Path) -> None:
     write_dataset(tmp_path / "d", counting_log(), "my logs", 0.3, 0)
-    with pytest.raises(ValueError, match="`logs` is no Minari id; write namespace/name-v0, such as mine/my-logs-v0"):
+    with pytest.raises(
+        ValueError, match="`logs` is not a valid Minari id; use namespace/name-v0, such as mine/my-logs-v0"
+    ):
         export_minari(tmp_path / "d", "logs", tmp_path / "root")
     export_minari(tmp_path / "d", "logs-v0", tmp_path / "root")
     with pytest.raises(ValueError, match="exists; choose another id"):

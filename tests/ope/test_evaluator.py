@@ -192,7 +192,7 @@ def test_bundles_are_judged_where_they_lie(project: Path):
     evaluate_offline.main(0)
     estimates = load_record(TypeAdapter(SeedEstimates), Path("data/offline/seed-0.json"))
     assert found[1].estimates == flat(estimates.agents["bc"])
-    with pytest.raises(ValueError, match="name no environment: leave --episodes out"):
+    with pytest.raises(ValueError, match="name no environment; leave --episodes out"):
         candidates_of_bundles(bundles, Path("data/dataset"), Path("data/world_model/seed-0"), 2, 0)
 
 
