@@ -10,7 +10,7 @@ import annotated_types
 from pydantic.fields import FieldInfo
 from roles import linked
 
-from pipeline.cli.reference import meanings
+from pipeline.cli.fields import meanings
 from pipeline.stages.preflight import Family, blocks
 from pipeline.validation import OneOf
 

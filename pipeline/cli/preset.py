@@ -15,7 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from pipeline.cli.reference import meanings
+from pipeline.cli.fields import default, meanings
 from pipeline.stages.preflight import Family, blocks
 from pipeline.tracking.paths import main_project
 from pipeline.validation import did_you_mean
@@ -109,20 +109,6 @@ def _set_block(params: CommentedMap, name: str, kind: type | Family, preset: Map
             target[option] = own[option] if option in own else default(options[option])
     if _plain(old) != target:
         params[name] = _block(old, target, meanings(config))
-
-
-def default(field: "dataclasses.Field[Any]") -> Any:
-    """A field's default in plain containers. Raises ValueError for a field without one."""
-    if field.default_factory is not dataclasses.MISSING:
-        value = field.default_factory()
-        return [_as_dict(entry) for entry in value] if isinstance(value, list) else value
-    if field.default is dataclasses.MISSING:
-        raise ValueError(f"`{field.name}` has no default: the preset must set it")
-    return field.default
-
-
-def _as_dict(value: Any) -> Any:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _block(old: CommentedMap, target: Mapping[str, Any], texts: Mapping[str, str]) -> CommentedMap:

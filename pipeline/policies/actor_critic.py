@@ -49,11 +49,11 @@ class ActorCriticConfig:
     # dynamics: differentiate through the world model; reinforce: log-density times advantage
     gradient: Annotated[str, OneOf(GRADIENTS)] = "dynamics"
     value_head: Annotated[str, OneOf(HEADS)] = "two_hot"  # distribution of values that the critic predicts
-    discount: OpenFraction = 0.99  # of future rewards
+    discount: OpenFraction = 0.99  # discount of future rewards
     td_lambda: Fraction = 0.95  # 0 bootstraps from the critic after one step, 1 only at the horizon
-    actor_learning_rate: PositiveFloat = 3e-4  # of the actor's Adam
-    critic_learning_rate: PositiveFloat = 3e-4  # of the critic's Adam
-    actor_decay: bool = True  # cosine decay of the actor's learning rate to zero
+    actor_learning_rate: PositiveFloat = 3e-4  # learning rate of the actor
+    critic_learning_rate: PositiveFloat = 3e-4  # learning rate of the critic
+    actor_decay: bool = True  # whether the actor's learning rate decays to zero along a cosine
     target_rate: Fraction = 0.02  # rate of the moving average that makes the slow critic, from which returns bootstrap
     entropy_weight: NonNegativeFloat = 3e-4  # weight of the entropy, beside returns scaled to a spread of about 1
     spread_rate: Fraction = 0.01  # rate of the moving average of the returns' 5 and 95 % quantiles

@@ -25,7 +25,7 @@ class BCConfig:
     batch_size: PositiveInt = 256  # logged steps in one update
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
     image_depth: PositiveInt = 16  # channels of the first convolution, for image observations
-    learning_rate: PositiveFloat = 1e-3  # of Adam
+    learning_rate: PositiveFloat = 1e-3  # learning rate of Adam
     # steps before the present one that the policy sees, for logged behavior that had memory or waited for effects
     history: Annotated[NonNegativeInt, Field(le=MAX_HISTORY)] = 0
 

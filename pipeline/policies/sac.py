@@ -48,19 +48,19 @@ class SACConfig:
     critics: PositiveInt = 2
     # layer normalization in the critics: limits extrapolation (RLPD, arXiv:2302.02948), helps on large problems
     layer_norm: bool = False
-    discount: OpenFraction = 0.99  # of future rewards
-    actor_learning_rate: PositiveFloat = 3e-4  # of the actor's Adam
-    critic_learning_rate: PositiveFloat = 3e-4  # of the critics' Adam
-    alpha_learning_rate: PositiveFloat = 1e-4  # of the temperature's Adam
-    actor_decay: bool = True  # cosine decay of the actor's learning rate to zero
+    discount: OpenFraction = 0.99  # discount of future rewards
+    actor_learning_rate: PositiveFloat = 3e-4  # learning rate of the actor
+    critic_learning_rate: PositiveFloat = 3e-4  # learning rate of the critics
+    alpha_learning_rate: PositiveFloat = 1e-4  # learning rate of the temperature
+    actor_decay: bool = True  # whether the actor's learning rate decays to zero along a cosine
     target_rate: Fraction = 0.005  # Polyak rate of the target critics
     alpha: PositiveFloat | None = None  # fixed temperature; null: tuned to `target_entropy`
-    target_entropy: Float | None = None  # null: the default of the kind of actions
+    target_entropy: Float | None = None  # entropy that alpha is tuned to; null: the default for the kind of actions
     entropy_backup: bool = False  # whether targets include the entropy (soft values)
     bc_weight: NonNegativeFloat = 0.0  # weight of imitation: 0.1 is weak, TD3+BC uses 0.4, narrow logs need up to 10
-    centered_values: bool = False  # critics start from the value of the mean logged reward, in units of its spread
+    centered_values: bool = False  # whether critics start from the value of the mean logged reward
     penalty_clip: NonNegativeFloat = 10.0  # largest penalty, in standard deviations of the logged reward
-    clamp_targets: bool = True  # keep targets within what the logged rewards allow
+    clamp_targets: bool = True  # whether targets are kept within what the logged rewards allow
     conservatism: NonNegativeFloat = 0.0  # weight of COMBO's gap between imagined and logged values; has no unit
     # null: the value after a halted rollout is bootstrapped; a number: after a halt the reward is for ever so many
     # standard deviations below the lowest logged reward (MOReL)

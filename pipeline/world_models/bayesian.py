@@ -25,10 +25,10 @@ from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
 class BayesianConfig(GaussianConfig):
     """Options that both Bayesian world models share."""
 
-    learning_rate: PositiveFloat = 3e-3  # of Adam
+    learning_rate: PositiveFloat = 3e-3  # learning rate of Adam
     samples: PositiveInt = 7  # weight samples that predict side by side, like the members of an ensemble
     prior_scale: PositiveFloat = 1.0  # standard deviation of a weight's prior, times the root of its layer's inputs
-    divergence_weight: NonNegativeFloat = 1.0  # 1: the evidence bound; below 1: a colder posterior (arXiv:2002.02405)
+    divergence_weight: NonNegativeFloat = 1.0  # 1: the evidence bound; below: a colder posterior (arXiv:2002.02405)
 
 
 class BayesianModel(GaussianModel):

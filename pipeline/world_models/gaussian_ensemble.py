@@ -21,7 +21,7 @@ class EnsembleConfig(GaussianConfig):
 
     members: PositiveInt = 7  # networks that are trained independently
     elites: PositiveInt = 5  # members of lowest held-out error; imagination draws from these alone
-    weight_decay: NonNegativeFloat = 1e-4  # of the last layer; it falls to a quarter at the first layer, as in PETS
+    weight_decay: NonNegativeFloat = 1e-4  # weight decay of the last layer; a quarter of it in the first, as in PETS
 
     @model_validator(mode="after")
     def _elites_are_members(self) -> Self:

@@ -31,23 +31,24 @@ LEAST_SPREAD = 0.1  # minimum standard deviation of a latent over the logs: boun
 class RSSMConfig:
     """Options of ``world_model.name: rssm``."""
 
-    recurrence: Annotated[str, OneOf(RECURRENCES)] = "gru"  # none: a stochastic state alone
-    # point: a deterministic state alone
+    recurrence: Annotated[str, OneOf(RECURRENCES)] = "gru"  # recurrent cell; none: a stochastic state alone
+    # kind of latent variables; point: a deterministic state alone
     latent: Literal["gaussian", "categorical", "point"] = "gaussian"
-    deter: PositiveInt = 128  # width of the recurrence
-    stoch: PositiveInt = 16  # stochastic latent variables
+    deter: PositiveInt = 128  # units of the recurrence
+    stoch: PositiveInt = 16  # number of stochastic latent variables
     classes: PositiveInt = 16  # classes of each categorical latent
-    width: PositiveInt = 128  # of every other hidden layer
+    width: PositiveInt = 128  # units in every other hidden layer
     image_depth: PositiveInt = 16  # channels of the first convolution
-    members: PositiveInt = 5  # prior heads
+    members: PositiveInt = 5  # number of prior heads
     reward: Annotated[str, OneOf(HEADS)] = "two_hot"  # distribution of rewards that is predicted
-    termination: Annotated[str, OneOf(TERMINATIONS)] = "learned"  # known: a hand-written rule (privileged); off: never
+    # how imagined episodes end; known: by a hand-written rule (privileged knowledge); off: never
+    termination: Annotated[str, OneOf(TERMINATIONS)] = "learned"
     vector_std: PositiveFloat = 0.05  # standard deviation of decoded vectors, normalized; low: they weigh more
     image_std: PositiveFloat = 0.1  # standard deviation of decoded pixels, as a share of full brightness
     free_nats: NonNegativeFloat = 1.0  # divergence of a step that is not penalized; a point latent has none
     dynamics_weight: NonNegativeFloat = 1.0  # weight of the divergence that trains the prior
     representation_weight: NonNegativeFloat = 0.1  # weight of the same divergence as it trains the posterior
-    learning_rate: PositiveFloat = 1e-3  # of Adam
+    learning_rate: PositiveFloat = 1e-3  # learning rate of Adam
     gradient_clip: PositiveFloat = 100.0  # largest norm of all gradients together
 
 

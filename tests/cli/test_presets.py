@@ -8,7 +8,8 @@ import pytest
 from closure import ROOT
 from ruamel.yaml import YAML
 
-from pipeline.cli.preset import CHOSEN, PRESETS, SHOWN, apply_preset, default, preset_names, read_preset
+from pipeline.cli.fields import default
+from pipeline.cli.preset import CHOSEN, PRESETS, SHOWN, apply_preset, preset_names, read_preset
 from pipeline.params import read_params
 from pipeline.stages import preflight
 
@@ -131,7 +132,7 @@ def test_comments_survive_the_round_trip(params: Path):
     for name in (*NAMES, DEFAULT):
         apply_preset(name, params)
     text = params.read_text()
-    for comment in ("# each seed is its own model and policy", "\n\n# max_aleatoric, disagreement"):
+    for comment in ("# each seed is its own world model", "\n\n# max_aleatoric, disagreement"):
         assert comment in text
 
 

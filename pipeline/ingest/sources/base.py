@@ -44,23 +44,23 @@ class SourceConfig:
 
     path: str  # file or folder of the logs; DVC watches its bytes
     held_out_path: str  # held-out logs of the same layout; the same as path: episodes are split
-    name: str | None = None  # of the dataset, in reports; null: from the file
+    name: str | None = None  # name of the dataset in reports; null: from the file
     env_id: str | None = None  # Gymnasium id of the environment; null: from the file
-    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the environment
-    action_kind: Annotated[str, OneOf(KINDS)] | None = None  # null: from the file or the environment, else continuous
+    env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments for making the environment
+    action_kind: Annotated[str, OneOf(KINDS)] | None = None  # null: from the file or environment, else continuous
     action_count: Annotated[Int, Field(ge=2)] | None = None  # number of discrete actions, whole numbers from action_low
-    # bounds of actions, one number each; null: from the file or the environment, else inferred with a warning
+    # lower bounds of actions, one number each; null: from the file or the environment, else inferred with a warning
     action_low: list[Float] | None = None
-    action_high: list[Float] | None = None  # see action_low
+    action_high: list[Float] | None = None  # upper bounds of actions; see action_low
     # share of logged actions beyond either bound; null: bounds include all. For logs that use a small part of the range
     action_quantile: Annotated[Float, Field(gt=0, lt=0.5)] | None = None
     ref_min_score: Float | None = None  # return that scores 0; null: from the file, then D4RL's table
     ref_max_score: Float | None = None  # return that scores 100; null: from the file, then D4RL's table
-    license: str | None = None  # of the logs; null: from the file
+    license: str | None = None  # license of the logs; null: from the file
     held_out_fraction: OpenFraction = 0.1  # share of episodes that are held out, where both paths are the same
-    split_seed: NonNegativeInt = 0  # of that split
+    split_seed: NonNegativeInt = 0  # seed of that split
     train_share: Annotated[Float, Field(gt=0, le=1)] = 1.0  # share of the training episodes that are kept
-    transform: Annotated[str, AfterValidator(_file_and_function)] | None = None  # file:function in data/transforms
+    transform: Annotated[str, AfterValidator(_file_and_function)] | None = None  # file:function, see data/transforms
 
     @model_validator(mode="after")
     def _actions_agree(self) -> Self:

@@ -32,9 +32,8 @@ class CallableConfig(SourceConfig):
     """The function yields :class:`pipeline.data.episode.Episode`, or dicts with its fields; an episode says itself
     whether it is ``held_out``. ``path`` and ``held_out_path`` are what DVC watches for it, such as its file."""
 
-    function: Annotated[str, AfterValidator(_module_and_function)] = field(
-        kw_only=True
-    )  # module:function from the root
+    # module:function that gives episodes, found from the project's root
+    function: Annotated[str, AfterValidator(_module_and_function)] = field(kw_only=True)
     kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the function
     obs_names: dict[str, list[str]] = field(default_factory=dict)  # names of the features of each observation
 

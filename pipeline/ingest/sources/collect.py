@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class BehaviorConfig:
     """One scripted behavior of the mixture."""
 
-    name: Annotated[str, OneOf(BEHAVIORS)] = "random"  # of the behavior
+    name: Annotated[str, OneOf(BEHAVIORS)] = "random"  # name of the behavior
     share: NonNegativeFloat = 1.0  # share of the episodes
     # standard deviation of Gaussian noise, in the action's unit; for discrete actions the share of random ones
     noise: NonNegativeFloat = 0.0
@@ -48,12 +48,12 @@ def poor_and_fair() -> list[BehaviorConfig]:
 class CollectConfig(SourceConfig):
     """Neither path is read."""
 
-    path: str = "data/logs"  # not read; DVC watches it
-    held_out_path: str = "data/logs"  # not read
+    path: str = "data/logs"  # watched by DVC; collect reads no file
+    held_out_path: str = "data/logs"  # watched by DVC; collect reads no file
     env_id: str | None = "Pendulum-v1"  # Gymnasium id of the environment
-    license: str | None = "MIT"  # of the logs; the default is this project's
+    license: str | None = "MIT"  # license of the logs; the default is this project's
     episodes: Annotated[Int, Field(ge=2)] = 200  # episodes to collect, for a train and a held-out split
-    seed: NonNegativeInt = 0  # of environment and noise
+    seed: NonNegativeInt = 0  # seed of environment and noise
     behaviors: list[BehaviorConfig] = field(default_factory=poor_and_fair)  # scripted behaviors and their shares
 
     @property

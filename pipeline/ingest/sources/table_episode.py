@@ -30,7 +30,8 @@ class TableConfig(SourceConfig):
     categorical_columns: list[str] = field(default_factory=list)  # columns of numbers that are categories
     resample: PositiveFloat | None = None  # step of an even time grid, in seconds or the column's unit; null: none
     max_gap: PositiveFloat = 10.0  # longest gap that is resampled, in steps of the grid; longer ones are refused
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # of CSV columns; null: detected
+    # between CSV columns; null: a comma, in .tsv a tab
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:

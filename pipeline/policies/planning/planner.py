@@ -35,13 +35,13 @@ class PlannerConfig:
     elites: PositiveInt = 10  # the best plans, from which the next are drawn
     noise: NonNegativeFloat = 0.5  # standard deviation of the first plans; actions lie in [-1, 1]
     color: Float = 0.0  # exponent of the noise spectrum over the steps of a plan: 0 white, 1 pink, 2 red
-    warm_start: bool = True  # start from the last step's plan, shifted by one step
-    discount: Annotated[Float, Field(gt=0, le=1)] = 0.99  # of future rewards
+    warm_start: bool = True  # whether to start from the last step's plan, shifted by one step
+    discount: Annotated[Float, Field(gt=0, le=1)] = 0.99  # discount of future rewards
     penalty_cap: NonNegativeFloat | None = None  # penalty that ends a plan, in standard deviations of the logged reward
     particles: NonNegativeInt = 0  # drawn futures of each plan; 0: the one future of the members' mean
     # options of a `sac` that is trained first, and then values the last states of plans; null: none
     terminal_value: SACConfig | None = None
-    seed: NonNegativeInt = 0  # of all draws; every episode starts with the same draws
+    seed: NonNegativeInt = 0  # seed of all draws; every episode starts with the same draws
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
