@@ -49,6 +49,7 @@ SHOWN = {
 
 
 def preset_names() -> list[str]:
+    """The presets in alphabetical order, without the parts that only other presets use."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml") if not path.stem.startswith("_"))
 
 

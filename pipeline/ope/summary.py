@@ -27,10 +27,12 @@ class RealEpisodes(Protocol):
     """Real episodes "N" of one policy."""
 
     @property
-    def returns(self) -> NDArray[np.float64]: ...
+    def returns(self) -> NDArray[np.float64]:
+        """Undiscounted returns "N"."""
 
     @property
-    def discounted(self) -> NDArray[np.float64]: ...
+    def discounted(self) -> NDArray[np.float64]:
+        """Discounted returns "N"."""
 
 
 AnyEstimate = FQEEstimate | ModelEstimate | ImportanceEstimate
