@@ -36,7 +36,7 @@ class BenchConfig:
     rows: int = 50_000  # training transitions of the made-up world; a tenth more is held out
     latents: list[LatentShapes] = field(default_factory=usual_shapes)
     large_latents: list[LatentShapes] = field(default_factory=large_shapes)  # where there is a GPU
-    shell_steps: int = 200  # gradient steps, with and without the Lightning shell
+    shell_steps: int = 200  # gradient steps, with and without the Lightning module
     precision_steps: int = 900  # gradient steps of each precision before the held-out error is taken
     ingest_rows: int = 1_000_000
 

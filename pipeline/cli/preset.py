@@ -135,7 +135,7 @@ def _moved(token: CommentToken | None, column: int) -> CommentToken | None:
 
 
 def _cut_tail(block: CommentedMap) -> str:
-    """Takes the empty and comment lines below ``block`` away: ruamel keeps them beside the last value within it."""
+    """Removes the empty and comment lines below ``block``, which ruamel attaches to its last value."""
     token = _last_token(block)
     if token is None:
         return "\n"
@@ -163,7 +163,7 @@ def _add_tail(block: CommentedMap, tail: str) -> None:
 
 
 def _plain(node: Any) -> Any:
-    """Comments and styles taken away."""
+    """Without comments and styles."""
     if isinstance(node, Mapping):
         return {str(key): _plain(value) for key, value in node.items()}
     return [_plain(value) for value in node] if isinstance(node, list) else node

@@ -17,20 +17,22 @@ HELD_OUT_ROWS = 2048  # transitions in one held-out batch
 
 
 class Bootstrap:
-    """Batches "L B ..." for models of single transitions; each of L members has its own bootstrap sample (Efron 1979).
+    """Batches "L B ..." for models of single transitions; each of L bootstraps has its own sample of them (Efron 1979).
 
-    With one member there is no bootstrap: its batches come from all training transitions.
+    With L = 1 nothing is resampled: batches come from all training transitions.
     """
 
-    def __init__(self, train: Transitions, held_out: Transitions, learners: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, train: Transitions, held_out: Transitions, num_bootstraps: int, batch_size: int, seed: int
+    ) -> None:
         self.data = train
         self.held_out_data = held_out
         self.batch_size = batch_size
         self.seed = seed
         self.steps_per_epoch = math.ceil(len(train) / batch_size)
         draws = generator(seed, "world_model", "bootstrap")
-        resampled = torch.randint(len(train), (learners, len(train)), generator=draws)
-        self.bootstrap = resampled if learners > 1 else torch.arange(len(train))[None]
+        resampled = torch.randint(len(train), (num_bootstraps, len(train)), generator=draws)
+        self.bootstrap = resampled if num_bootstraps > 1 else torch.arange(len(train))[None]
 
     def to(self, device: torch.device) -> None:
         """Move all transitions to ``device``, where batches are then gathered."""

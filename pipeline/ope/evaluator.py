@@ -174,7 +174,8 @@ class PolicyEvaluator:
     @cached_property
     def behavior(self) -> ActorNetwork:
         """The density of the logged actions, fitted on training transitions."""
-        draws, kind = self._generator("behaviour"), self.dataset.spec.action_kind
+        draws = self._generator("behaviour")  # the old spelling: another string would change the draws
+        kind = self.dataset.spec.action_kind
         return fit_behavior(self.train, self.config.density_updates, draws, kind)
 
     def _starts(self, evaluated: EvaluatedPolicy, episodes: IntArray) -> tuple[torch.Tensor, torch.Tensor]:

@@ -62,7 +62,7 @@ class SACConfig:
     penalty_clip: NonNegativeFloat = 10.0  # largest penalty, in standard deviations of the logged reward
     clamp_targets: bool = True  # whether targets are kept within what the logged rewards allow
     conservatism: NonNegativeFloat = 0.0  # weight of COMBO's gap between imagined and logged values; has no unit
-    # null: the value after a halted rollout is bootstrapped; a number: after a halt the reward is for ever so many
+    # null: the value after a halted rollout is bootstrapped; a number: after a halt, every reward forever is this many
     # standard deviations below the lowest logged reward (MOReL)
     halt_cost: NonNegativeFloat | None = None
 

@@ -28,7 +28,7 @@ from pipeline.world_models.protocols import TrainableWorldModel
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-SCHEMA_VERSION = 2  # 2: encoder, encoder_config and neighbors were filter, filter_config and neighbours
+SCHEMA_VERSION = 2  # 1 called `encoder`, `encoder_config`, `neighbors`: `filter`, `filter_config`, `neighbours`
 STATE_ENCODERS: Mapping[str, type[Encoder | TrainableWorldModel]] = {**ENCODERS, **WORLD_MODELS}
 ENCODER_PREFIX = "state_encoder."  # of the names of the encoder's weights
 DATASET_KEYS = ("name", "digest", "license", "transitions", "episodes", "source", "obs_names")

@@ -29,7 +29,7 @@ def main() -> None:
         returns = {f"return_{key}": value for key, value in vars(card.returns).items()}
         run.log_metrics({**{key: float(count) for key, count in counts.items()}, **returns}, step=0)
         run.log_artifact(WRITES[1])
-        run.print(f"{spec.name}: " + ", ".join(f"{count} {key}" for key, count in counts.items()))
+        run.print(f"{spec.name}: " + ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in counts.items()))
         for warning in spec.warnings:
             run.print(f"warning: {warning}")
         for result in ingested.checks:

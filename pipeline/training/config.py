@@ -1,4 +1,4 @@
-"""Options of both trainings, apart from the Lightning shells: params.yaml is checked without Lightning, whose import
+"""Options of both trainings, apart from the Lightning modules: params.yaml is checked without Lightning, whose import
 takes seconds."""
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""One training from start to end: watched, logged and resumable. Both Lightning shells run through here."""
+"""One training from start to end: watched, logged and resumable. Both Lightning modules run through here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Session:
 
 
 class Training(Resumable, Protocol):
-    """A Lightning shell that counts how many epochs are left."""
+    """A Lightning module that counts how many epochs are left."""
 
     @property
     def epochs_left(self) -> int:

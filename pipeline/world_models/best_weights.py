@@ -13,7 +13,7 @@ class CheckpointGroup:
     """Parameters that are selected by one criterion.
 
     ``criterion`` names a validation metric "M", lower is better, with one entry for each of ``members``. Parameters
-    "M ..." are stacked over the members, and each member keeps its own best.
+    "M ..." are stacked over them, and each keeps its own best. A model whose weights are random has one.
     """
 
     criterion: str

@@ -32,8 +32,8 @@ BOUND_MARGIN = 0.05  # a log-variance closer to its bound than this share of the
 
 
 class Network(Protocol):
-    """A torch module with "M" members, which predict, and "L" learners, which are trained on batches of their own. An
-    ensemble has as many learners as members; a network with random weights has one learner."""
+    """A torch module with "M" members, which predict, and "L" bootstraps: batches that one gradient step takes side
+    by side. An ensemble has as many bootstraps as members; a network with random weights has one."""
 
     num_bootstraps: int  # L
 
@@ -205,10 +205,10 @@ class GaussianModel(nn.Module):
     def loss(
         self, batch: Transitions, generator: Generator | None = None, shard: Shard | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of one batch for each learner ("L B ..." fields), and its metrics.
+        """The loss of one batch for each bootstrap ("L B ..." fields), and its metrics.
 
         The loss is twice the Gaussian negative log-likelihood in nats, averaged over outputs and rows and summed over
-        learners, plus the term for the variance bounds. Random weights add their divergence, which makes it the
+        bootstraps, plus the term for the variance bounds. Random weights add their divergence, which makes it the
         negative evidence lower bound. A learned termination head adds its own loss.
         """
         inputs = torch.cat([batch.state, batch.action], dim=-1)
@@ -243,7 +243,7 @@ class GaussianModel(nn.Module):
         return torch.optim.Adam(groups, lr=self.config.learning_rate, fused=True)
 
     def checkpoint_groups(self) -> list[CheckpointGroup]:
-        """Each learner keeps the weights of its own lowest error, the termination head those of its lowest loss."""
+        """Each bootstrap keeps the weights of its own lowest error, the termination head those of its lowest loss."""
         stacked = {k: p for k, p in self.named_parameters() if not k.startswith("termination.")}
         groups = [CheckpointGroup(self.config.criterion, self.num_bootstraps, stacked)]
         if isinstance(self.termination, LearnedTermination):
@@ -254,9 +254,10 @@ class GaussianModel(nn.Module):
     def held_out(self, batch: Transitions) -> dict[str, Tensor]:
         """Sums over one held-out batch ("B ..." fields), to be added up and divided by ``count``.
 
-        For each learner: squared error "L", by output "L D", and negative log-likelihood "L" in nats, up to a constant.
+        For each bootstrap: squared error "L", by output "L D", and negative log-likelihood "L" in nats, up to a
+        constant.
         Over all: the share of log-variances that are saturated at either bound, and the termination loss. Members that
-        share a learner are evaluated as one Gaussian with the moments of their mixture.
+        share a bootstrap are evaluated as one Gaussian with the moments of their mixture.
         """
         mean, log_variance = self._member_moments(torch.cat([batch.state, batch.action], dim=-1))
         margin = BOUND_MARGIN * (self.high - self.low)

@@ -1,8 +1,8 @@
 """The Protocols of a world model that can be trained, assessed and stored. Acting and imagining need less:
 :class:`pipeline.protocols.WorldModel`.
 
-``Batch`` is :class:`~pipeline.types.Transitions` where ``recurrent`` is False, with a leading learner axis "L B ..." in
-training, and :class:`~pipeline.types.Segments` where it is True.
+``Batch`` is :class:`~pipeline.types.Transitions` where ``recurrent`` is False, with a leading bootstrap axis "L B ..."
+in training, and :class:`~pipeline.types.Segments` where it is True.
 """
 
 from typing import Any, ClassVar, Protocol, TypeGuard
@@ -45,7 +45,7 @@ class TrainableWorldModel(WorldModel, TorchModule, Protocol):
 
     @property
     def data_spec(self) -> DataSpec:
-        """The facts about the training split that the model was built with."""
+        """The description of the training split that the model was built with."""
 
     @property
     def num_bootstraps(self) -> int:

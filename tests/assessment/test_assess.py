@@ -1,4 +1,4 @@
-"""The judge of world models, on worlds and models whose errors are known."""
+"""The assessment of world models, on worlds and models whose errors are known."""
 
 from dataclasses import replace
 from pathlib import Path

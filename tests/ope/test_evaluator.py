@@ -1,4 +1,4 @@
-"""The judge on logs of a small world, the stages around it, and the ranking of what it says."""
+"""The policy evaluator on logs of a small world, its stages, and the ranking by its estimates."""
 
 import json
 from pathlib import Path

@@ -195,7 +195,7 @@ def test_bc_regresses_the_logged_action():
     assert learned(learner, shifted, 300) == pytest.approx(float(shifted.action.mean()), abs=0.02)
 
 
-def test_mixed_batches_hold_the_real_share_and_forget_old_refreshes():
+def test_mixed_batches_hold_the_real_ratio_and_forget_old_refreshes():
     raw = linear_world(500)
     model = small_ensemble(raw)
     config = RolloutSpec(length=2, starts=50, retain=2, real_ratio=0.25)

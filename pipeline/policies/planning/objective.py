@@ -18,7 +18,7 @@ def plan_value(
     """Expected discounted sum "B" of penalized rewards over a plan, in the log's unit of reward.
 
     A step earns its reward minus ``weight`` times its penalty, weighted by the probability that the episode reaches it.
-    Early termination is not rewarded: the penalty of the last step is paid again forevery remaining step of the plan.
+    Early termination is not rewarded: the penalty of the last step is paid again for every remaining step of the plan.
     A halt earns ``halt_reward`` at that step and at every remaining step. ``last_value`` "B" is the value of the last
     state; with it, the remaining steps go on forever.
     """
