@@ -14,11 +14,14 @@ app = typer.Typer(
 
 @app.command()
 def preset(name: Annotated[str, typer.Argument(help="A file of pipeline/presets, without .yaml")]) -> None:
-    """Rewrite params.yaml from a preset, keeping its comments."""
-    from pipeline.cli.preset import apply_preset
+    """Rewrite params.yaml from a preset, its dataset too. Comments stay; params.yaml.bak keeps the old file."""
+    from pipeline.cli.preset import apply_preset, backup_of
 
-    for line in apply_preset(name, Path("params.yaml")):
+    params_file = Path("params.yaml")
+    for line in apply_preset(name, params_file):
         typer.echo(line)
+    if backup_of(params_file).exists():
+        typer.echo(f"{backup_of(params_file)}: the file before the last change by a preset")
 
 
 @app.command()

@@ -6,6 +6,7 @@ A default is written once, in the config class. A preset holds what differs, and
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,14 @@ def apply_preset(name: str, params_file: Path) -> list[str]:
         temporary = params_file.with_suffix(".yaml.new")
         with temporary.open("w") as file:
             yaml.dump(params, file)
+        shutil.copyfile(params_file, backup_of(params_file))
         temporary.replace(params_file)
     return changes or [f"{params_file} already is preset `{name}`"]
+
+
+def backup_of(params_file: Path) -> Path:
+    """Where the file as it was before the last preset is kept: a preset replaces the user's block ``dataset`` too."""
+    return params_file.with_suffix(".yaml.bak")
 
 
 def read_preset(name: str) -> dict[str, Any]:

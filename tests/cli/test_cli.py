@@ -68,7 +68,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_preset_keeps_comments_and_replaces_the_dataset(project: Path) -> None:
+    old = (project / "params.yaml").read_text()
     changes = apply_preset("hopper", project / "params.yaml")
+    assert (project / "params.yaml.bak").read_text() == old
     text = (project / "params.yaml").read_text()
     for comment in ("# the top comment", "[0, 1]  # each seed its own", "  updates: 8  # tuned once"):
         assert comment in text
