@@ -9,7 +9,8 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "reports/results.md",
-    *sorted((ROOT / "data").glob("**/README.md")),
+    ROOT / "data/README.md",
+    *sorted((ROOT / "data").glob("*/README.md")),  # not deeper: bundles that stages wrote have a README too
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 # A block may have a comment in the line above, such as <!-- illustration: needs a trained policy -->
