@@ -1,6 +1,5 @@
 """The description of a prepared dataset: shapes, bounds, statistics and origin."""
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import with_config
 
 from pipeline.envs.action_space import KINDS
 from pipeline.validation import RECORD, OneOf, PositiveInt, from_json
+from pipeline.validation.records import save_record
 
 SCHEMA_VERSION = 2  # 2: `license` was `licence`
 
@@ -87,7 +87,7 @@ class DatasetSpec:
 
 def write_spec(spec: DatasetSpec, file: Path) -> None:
     """Write ``spec`` as JSON. Raises ValueError if a number is not finite."""
-    file.write_text(json.dumps(dataclasses.asdict(spec), indent=2, allow_nan=False) + "\n")
+    save_record(spec, file)
 
 
 def read_spec(file: Path) -> DatasetSpec:

@@ -1,12 +1,13 @@
 """The file ``data/calibration/seed-K.json``: the calibration of a world model's uncertainty, which imagination uses."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import with_config
 
 from pipeline.validation import RECORD, NonNegativeInt, from_json
+from pipeline.validation.records import save_record
 
 SCHEMA_VERSION = 1
 
@@ -45,8 +46,7 @@ class Calibration:
 
     def save(self, file: Path) -> None:
         """Write ``file`` and its folder. Raises ValueError for numbers that are not finite."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
+        save_record(self, file)
 
     @classmethod
     def load(cls, file: Path) -> "Calibration":

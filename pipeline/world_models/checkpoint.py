@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.encoders.statistics import DataSpec
 from pipeline.validation import RECORD, OneOf, from_json
+from pipeline.validation.records import save_record
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
@@ -32,7 +33,7 @@ def save_world_model(folder: Path, model: TrainableWorldModel, history: dict[str
     """Write ``model.json``, ``weights.safetensors`` and ``history.json`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     record = ModelFile(SCHEMA_VERSION, name_of(model), dataclasses.asdict(model.config), model.data_spec)
-    (folder / "model.json").write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n")
+    save_record(record, folder / "model.json", allow_nan=True)
     (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n")
     save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
 
