@@ -26,7 +26,7 @@ from pipeline.ope.evaluated_policy import alike
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning import PLANNERS
-from pipeline.protocols import WindowEncoder, WorldModel
+from pipeline.protocols import WindowEncoder, WorldModel, first_state
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import bundle_spec, encoder_spec, save_bundle
 from pipeline.training.behavior_cloning import encoded_logs
@@ -105,6 +105,15 @@ def test_step_by_step_equals_all_at_once(counted: PreparedDataset, name: str):
         slowly |= dict(zip(rows.tolist(), states, strict=True))
     assert at_once.keys() == slowly.keys() == set(range(len(counted.action)))
     assert all(torch.equal(at_once[row], slowly[row]) for row in slowly)
+
+
+def test_an_episode_starts_without_a_past(counted: PreparedDataset):
+    data = transitions.build_data_spec(counted)
+    encoder = HistoryEncoder(HistoryConfig(3), data.obs_shapes, data.statistics, 1)
+    obs = torch.tensor([[5.0, 1.0, 2.0], [7.0, 1.0, 2.0]])
+    state = first_state(encoder, {"state": obs}, 1)
+    assert torch.equal(encoder.decode(state)["state"][:, 0], obs[:, 0])
+    assert not state[:, encoder.current_dim :].any()
 
 
 def test_real_steps_before_an_open_loop_fill_the_history(counted: PreparedDataset):
