@@ -23,6 +23,9 @@ class Episode:
     reward: np.ndarray  # [T]
     terminated: bool
     held_out: bool | None = None
+    cost: np.ndarray | None = None  # [T, C], one column for each of ``cost_names``; None where the log has no costs
+    group: str | None = None  # such as a patient or a machine: `split: group` keeps it on one side
+    span: tuple[float, float] | None = None  # time of the first and of the last observation, in one unit for the log
 
 
 @dataclass
@@ -49,6 +52,10 @@ class LoggedData:
     action_high: list[float] | None = None  # for discrete actions the last number
     action_quantile: float | None = None  # share of actions beyond each bound: bounds are then quantiles
     obs_names: dict[str, list[str]] = field(default_factory=dict)
+    exogenous: list[str] = field(default_factory=list)  # names of features that no action changes, flags and ages too
+    # name of a feature -> name of the feature that is 1 where its value was measured and 0 where an old one is held
+    flags: dict[str, str] = field(default_factory=dict)
+    cost_names: list[str] = field(default_factory=list)
     env_id: str | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     max_episode_steps: int | None = None

@@ -1,7 +1,7 @@
 """The description of a prepared dataset: shapes, bounds, statistics and origin."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +27,8 @@ class DatasetSpec:
     ``action_start`` is their first number in the log. ``obs_std`` is not clamped: it is 0 for a constant feature. An
     observation of shape [H, W, C] is a uint8 image: its statistics have one value for each channel, from 0 to 255, and
     it has no ``obs_names`` and no ``constant_features``. ``dropped`` counts logged steps without a next observation.
+    ``exogenous`` are the features of a key that no action changes; ``flags`` maps a feature of a key to the feature
+    that is 1 where it was measured.
     """
 
     schema_version: int
@@ -63,6 +65,9 @@ class DatasetSpec:
     digest: str
     warnings: list[str]
     action_start: int = 0
+    exogenous: dict[str, list[int]] = field(default_factory=dict)
+    flags: dict[str, dict[int, int]] = field(default_factory=dict)
+    cost_names: list[str] = field(default_factory=list)
 
     @property
     def obs_dim(self) -> int:

@@ -8,6 +8,7 @@ from pipeline.data.episode import LoggedData
 from pipeline.ingest.checks import CheckResult, run_checks
 from pipeline.ingest.dataset_card import card
 from pipeline.ingest.results import DatasetCard
+from pipeline.ingest.roles import apply_roles
 from pipeline.ingest.sources.base import SourceConfig
 from pipeline.ingest.transform import apply_transform
 from pipeline.ingest.writer import write_dataset
@@ -29,7 +30,7 @@ def ingest(logged: LoggedData, config: SourceConfig, folder: Path | str) -> Inge
     """
     dataset = write_dataset(
         folder,
-        apply_transform(logged, config.transform),
+        apply_roles(apply_transform(logged, config.transform), config.exogenous_columns, config.exogenous_forecast),
         config.name or config.title,
         config.held_out_fraction,
         config.split_seed,

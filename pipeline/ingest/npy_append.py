@@ -49,13 +49,15 @@ class EpisodeFiles:
         self.action = GrowingArray(folder / "action.npy", first.action.shape[1:], np.float32)
         self.reward = GrowingArray(folder / "reward.npy", (), np.float32)
         self.terminal = GrowingArray(folder / "terminal.npy", (), bool)
+        self.cost = None if first.cost is None else GrowingArray(folder / "cost.npy", first.cost.shape[1:], np.float32)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for array in (*self.obs.values(), self.action, self.reward, self.terminal):
-            array.close()
+        for array in (*self.obs.values(), self.action, self.reward, self.terminal, self.cost):
+            if array is not None:
+                array.close()
 
     def append(self, episode: Episode) -> None:
         """Write the T steps of an episode as T + 1 rows; the last one holds the final observation alone."""
@@ -67,6 +69,8 @@ class EpisodeFiles:
         terminal = np.zeros(steps + 1, bool)
         terminal[steps - 1] = episode.terminated
         self.terminal.append(terminal)
+        if self.cost is not None and episode.cost is not None:
+            self.cost.append(_with_final_row(episode.cost))
 
 
 def _with_final_row(array: np.ndarray) -> np.ndarray:

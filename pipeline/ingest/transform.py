@@ -106,10 +106,10 @@ def transform_episode(function: Transform, episode: Episode, where: str) -> Epis
     for key in returned:
         if key not in KEYS:
             raise ValueError(f"{where}: the function returned an unknown key `{key}`{did_you_mean(str(key), KEYS)}")
-    return _cut({**logged, **returned}, episode.held_out, where)
+    return _cut({**logged, **returned}, episode, where)
 
 
-def _cut(fields: Mapping[str, Any], held_out: bool | None, where: str) -> Episode:
+def _cut(fields: Mapping[str, Any], episode: Episode, where: str) -> Episode:
     action, reward = np.asarray(fields["action"]), np.asarray(fields["reward"])
     terminal = np.asarray(fields["terminal"]).astype(bool)
     if terminal.shape != (len(action),):
@@ -119,7 +119,9 @@ def _cut(fields: Mapping[str, Any], held_out: bool | None, where: str) -> Episod
     steps = int(np.argmax(terminal)) + 1 if terminal.any() else len(action)
     excess = len(action) - steps  # cut from the end, so that arrays of a wrong length are still refused later
     obs = {key: np.asarray(value)[: len(value) - excess] for key, value in fields["obs"].items()}
-    return Episode(obs, action[:steps], reward[: len(reward) - excess], bool(terminal.any()), held_out)
+    reward = reward[: len(reward) - excess]
+    cost = None if episode.cost is None else episode.cost[:steps]
+    return replace(episode, obs=obs, action=action[:steps], reward=reward, terminated=bool(terminal.any()), cost=cost)
 
 
 def _same_shapes(old: Episode, new: Episode) -> bool:

@@ -20,7 +20,8 @@ BOUND_TOLERANCE = 1e-4  # share of the range: allows for float32 rounding of a d
 def arrays_of(episode: Episode) -> dict[str, np.ndarray]:
     """Every array of an episode by the name that messages give it."""
     obs = {f"obs {key}": value for key, value in episode.obs.items()}
-    return {**obs, "action": episode.action, "reward": episode.reward}
+    cost = {} if episode.cost is None else {"cost": episode.cost}
+    return {**obs, "action": episode.action, "reward": episode.reward, **cost}
 
 
 def check_column(place: str, name: str, columns: list[str], param: str) -> None:

@@ -16,6 +16,7 @@ from pipeline.data.spec import SCHEMA_VERSION, DatasetSpec, write_spec
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest import validate
 from pipeline.ingest.npy_append import EpisodeFiles
+from pipeline.ingest.roles import exogenous_features, flagged_features
 from pipeline.ingest.rounding import Rounding
 from pipeline.ingest.statistics import action_quantiles, digest_of, map_actions, one_hot_actions, statistics
 from pipeline.ingest.subsample import choose_episodes, keep_episodes
@@ -171,7 +172,8 @@ def _as_stored(episode: Episode) -> Episode:
     with np.errstate(over="ignore"):
         obs = {k: v if v.ndim == 4 else v.astype(np.float32, copy=False) for k, v in episode.obs.items()}
         action, reward = episode.action.astype(np.float32, copy=False), episode.reward.astype(np.float32, copy=False)
-    return Episode(obs, action, reward, bool(episode.terminated), episode.held_out)
+        cost = None if episode.cost is None else episode.cost.astype(np.float32, copy=False)
+    return replace(episode, obs=obs, action=action, reward=reward, terminated=bool(episode.terminated), cost=cost)
 
 
 def _split(place: str, table: EpisodeTable, fraction: float, seed: int) -> np.ndarray:
@@ -242,6 +244,9 @@ def _finish(folder: Path, logged: LoggedData, name: str, table: EpisodeTable, he
         digest=digest_of(folder, [SCHEMA_VERSION, names, low.tolist(), high.tolist()]),
         warnings=_warnings(logged, table, bounds_kind),
         action_start=start,
+        exogenous=exogenous_features(logged.exogenous, names),
+        flags=flagged_features(logged.flags, names),
+        cost_names=logged.cost_names,
     )
 
 

@@ -60,6 +60,10 @@ class SourceConfig:
     held_out_fraction: OpenFraction = 0.1  # share of episodes that are held out, where both paths are the same
     split_seed: NonNegativeInt = 0  # seed of that split
     train_share: Annotated[Float, Field(gt=0, le=1)] = 1.0  # share of the training episodes that are kept
+    # features that no action changes, such as weather or prices: the world model takes them and never predicts them
+    exogenous_columns: list[str] = field(default_factory=list)
+    # future values of each exogenous feature that are known at a step and become features of it; 0: the present alone
+    exogenous_forecast: NonNegativeInt = 0
     transform: Annotated[str, AfterValidator(_file_and_function)] | None = None  # file:function, see data/transforms
 
     @model_validator(mode="after")

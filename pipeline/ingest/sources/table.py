@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
-from pipeline.ingest.sources.table_episode import EpisodeBuilder, Rows, TableConfig, concatenate
+from pipeline.ingest.sources.table_config import TableConfig
+from pipeline.ingest.sources.table_episode import EpisodeBuilder, Rows, concatenate
 from pipeline.ingest.sources.table_files import Column, TableFile, find_columns, numbers, table_files
 from pipeline.ingest.sources.table_time import Clock
 from pipeline.ingest.validate import check_column
