@@ -8,8 +8,8 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
-from pipeline.protocols import Actor, Penalty, Value, ValuePenalty, WorldModel
-from pipeline.types import Prediction, Rollout, Transitions
+from pipeline.protocols import Actor, FutureSource, Penalty, Value, ValuePenalty, WorldModel
+from pipeline.types import Future, Prediction, Rollout, Transitions
 from pipeline.validation import OPTIONS, Float, Fraction, NonNegativeFloat, OneOf, PositiveInt
 
 AUTO: Literal["auto"] = "auto"  # in params.yaml: take the value from the assessment of the world model
@@ -59,11 +59,19 @@ def rows_at_once(state: Tensor) -> int:
 
 
 class Imagination:
-    """A world model and a penalty on its predictions; without a penalty, all penalties are zero."""
+    """A world model and a penalty on its predictions; without a penalty, all penalties are zero.
 
-    def __init__(self, model: WorldModel, penalty: Penalty | None = None) -> None:
+    ``logs`` give the exogenous values that follow logged states; None where there are none.
+    """
+
+    def __init__(self, model: WorldModel, penalty: Penalty | None = None, logs: FutureSource | None = None) -> None:
         self.model = model
         self.penalty = penalty
+        self.logs = logs
+
+    def future(self, row: Tensor, horizon: int) -> Future | None:
+        """The logged exogenous values of the ``horizon`` steps after the logged rows ``row`` "B"; None without any."""
+        return None if self.logs is None else self.logs.after(row, horizon)
 
     def to(self, device: torch.device | str) -> None:
         """Move the world model to ``device``."""
@@ -79,6 +87,7 @@ class Imagination:
         fixed_member: bool = False,
         halt_above: float | None = None,
         value: Value | None = None,
+        future: Future | None = None,
     ) -> Rollout:
         """Imagine ``horizon`` steps from states ``start`` "B Z".
 
@@ -87,8 +96,9 @@ class Imagination:
 
         A rollout that has ended stays in the batch with ``alive`` 0. Penalties above ``halt_above``, in standard
         deviations of the logged reward, end a rollout; None for no limit. ``value`` is the value function for a
-        :class:`ValuePenalty`; without it such a penalty is zero. Gradients flow from the rollout to the actor unless
-        the caller disables them.
+        :class:`ValuePenalty`; without it such a penalty is zero. ``future`` gives the exogenous values of the
+        steps; without it they stay as in ``start``. Gradients flow from the rollout to the actor unless the caller
+        disables them.
         """
         model = self.model if generator is None else self.model.sample_members(generator)
         member = model.draw_members(len(start), generator) if fixed_member and generator is not None else None
@@ -101,11 +111,15 @@ class Imagination:
             action = actor(state, t, generator)
             prediction = model.predict(state, action)
             step = model.draw(state, action, prediction, generator, member)
+            if future is not None:
+                prediction, step = model.condition(state, action, prediction, step, future.inputs[:, t])
             penalty = self._penalty(model, state, action, prediction, step.sample, value, generator)
             terminal = (step.continue_prob < 0.5).to(alive.dtype)
             halted = (penalty > limit).to(alive.dtype)
             steps.append((action, step.reward, penalty, step.continue_prob, terminal, halted, alive))
             alive = alive * (1 - terminal) * (1 - halted)
+            if future is not None and t + 1 < horizon:
+                alive = alive * future.present[:, t + 1]
             state = step.state
             states.append(state)
         action, reward, penalty, continue_prob, terminal, halted, alive = (

@@ -12,7 +12,7 @@ from typing import Protocol, Self, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
-from pipeline.types import Metrics, Observation, Prediction, Step, Transitions
+from pipeline.types import Future, Metrics, Observation, Prediction, Step, Transitions
 
 
 @runtime_checkable
@@ -58,6 +58,10 @@ class WorldModel(StateEncoder, Protocol):
     recurrent: bool  # True: trained on windows of steps; False: on single transitions
 
     @property
+    def exogenous_dim(self) -> int:
+        """Number of exogenous features, X: inputs that no action changes, which are given and never predicted."""
+
+    @property
     def elites(self) -> Tensor:
         """Indices "E" of the members that are sampled, int64."""
 
@@ -72,6 +76,19 @@ class WorldModel(StateEncoder, Protocol):
         ``member`` "B" chooses the member of each row (TS-infinity, Chua et al. 2018, arXiv:1805.12114); None draws an
         elite for each row. Without ``generator``, the step is the mean over the members, without noise.
         """
+
+    def inputs(self, state: Tensor) -> Tensor:
+        """The exogenous values "... X" in states "... Z", normalized as in the states."""
+
+    def condition(
+        self, state: Tensor, action: Tensor, prediction: Prediction, step: Step, inputs: Tensor
+    ) -> tuple[Prediction, Step]:
+        """``prediction`` and the ``step`` drawn from it, once the exogenous values ``inputs`` "B X" after the step are
+        known. Without this call a step holds the exogenous values of ``state``."""
+
+    def measured(self, batch: Transitions) -> Tensor | None:
+        """Where the targets "B D" of these steps were measured, 1.0 or 0.0; None if all were. The others hold old
+        values, and no error counts them."""
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
         """One random member for each row, "B", int64, to be kept for a whole rollout."""
@@ -137,8 +154,16 @@ class Actor(Protocol):
         """Actions "B A" in [-1, 1] for states "B Z" at imagined step ``t``; without ``generator``, the mode."""
 
 
+class FutureSource(Protocol):
+    """Logs from which imagination replays exogenous values."""
+
+    def after(self, row: Tensor, horizon: int) -> Future:
+        """The exogenous values of the ``horizon`` steps after the logged rows ``row`` "B", on the device of ``row``."""
+
+
 __all__ = [
     "Actor",
+    "FutureSource",
     "StateEncoder",
     "Metrics",
     "Penalty",

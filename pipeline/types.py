@@ -89,13 +89,19 @@ class TensorFields:
         return cls(**{n: torch.cat([getattr(p, n) for p in parts]) for n in names})
 
 
+def no_rows(like: Tensor) -> Tensor:
+    """``row`` "B" of steps that are in no dataset, on the device of ``like`` "B"."""
+    return torch.full_like(like, -1, dtype=torch.long)
+
+
 @dataclass(frozen=True)
 class Transitions(TensorFields):
     """Single steps; flags are 1.0 or 0.0.
 
     ``penalty`` is in units of reward, and zero for logged steps. ``terminal`` marks a termination of the task, never a
     time limit. ``logged`` separates logged steps from imagined ones. ``halted`` marks the step where an imagined
-    rollout was stopped for excessive penalty; that is not a termination of the task.
+    rollout was stopped for excessive penalty; that is not a termination of the task. ``row`` is the row of a logged
+    step in its dataset, and -1 for other steps.
     """
 
     state: Annotated[Tensor, "B Z"]
@@ -106,12 +112,22 @@ class Transitions(TensorFields):
     penalty: Annotated[Tensor, "B"]
     logged: Annotated[Tensor, "B"]
     halted: Annotated[Tensor, "B"]
+    row: Annotated[Tensor, "B"]  # int64
 
     @classmethod
-    def from_log(cls, state: Tensor, action: Tensor, reward: Tensor, next_state: Tensor, terminal: Tensor) -> Self:
+    def from_log(
+        cls,
+        state: Tensor,
+        action: Tensor,
+        reward: Tensor,
+        next_state: Tensor,
+        terminal: Tensor,
+        row: Tensor | None = None,
+    ) -> Self:
         """Logged steps: their penalty and ``halted`` are zero. Shapes as in the fields."""
         zeros = torch.zeros_like(reward)
-        return cls(state, action, reward, next_state, terminal, penalty=zeros, logged=zeros + 1, halted=zeros)
+        row = no_rows(reward) if row is None else row
+        return cls(state, action, reward, next_state, terminal, zeros, logged=zeros + 1, halted=zeros, row=row)
 
 
 @dataclass(frozen=True)
@@ -201,12 +217,24 @@ class Step(TensorFields):
 
 
 @dataclass(frozen=True)
+class Future(TensorFields):
+    """Exogenous values of the H steps after logged states, normalized as in the states.
+
+    ``present`` is 1.0 up to the last row of the log's episode; a rollout ends there.
+    """
+
+    inputs: Annotated[Tensor, "B H X"]
+    present: Annotated[Tensor, "B H"]
+
+
+@dataclass(frozen=True)
 class Rollout(TensorFields):
     """Imagined steps; flags are 1.0 or 0.0.
 
     ``alive[t]`` is 1.0 while the rollout runs and 0.0 after its end. ``terminal`` marks a predicted termination,
     ``halted`` an end for excessive penalty (MOReL, Kidambi et al. 2020, arXiv:2005.05951), which is not a termination
-    of the task. Reward and penalty are in units of reward.
+    of the task. A rollout with a :class:`Future` also ends, without a mark, where that ends. Reward and penalty are in
+    units of reward.
     """
 
     action: Annotated[Tensor, "B T A"]
@@ -217,6 +245,12 @@ class Rollout(TensorFields):
     terminal: Annotated[Tensor, "B T"]
     halted: Annotated[Tensor, "B T"]
     alive: Annotated[Tensor, "B T"]
+
+    @property
+    def last(self) -> Tensor:
+        """1.0 at the step with which a rollout ends before its last step, and at a terminal of the last one: "B T"."""
+        ended = self.alive[:, :-1] * (1 - self.alive[:, 1:])
+        return torch.cat([ended, self.alive[:, -1:] * self.terminal[:, -1:]], dim=1)
 
     def transitions(self) -> Transitions:
         """The steps that were taken while the rollout was alive, as one flat batch."""
@@ -230,4 +264,5 @@ class Rollout(TensorFields):
             penalty=self.penalty[taken],
             logged=torch.zeros_like(self.reward[taken]),
             halted=self.halted[taken],
+            row=no_rows(self.reward[taken]),
         )

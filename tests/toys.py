@@ -29,6 +29,15 @@ HISTORY = "gaussian_ensemble with history"
 NOISE = 0.1
 
 
+class WithoutInputs:
+    """What a world model without exogenous features and flags answers."""
+
+    exogenous_dim = 0
+
+    def measured(self, batch: Transitions) -> None:
+        """None: everything was measured."""
+
+
 def linear_world(rows: int, seed: int = 0) -> dict[str, Tensor]:
     """Steps of next = 0.9 x + 0.5 a + 0.1 noise in two dimensions, plus a constant third feature.
 

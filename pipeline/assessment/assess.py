@@ -75,7 +75,7 @@ def assess(
     errors = ModelErrors(
         **vars(open_loop_errors),
         penalties=quality,
-        features=feature_errors(model, data, obs, after, feature_names(dataset), linear),
+        features=feature_errors(model, data, obs, after, feature_names(dataset), linear, model.data_spec.statistics),
         termination=termination_quality(model, held_out),
     )
     episode = torch.from_numpy(np.searchsorted(dataset.offsets, rows, side="right"))

@@ -19,6 +19,11 @@ LARGEST = 100.0  # temperatures are searched between this and its inverse
 POINTS, ROUNDS = 11, 7  # of the search: each round looks between the neighbors of the best point so far
 
 
+def measured_mean(values: Annotated[Tensor, "B D"]) -> Annotated[Tensor, "D"]:
+    """Mean of each column over the rows that are not NaN; targets that were not measured are NaN."""
+    return values.nanmean(0) if values.isnan().any() else values.mean(0)
+
+
 def pit(
     mean: Annotated[Tensor, "M B D"], std: Annotated[Tensor, "M B D"], target: Annotated[Tensor, "B D"]
 ) -> Annotated[Tensor, "B D"]:
@@ -31,7 +36,8 @@ def coverage(u: Annotated[Tensor, "B D"], levels: list[float]) -> Annotated[Tens
     """Share of the targets, given as their :func:`pit`, inside the central interval of each level: between the
     mixture's quantiles (1 - level) / 2 and (1 + level) / 2."""
     off_center = (u - 0.5).abs()
-    return torch.stack([(off_center <= level / 2).float().mean(0) for level in levels])
+    inside = [torch.where(u.isnan(), u, (off_center <= level / 2).to(u)) for level in levels]
+    return torch.stack([measured_mean(x) for x in inside])
 
 
 def negative_log_likelihood(
@@ -55,7 +61,7 @@ def fit_temperature(
     for _ in range(ROUNDS):
         # A grid, because the likelihood of a mixture may have several peaks.
         candidates = best + torch.linspace(-reach, reach, POINTS, device=best.device)[:, None]
-        loss = torch.stack([negative_log_likelihood(mean, std * t.exp(), target).mean(0) for t in candidates])
+        loss = torch.stack([measured_mean(negative_log_likelihood(mean, std * t.exp(), target)) for t in candidates])
         best = candidates.gather(0, loss.argmin(0, keepdim=True)).squeeze(0)
         reach *= 2 / (POINTS - 1)
     return best.exp()

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.assessment.model_error import Scale, replay
+from pipeline.assessment.model_error import Scale, mean_square, replay
 from pipeline.types import Beliefs, Observation, Segments
 from pipeline.world_models.protocols import LatentWorldModel
 
@@ -53,7 +53,7 @@ def latent_report(model: LatentWorldModel, batches: Iterable[Segments], scale: S
         "shares": shares,
         "reward": later["reward"],
     }
-    return {k: v.numpy() for k, v in measures.items()} | examples(model, example_windows, context)
+    return {k: v.numpy() for k, v in measures.items()} | examples(model, example_windows, context, scale)
 
 
 def activity(mode: Tensor, prior_variance: Tensor) -> Tensor:
@@ -80,13 +80,13 @@ def principal(states: Tensor) -> tuple[Tensor, Tensor]:
     return points.float(), (variance[:2] / variance.sum().clamp(min=1e-12)).float()
 
 
-def examples(model: LatentWorldModel, windows: Segments, context: int) -> Arrays:
+def examples(model: LatentWorldModel, windows: Segments, context: int, scale: Scale) -> Arrays:
     """``true_<key>`` and ``predicted_<key>`` "B F ..." for each key of the observation, images as uint8.
 
     Up to frame ``context`` the prediction is the decoded posterior; after that, the model sees the logged actions only.
     """
     filtered = model.beliefs(windows).state[:, : context + 1]
-    states = torch.cat([filtered, replay(model, windows, context).state[:, 1:]], dim=1)
+    states = torch.cat([filtered, replay(model, windows, context, scale).state[:, 1:]], dim=1)
     predicted = _decoded(model, states)
     frames = {f"true_{key}": obs.numpy() for key, obs in windows.obs.items()}
     for key, obs in predicted.items():
@@ -102,7 +102,7 @@ def _pieces(batches: Iterable[Segments]) -> Iterator[Segments]:
 def _by_frame(model: LatentWorldModel, beliefs: Beliefs, windows: Segments, scale: Scale) -> dict[str, Tensor]:
     """Measures of every frame, each "B F"."""
     error = scale(_decoded(model, beliefs.state)) - scale(windows.obs)
-    measures = {"square": error.square().mean(-1), "kl": beliefs.kl}
+    measures = {"square": mean_square(error, scale.measured(windows.obs)), "kl": beliefs.kl}
     if beliefs.prior_variance.any():
         measures |= {"posterior_entropy": beliefs.posterior_entropy, "prior_entropy": beliefs.prior_entropy}
     return measures

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from pipeline.encoders.statistics import Statistics
+from pipeline.encoders.exogenous import Exogenous
+from pipeline.encoders.statistics import Statistics, measured_features
 from pipeline.imagination import Imagination
 from pipeline.protocols import Actor, Penalty, StateEncoder, WorldModel
-from pipeline.types import Observation, Rollout, Segments, Transitions
+from pipeline.types import Future, Observation, Rollout, Segments, Transitions
 
 HORIZONS = [1, 2, 5, 10, 20, 50]
 CONTEXT = 5  # real steps that a model sees before it predicts without observations
@@ -17,23 +18,48 @@ ROWS = 512  # rows predicted at once
 
 
 class Scale:
-    """Puts observations on one scale, "... D": vectors in standard deviations of the logs; without vectors, pixels as
-    shares of full brightness."""
+    """Puts what a model predicts of observations on one scale, "... D": vectors in standard deviations of the logs,
+    without exogenous features; without vectors, pixels as shares of full brightness."""
 
     def __init__(self, obs_shapes: dict[str, list[int]], statistics: Statistics) -> None:
         self.vectors = sorted(k for k, shape in obs_shapes.items() if len(shape) < 3)
         self.images = sorted(set(obs_shapes) - set(self.vectors))
         self.std = torch.tensor(statistics.obs_std)
+        self.predicted = [i for i in range(len(statistics.obs_std)) if i not in statistics.exogenous]
+        self.flags = statistics.flags
+        self.exogenous = Exogenous(statistics)
 
     def __call__(self, obs: Observation) -> Tensor:
         """Scaled observations "... D"."""
         if self.vectors:
-            return self.flat(obs) / self.std
+            return self.of_flat(self.flat(obs))
         return torch.cat([obs[k].flatten(-3).float() / 255 for k in self.images], dim=-1)
+
+    def of_flat(self, flat: Tensor) -> Tensor:
+        """Scaled vectors "... D" from vectors "... O" side by side."""
+        return (flat / self.std)[..., self.predicted]
+
+    def measured(self, obs: Observation) -> Tensor | None:
+        """Which of the scaled entries were measured, "... D", 1.0 or 0.0; None if all were."""
+        return measured_features(self.flat(obs), self.flags)[..., self.predicted].float() if self.flags else None
+
+    def future(self, windows: Segments, context: int) -> Future | None:
+        """The exogenous values "B H X" after ``context`` steps of windows without padding; None if there are none."""
+        if not self.exogenous.size:
+            return None
+        inputs = self.exogenous.of(self.flat(windows.obs)[:, context + 1 :])
+        return Future(inputs, torch.ones_like(inputs[..., 0]))
 
     def flat(self, obs: Observation) -> Tensor:
         """The vectors "... O" side by side, in their own units."""
         return torch.cat([obs[k] for k in self.vectors], dim=-1)
+
+
+def mean_square(error: Tensor, measured: Tensor | None) -> Tensor:
+    """Mean "..." of squared errors "... D" over the entries where ``measured`` "... D" is 1.0; None: over all."""
+    if measured is None:
+        return error.square().mean(-1)
+    return (error.square() * measured).sum(-1) / measured.sum(-1).clamp(min=1)
 
 
 @torch.no_grad()
@@ -55,14 +81,16 @@ def logged_actions(plan: Tensor) -> Actor:
 
 
 @torch.no_grad()
-def replay(model: WorldModel, windows: Segments, context: int) -> Rollout:
-    """Imagine the logged actions after ``context`` real steps, with the members' mean and without noise.
+def replay(model: WorldModel, windows: Segments, context: int, scale: Scale) -> Rollout:
+    """Imagine the logged actions after ``context`` real steps, with the members' mean, without noise and with the
+    logged exogenous values.
 
     A window goes on where the model predicts its end.
     """
     plan = windows.action[:, context:]
     start = encode_context(model, windows, context)
-    return Imagination(model).rollout(logged_actions(plan), start, plan.shape[1], None)
+    future = scale.future(windows, context)
+    return Imagination(model).rollout(logged_actions(plan), start, plan.shape[1], None, future=future)
 
 
 @torch.no_grad()
@@ -78,8 +106,11 @@ def one_step(
     for batch in data.split(ROWS):
         prediction = model.predict(batch.state, batch.action)
         step = model.draw(batch.state, batch.action, prediction, generator, None)
-        error = (prediction.mean[model.elites].mean(0) - model.targets(batch)).square().mean(-1).sqrt()
-        samples["true_error"].append(error * model.reward_scale)
+        error = prediction.mean[model.elites].mean(0) - model.targets(batch)
+        samples["true_error"].append(mean_square(error, model.measured(batch)).sqrt() * model.reward_scale)
+        if model.exogenous_dim:
+            inputs = model.inputs(batch.next_state)
+            prediction, step = model.condition(batch.state, batch.action, prediction, step, inputs)
         for name, penalty in penalties.items():
             samples[f"penalty_{name}"].append(penalty(model, batch.state, batch.action, prediction, step.sample))
     return {k: torch.cat(v).numpy() for k, v in samples.items()}

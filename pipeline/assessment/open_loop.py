@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipeline.assessment.horizon import QUANTILE, SHARE, distance_apart, trusted_horizon
 from pipeline.assessment.linear_baseline import LinearBaseline
-from pipeline.assessment.model_error import HORIZONS, Scale, replay
+from pipeline.assessment.model_error import HORIZONS, Scale, mean_square, replay
 from pipeline.assessment.results import OpenLoopErrors, Trust
 from pipeline.protocols import WorldModel
 from pipeline.types import Segments
@@ -32,16 +32,17 @@ def open_loop(
     rewards: list[Tensor] = []  # true, predicted and perhaps the regression's, "K B H"
     apart: list[Tensor] = []
     for windows in batches:
-        rollout = replay(model, windows, context)
-        truth = scale({k: v[:, context:] for k, v in windows.obs.items()})
+        rollout = replay(model, windows, context, scale)
+        after = {k: v[:, context:] for k, v in windows.obs.items()}
+        truth, measured = scale(after), scale.measured({k: v[:, 1:] for k, v in after.items()})
         decoded = scale(model.decode(rearrange(rollout.state[:, 1:], "b h z -> (b h) z")))
         predictions = [rearrange(decoded, "(b h) d -> b h d", b=len(windows)), truth[:, :1]]
         batch_rewards = [windows.reward[:, context:], rollout.reward]
         if linear is not None:
-            obs, reward = linear.rollout(scale.flat(windows.obs)[:, context], windows.action[:, context:])
-            predictions.append(obs / scale.std)
+            obs, reward = linear.rollout(scale.flat(after), windows.action[:, context:])
+            predictions.append(scale.of_flat(obs))
             batch_rewards.append(reward)
-        squares.append(torch.stack([(x - truth[:, 1:]).square().mean(-1) for x in predictions]))
+        squares.append(torch.stack([mean_square(x - truth[:, 1:], measured) for x in predictions]))
         rewards.append(torch.stack(batch_rewards))
         apart.append(distance_apart(truth[:, 1:]))
     return _summary(torch.cat(squares, 1), torch.cat(rewards, 1), torch.cat(apart), context)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from pipeline.assessment.model_error import Scale, encode_context, logged_actions, one_step
+from pipeline.assessment.model_error import Scale, encode_context, logged_actions, mean_square, one_step
 from pipeline.assessment.results import Correlation, HorizonCorrelations, RolloutCorrelations
 from pipeline.imagination import Imagination
 from pipeline.protocols import Penalty, ValuePenalty, WorldModel
@@ -104,7 +104,9 @@ def along_rollouts(
         plan = windows.action[:, context : context + ROLLOUT_HORIZONS[-1]]
         recorder = Recorder(penalties)
         start = encode_context(model, windows, context)
-        states = Imagination(model, recorder).rollout(logged_actions(plan), start, plan.shape[1], draws).state
+        future = scale.future(windows, context)
+        imagination, actor = Imagination(model, recorder), logged_actions(plan)
+        states = imagination.rollout(actor, start, plan.shape[1], draws, future=future).state
         recorded.append(recorder.steps())
         errors.append(
             torch.stack([_error(model, s, windows, context + t, scale) for t, s in enumerate(states.unbind(1))], 1)
@@ -116,8 +118,8 @@ def along_rollouts(
 
 
 def _error(model: WorldModel, state: Tensor, windows: Segments, frame: int, scale: Scale) -> Tensor:
-    truth = scale({k: v[:, frame] for k, v in windows.obs.items()})
-    return (scale(model.decode(state)) - truth).square().mean(-1).sqrt()
+    obs = {k: v[:, frame] for k, v in windows.obs.items()}
+    return mean_square(scale(model.decode(state)) - scale(obs), scale.measured(obs)).sqrt()
 
 
 def _by_horizon(penalty: Tensor, error: Tensor, horizons: list[int]) -> RolloutCorrelations:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.assessment.penalty_quality import ranking
 from pipeline.assessment.results import Correlation
 from pipeline.protocols import WorldModel, first_state
-from pipeline.types import Transitions
+from pipeline.types import Transitions, no_rows
 
 Array = NDArray[Any]
 # Raw observations "B O" and actions "B A" -> next observations "B O", rewards "B" and terminals "B".
@@ -41,6 +41,7 @@ def by_equations(model: WorldModel, key: str, obs: Array, action: Array, equatio
         penalty=zeros,
         logged=zeros,
         halted=zeros,
+        row=no_rows(zeros),
     )
 
 

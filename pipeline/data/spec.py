@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +84,23 @@ class DatasetSpec:
     def vector_keys(self) -> list[str]:
         """Keys of vector observations, sorted."""
         return [key for key in self.obs_keys if len(self.obs_shapes[key]) == 1]
+
+    @property
+    def flat_exogenous(self) -> list[int]:
+        """Places of the exogenous features in the flat vector observation."""
+        return [start + i for key, start in self._starts.items() for i in self.exogenous.get(key, [])]
+
+    @property
+    def flat_flags(self) -> dict[int, int]:
+        """Places of flagged features in the flat vector observation -> those of their flags."""
+        flags = {key: self.flags.get(key, {}) for key in self.vector_keys}
+        return {self._starts[key] + i: self._starts[key] + j for key in flags for i, j in flags[key].items()}
+
+    @property
+    def _starts(self) -> dict[str, int]:
+        """First place of each vector in the flat observation."""
+        sizes = [0, *(len(self.obs_mean[key]) for key in self.vector_keys)]
+        return dict(zip(self.vector_keys, accumulate(sizes), strict=False))
 
     @property
     def image_keys(self) -> list[str]:

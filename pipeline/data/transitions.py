@@ -19,8 +19,9 @@ IntArray = NDArray[np.int64]
 def build_data_spec(dataset: PreparedDataset) -> DataSpec:
     """The shapes and the statistics of the training split, for a world model."""
     train = dataset.transitions("train")
-    statistics = Statistics.of(train["obs"], train["next_obs"], train["reward"], train["terminal"])
     spec = dataset.spec
+    steps = (train["obs"], train["next_obs"], train["reward"], train["terminal"])
+    statistics = Statistics.of(*steps, spec.flat_exogenous, spec.flat_flags)
     return DataSpec(statistics, spec.obs_shapes, spec.action_dim, len(train["reward"]), spec.env_id)
 
 
@@ -39,8 +40,10 @@ def encode_transitions(
 def logged_steps(dataset: PreparedDataset, rows: IntArray, state: Tensor, next_state: Tensor) -> Transitions:
     """The logged steps ``rows`` "B" between the given states "B Z", on the device of the states."""
     reward = torch.from_numpy(dataset.reward[rows]).to(state.device)
+    row = torch.from_numpy(rows).to(state.device)
     action = torch.from_numpy(dataset.action[rows]).to(state.device)
-    return Transitions.from_log(state, action, reward, next_state, torch.from_numpy(dataset.terminal[rows]).to(reward))
+    terminal = torch.from_numpy(dataset.terminal[rows]).to(reward)
+    return Transitions.from_log(state, action, reward, next_state, terminal, row)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.dataset import DatasetSpec, PreparedDataset
+from pipeline.data.futures import logged_futures
 from pipeline.data.transitions import observations
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import ArrayAgent, EpisodeResults, run_episodes
@@ -15,9 +16,10 @@ from pipeline.evaluation.imagined import imagined_returns
 from pipeline.evaluation.results import SCHEMA_VERSION, EvaluationSummary, ImaginationSettings, ScoreSummary, Visited
 from pipeline.evaluation.statistics import summary
 from pipeline.imagination import Imagination
-from pipeline.protocols import WorldModel, first_state
+from pipeline.protocols import first_state
 from pipeline.seeding import generator
 from pipeline.serving.agent import PolicyAgent
+from pipeline.world_models.protocols import TrainableWorldModel
 
 Array = NDArray[np.float64]
 
@@ -45,7 +47,10 @@ def real_of(
 
 @torch.no_grad()
 def imagined_of(
-    agents: Sequence[PolicyAgent], models: Sequence[WorldModel], dataset: PreparedDataset, config: EvaluationConfig
+    agents: Sequence[PolicyAgent],
+    models: Sequence[TrainableWorldModel],
+    dataset: PreparedDataset,
+    config: EvaluationConfig,
 ) -> Array:
     """Imagined returns "S N" of each seed's policy in that seed's own world model.
 
@@ -55,12 +60,14 @@ def imagined_of(
     picks = torch.randint(
         len(firsts), (config.imagined_starts,), generator=generator(config.seed, "evaluate", "starts")
     )
-    obs = observations(dataset, firsts[picks].numpy())
+    rows = firsts[picks]
+    obs = observations(dataset, rows.numpy())
     returns = []
     for i, (agent, model) in enumerate(zip(agents, models, strict=True)):
         starts = first_state(model, obs, model.action_dim)
         draws = generator(config.seed, "evaluate", "imagined", i)
-        returns.append(imagined_returns(Imagination(model), agent.policy, starts, config.imagined_horizon, draws))
+        imagination = Imagination(model, logs=logged_futures(dataset, model.data_spec.statistics))
+        returns.append(imagined_returns(imagination, agent.policy, starts, config.imagined_horizon, draws, rows))
     return torch.stack(returns).double().numpy()
 
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.data.dataset import PreparedDataset
+from pipeline.data.futures import logged_futures
 from pipeline.data.transitions import IntArray, encode_transitions, iter_states, observations
 from pipeline.networks.actor import ActorNetwork
 from pipeline.ope import OfflineConfig, fqe, importance
@@ -108,9 +109,12 @@ class PolicyEvaluator:
         """The return imagined by the world model, without and with the penalty subtracted."""
         config = self.config
         episodes = self.episodes[: config.planned_starts] if evaluated.policy.plans else self.episodes
-        obs = observations(self.dataset, self.dataset.offsets[episodes])
+        first = self.dataset.offsets[episodes]
         penalty, draws = Penalty(config.penalty), self._generator("imagined")
-        plain, pessimistic = imagined_rewards(evaluated, obs, self.horizon, penalty, config.penalty_weight, draws)
+        logs = logged_futures(self.dataset, self.model.data_spec.statistics)
+        future = None if logs is None else logs.after(torch.from_numpy(first), self.horizon)
+        obs, weight = observations(self.dataset, first), config.penalty_weight
+        plain, pessimistic = imagined_rewards(evaluated, obs, self.horizon, penalty, weight, draws, future)
         return self._model_estimate(plain.numpy()), self._model_estimate(pessimistic.numpy())
 
     def _model_estimate(self, reward: Array) -> ModelEstimate:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from pipeline.imagination import Imagination, rows_at_once
 from pipeline.ope.evaluated_policy import EvaluatedPolicy
 from pipeline.protocols import Penalty, WorldModel, first_state
-from pipeline.types import Observation
+from pipeline.types import Future, Observation
 
 
 class GivenMembers:
@@ -36,10 +36,16 @@ class GivenMembers:
 
 @torch.no_grad()
 def imagined_rewards(
-    evaluated: EvaluatedPolicy, obs: Observation, horizon: int, penalty: Penalty, weight: float, generator: Generator
+    evaluated: EvaluatedPolicy,
+    obs: Observation,
+    horizon: int,
+    penalty: Penalty,
+    weight: float,
+    generator: Generator,
+    future: Future | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Rewards "M N T" of ``horizon`` steps from N first observations in each of the M elites, and the same rewards less
-    ``weight`` times the penalty. Steps after a predicted end count zero."""
+    ``weight`` times the penalty. Steps after a predicted end, and after the end of ``future``, count zero."""
     model = evaluated.model.sample_members(generator, len(evaluated.model.elites))
     count = len(next(iter(obs.values())))
     member = repeat(model.elites, "m -> (m n)", n=count)
@@ -50,7 +56,9 @@ def imagined_rewards(
         first_obs = {key: value[chunk] for key, value in obs.items()}
         start = first_state(model, first_obs, model.action_dim)
         imagination = Imagination(cast(WorldModel, GivenMembers(model, members)), penalty)
-        rollout = imagination.rollout(evaluated.actor(first_obs), start, horizon, generator, fixed_member=True)
+        given = None if future is None else future[chunk]
+        actor = evaluated.actor(first_obs)
+        rollout = imagination.rollout(actor, start, horizon, generator, fixed_member=True, future=given)
         pieces.append(torch.stack([rollout.reward, rollout.reward - weight * rollout.penalty]) * rollout.alive)
     both = rearrange(torch.cat(pieces, dim=1), "two (m n) t -> two m n t", n=count).double()
     return both[0], both[1]

@@ -98,7 +98,7 @@ class ActorCritic(nn.Module):
         """
         assert imagination is not None, "this learner needs an imagination"
         self._decay_actor()
-        rollout, raw = self._imagine(batch.state, imagination, generator)
+        rollout, raw = self._imagine(batch.state, imagination, generator, batch.row)
         returns = self._returns(rollout)
         state = rollout.state[:, :-1].detach()
         survival = rollout.alive * survival_probability(rollout.continue_prob.detach())
@@ -131,9 +131,15 @@ class ActorCritic(nn.Module):
         return self.actor
 
     def _imagine(
-        self, start: Annotated[Tensor, "B Z"], imagination: Imagination, generator: Generator
+        self,
+        start: Annotated[Tensor, "B Z"],
+        imagination: Imagination,
+        generator: Generator,
+        row: Annotated[Tensor, "B"] | None = None,
     ) -> tuple[Rollout, Annotated[Tensor, "B T A"]]:
-        """A rollout of the current policy, and its actions before squashing."""
+        """A rollout of the current policy from logged states at the rows ``row``, and its actions before squashing."""
+        horizon = self.config.horizon
+        future = None if row is None else imagination.future(row, horizon)
         raws: list[Tensor] = []
 
         def actor(state: Tensor, t: int, generator: Generator | None) -> Tensor:
@@ -142,7 +148,7 @@ class ActorCritic(nn.Module):
 
         with torch.set_grad_enabled(self.config.gradient == "dynamics"):
             rollout = imagination.rollout(
-                actor, start, self.config.horizon, generator, value=lambda state: self.value(state, generator)
+                actor, start, horizon, generator, value=lambda state: self.value(state, generator), future=future
             )
         return rollout, torch.stack(raws, dim=1)
 
@@ -159,7 +165,7 @@ class ActorCritic(nn.Module):
 
         Each step weights continuing and terminating by their predicted probabilities, so the return stays
         differentiable in them. Terminating is worth the penalty paid forever (:func:`absorbing_value`), so early
-        termination is not rewarded. At a predicted terminal the return bootstraps from the next value alone.
+        termination is not rewarded. At the last step of a rollout the return bootstraps from the next value alone.
         """
         c = self.config
         pessimism = (rollout.penalty, self.penalty_weight, c.penalty_clip * self.reward_scale)
@@ -167,7 +173,7 @@ class ActorCritic(nn.Module):
         reward = (pessimistic_reward(rollout.reward, *pessimism) + c.discount * end_value) / self.reward_scale
         next_value = self._value(rollout.state[:, 1:])
         discount = c.discount * rollout.continue_prob
-        return lambda_return(reward, discount, next_value, c.td_lambda * (1 - rollout.terminal))
+        return lambda_return(reward, discount, next_value, c.td_lambda * (1 - rollout.last))
 
     def _update_actor(
         self, state: Tensor, raw: Tensor, returns: Tensor, value: Tensor, survival: Tensor, generator: Generator

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.data.dataset import DatasetSpec, PreparedDataset
+from pipeline.data.futures import logged_futures
 from pipeline.data.transitions import encode_transitions
 from pipeline.envs.action_space import DISCRETE
 from pipeline.imagination import Imagination, RolloutSpec
@@ -51,7 +52,7 @@ def learn_policy(
     check_actions(policy_class, dataset.spec)
     encoder: StateEncoder = model if policy_class.plans else model.actor_encoder()
     logged = encode_transitions(dataset, "train", encoder)
-    imagination = pessimistic(model, penalty, logged, seed)
+    imagination = pessimistic(model, penalty, logged, seed, dataset)
     spec = learner_spec(model, penalty.weight, logged, dataset.spec.action_kind)
     seed_torch(seed, "policy", "weights")
     policy = policy_class(config, spec, imagination) if policy_class.plans else policy_class(config, spec)
@@ -79,11 +80,13 @@ def learn_policy(
     return dataclasses.replace(learned, history=PolicyHistory(rows, plans))
 
 
-def pessimistic(model: TrainableWorldModel, penalty: PenaltySpec, logged: Transitions, seed: int) -> Imagination:
-    """The model's imagination with a penalty that was fitted to the logs."""
+def pessimistic(
+    model: TrainableWorldModel, penalty: PenaltySpec, logged: Transitions, seed: int, dataset: PreparedDataset
+) -> Imagination:
+    """The model's imagination with a penalty that was fitted to the logs, and with their exogenous values."""
     measure = build_penalty(penalty)
     measure.fit(logged, generator(seed, "penalty", "fit"))
-    return Imagination(model, measure)
+    return Imagination(model, measure, logged_futures(dataset, model.data_spec.statistics))
 
 
 def learner_spec(

@@ -122,12 +122,18 @@ class MixedReplay(LoggedReplay):
         Metrics are means over the new transitions; ``imagined_survival`` is the share of rollouts that reach their
         last step.
         """
-        starts = _draw(self.logged, self.config.starts, generator).state
+        logged = _draw(self.logged, self.config.starts, generator)
         actor = lambda state, t, draws: learner.act(state, draws)  # noqa: E731
         pieces, alive = [], 0.0
-        for start in starts.split(rows_at_once(starts)):
+        for part in logged.split(rows_at_once(logged.state)):
             rollout = self.imagination.rollout(
-                actor, start, self.config.length, generator, self.config.fixed_member, self.config.halt_above
+                actor,
+                part.state,
+                self.config.length,
+                generator,
+                self.config.fixed_member,
+                self.config.halt_above,
+                future=self.imagination.future(part.row, self.config.length),
             )
             pieces.append(rollout.transitions())
             alive += float(rollout.alive[:, -1].sum())
@@ -136,7 +142,7 @@ class MixedReplay(LoggedReplay):
             "imagined_reward": float(fresh.reward.mean()),
             "imagined_penalty": float(fresh.penalty.mean()),
             "imagined_terminal_rate": float(fresh.terminal.mean()),
-            "imagined_survival": alive / len(starts),
+            "imagined_survival": alive / len(logged),
             "imagined_transitions": float(len(fresh)),
         }
 

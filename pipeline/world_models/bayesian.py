@@ -18,7 +18,8 @@ from pipeline.seeding import generator as fresh_generator
 from pipeline.types import Transitions
 from pipeline.validation import OPTIONS, NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt
 from pipeline.world_models.bayesian_layers import DropoutLinear, Layer, RandomNetwork, VariationalLinear
-from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
+from pipeline.world_models.gaussian import GaussianModel
+from pipeline.world_models.gaussian_config import GaussianConfig
 
 
 @dataclass(frozen=True, config=OPTIONS)

@@ -1,32 +1,25 @@
 """Base of the Gaussian world models of vectors: sampling, likelihood, termination. The network is handed in."""
 
+import math
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import torch
-from pydantic import Field
-from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoders.history import MAX_HISTORY, HistoryEncoder, vector_encoder
+from pipeline.encoders.exogenous import Exogenous
+from pipeline.encoders.history import HistoryEncoder, vector_encoder
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import StackedLinear
 from pipeline.types import Observation, Prediction, Shard, Step, Transitions
-from pipeline.validation import (
-    OPTIONS,
-    Float,
-    Fraction,
-    NonNegativeFloat,
-    NonNegativeInt,
-    OneOf,
-    PositiveFloat,
-    PositiveInt,
-)
 from pipeline.world_models.best_weights import CheckpointGroup
+from pipeline.world_models.gaussian_config import GaussianConfig
+from pipeline.world_models.gaussian_losses import mixture, row_weights, weighted
 from pipeline.world_models.target_scaler import StepScale
-from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
+from pipeline.world_models.termination import LearnedTermination, build_termination, in_words, privileged
 
 BOUND_MARGIN = 0.05  # a log-variance closer to its bound than this share of the range counts as saturated
 
@@ -54,39 +47,12 @@ class Network(Protocol):
         """KL(posterior || prior) of random weights, in nats; None where weights are not random."""
 
 
-@dataclass(frozen=True, config=OPTIONS)
-class GaussianConfig:
-    """Options that all Gaussian world models of vectors share."""
-
-    width: PositiveInt = 128  # units in each hidden layer
-    depth: NonNegativeInt = 3  # number of hidden layers
-    learning_rate: PositiveFloat = 1e-3  # learning rate of Adam
-    log_variance_low: Float = -14.0  # initial lower bound of log-variances; -14: 0.1 % of a target's spread
-    log_variance_high: Float = 1.0  # initial upper bound of log-variances
-    bound_weight: NonNegativeFloat = 0.01  # weight of the loss that pulls the learned bounds together
-    beta: Fraction = 0.0  # exponent of the beta-NLL loss; 0: the likelihood; above 0 low-variance outputs dominate less
-    # held-out error that selects weights and elites; geometric_mse: noisy outputs do not dominate it
-    criterion: Literal["mse", "geometric_mse"] = "mse"
-    # how imagined episodes end; known: by a hand-written rule (privileged knowledge); off: never
-    termination: Annotated[str, OneOf(TERMINATIONS)] = "learned"
-    clamp_margin: NonNegativeFloat = 0.1  # drawn states stay within the logged range widened by this share
-    # past steps in the state, for delays and partially observed tasks
-    history: Annotated[NonNegativeInt, Field(le=MAX_HISTORY)] = 0
-
-
-def weighted(nll: Tensor, log_variance: Tensor, beta: float) -> Tensor:
-    """The beta-NLL (Seitzer et al. 2022, arXiv:2203.09168): each term of a Gaussian likelihood times its variance to
-    the power ``beta``, without a gradient through the variance. Low-variance outputs otherwise dominate the loss.
-    Shapes are equal."""
-    return nll if beta == 0 else nll * torch.exp(beta * log_variance.detach())
-
-
 class GaussianModel(nn.Module):
     """Every member predicts mean and variance of the normalized change of state and of the reward.
 
     The state is the normalized observation, and optionally a history (:mod:`pipeline.encoders.history`), which every
     observed or sampled step updates. Constant features and settings (:class:`~pipeline.encoders.statistics.Statistics`)
-    are copied; they and the history are neither predicted nor penalized.
+    are copied, exogenous ones are given (:meth:`condition`); they and the history are neither predicted nor penalized.
 
     A subclass adds its network, ``elite_members``, ``sample_members`` and ``finalize``, and overrides nothing.
     """
@@ -109,6 +75,7 @@ class GaussianModel(nn.Module):
         self.action_dim = data_spec.action_dim
         self.stateful = config.history > 0
         self.reward_scale = statistics.reward_std
+        self.exogenous = Exogenous(statistics)
         self.scale = StepScale(statistics, config.clamp_margin)
         outputs = len(statistics.changing) + 1
         self.net = network([self.state_dim + self.action_dim, *[config.width] * config.depth, 2 * outputs])
@@ -180,6 +147,50 @@ class GaussianModel(nn.Module):
         next_state = self.encoder.advance(state, action, next_obs)
         return Step(next_state, reward, self.termination.continue_prob(state, action, next_state), member, target)
 
+    @property
+    def exogenous_dim(self) -> int:
+        """Number of exogenous features, X."""
+        return self.exogenous.size
+
+    def inputs(self, state: Tensor) -> Tensor:
+        """The exogenous values "... X" in states "... Z", normalized."""
+        return self.encoder.current_obs(state)[..., self.exogenous.index]
+
+    def condition(
+        self, state: Tensor, action: Tensor, prediction: Prediction, step: Step, inputs: Tensor
+    ) -> tuple[Prediction, Step]:
+        """Prediction and step once the exogenous values ``inputs`` "B X" after the step are known.
+
+        Where a flag says that a feature is not measured, its value is held, and every member is certain of that.
+        """
+        current = self.exogenous.replace(self.encoder.current_obs(step.state), inputs)
+        if self.exogenous.flags:
+            measured = self.exogenous.measured(inputs).bool()
+            held = self.exogenous.replace(self.encoder.current_obs(state), inputs)
+            current = torch.where(measured, current, held)
+            prediction, step = self._held(prediction, step, self._outputs(measured))
+        next_state = self.encoder.advance(state, action, current)
+        continue_prob = self.termination.continue_prob(state, action, next_state)
+        return prediction, replace(step, state=next_state, continue_prob=continue_prob)
+
+    def _held(self, prediction: Prediction, step: Step, measured: Tensor) -> tuple[Prediction, Step]:
+        """Prediction and step where outputs that are not ``measured`` "B D" stay as they are."""
+        unchanged = -self.scale.target_mean / self.scale.target_std
+        mean = torch.where(measured, prediction.mean, unchanged)
+        std = torch.where(measured, prediction.std, math.exp(0.5 * self.config.log_variance_low))
+        sample = torch.where(measured, step.sample, unchanged)
+        return replace(prediction, mean=mean, std=std), replace(step, sample=sample)
+
+    def _outputs(self, features: Tensor) -> Tensor:
+        """Flags of the outputs "... D" from flags of the features "... O": of the changing ones, then of the reward."""
+        return torch.cat([features[..., self.scale.changing], torch.ones_like(features[..., :1])], dim=-1)
+
+    def measured(self, batch: Transitions) -> Tensor | None:
+        """Where the targets were measured, 1.0 or 0.0, "... B D"; None if all were."""
+        if not self.exogenous.flags:
+            return None
+        return self._outputs(self.exogenous.measured(self.inputs(batch.next_state)))
+
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
         """One random elite for each row, "B", int64."""
         index = torch.randint(len(self.elites), (batch,), generator=generator, device=self.elites.device)
@@ -213,8 +224,9 @@ class GaussianModel(nn.Module):
         """
         inputs = torch.cat([batch.state, batch.action], dim=-1)
         mean, log_variance = self._moments(self.net.learn(inputs, generator, shard or Shard()))
-        error = (mean - self.targets(batch)).square()
-        nll = error * torch.exp(-log_variance) + log_variance
+        weight = row_weights(self.measured(batch))
+        error = (mean - self.targets(batch)).square() * weight
+        nll = error * torch.exp(-log_variance) + log_variance * weight
         metrics = {"nll": 0.5 * nll.detach().mean((1, 2)).sum() / len(mean), "mse": error.detach().mean()}
         nll = weighted(nll, log_variance, self.config.beta).mean((1, 2)).sum()
         bounds = self.config.bound_weight * (self.high - self.low).mean((1, 2)).sum()
@@ -268,9 +280,10 @@ class GaussianModel(nn.Module):
         }
         if self.num_bootstraps < len(mean):
             mean, log_variance = mixture(mean, log_variance)
-        error = (mean - self.targets(batch)).square()
+        weight = row_weights(self.measured(batch))
+        error = (mean - self.targets(batch)).square() * weight
         sums |= {"mse": error.mean(-1).sum(1), "output_mse": error.sum(1)}
-        sums["nll"] = 0.5 * (error * torch.exp(-log_variance) + log_variance).mean(-1).sum(1)
+        sums["nll"] = 0.5 * (error * torch.exp(-log_variance) + log_variance * weight).mean(-1).sum(1)
         if isinstance(self.termination, LearnedTermination):
             sums["termination_loss"] = self._termination_loss(batch, self.termination).mean() * len(batch)
         return sums
@@ -284,9 +297,3 @@ class GaussianModel(nn.Module):
         """Set the decision threshold of a learned termination head."""
         if isinstance(self.termination, LearnedTermination):
             self.termination.calibrate(held_out, train)
-
-
-def mixture(mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance "1 B D" of the equal mixture of members "M B D", by the law of total variance."""
-    variance = log_variance.exp().mean(0, keepdim=True) + mean.var(0, correction=0, keepdim=True)
-    return mean.mean(0, keepdim=True), variance.log()

@@ -12,7 +12,8 @@ from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import stacked_mlp
 from pipeline.types import Shard, Transitions
 from pipeline.validation import OPTIONS, NonNegativeFloat, PositiveInt
-from pipeline.world_models.gaussian import GaussianConfig, GaussianModel
+from pipeline.world_models.gaussian import GaussianModel
+from pipeline.world_models.gaussian_config import GaussianConfig
 
 
 @dataclass(frozen=True, config=OPTIONS)

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pipeline.encoders.exogenous import Exogenous
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import Statistics
 from pipeline.networks.conv import ImageDecoder, ImageEncoder
@@ -24,13 +25,25 @@ class Observations(nn.Module):
         super().__init__()
         self.images = {k: s for k, s in sorted(obs_shapes.items()) if len(s) == 3}
         self.standard = StandardEncoder(obs_shapes, statistics)
+        self.exogenous = Exogenous(statistics)
         self.vector_dim = self.standard.state_dim
         self.register_buffer("active", torch.tensor(statistics.active, dtype=torch.long), persistent=False)
+        predicted = [i for i in statistics.active if i not in statistics.exogenous]
+        self.register_buffer("predicted", torch.tensor(predicted, dtype=torch.long), persistent=False)
         self.active: Tensor
+        self.predicted: Tensor
 
     def normalized(self, obs: Observation) -> Tensor:
         """All vectors side by side, normalized: "... O"."""
         return self.standard.encode(self.standard.flat(obs))
+
+    def inputs(self, obs: Observation) -> Tensor:
+        """The exogenous values, normalized: "... X"."""
+        if not self.exogenous.size:
+            some = next(iter(obs.items()))
+            lead = some[1].shape[: -3 if some[0] in self.images else -1]
+            return torch.zeros(*lead, 0, device=some[1].device)
+        return self.exogenous.of(self.standard.flat(obs))
 
     def squashed(self, obs: Observation) -> Tensor:
         """All vectors side by side, normalized and transformed by symlog: "... O"."""
@@ -64,7 +77,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """State features "... F" -> observations, and their likelihood."""
+    """State features "... F" -> observations, and their likelihood. The features end with the exogenous values."""
 
     def __init__(
         self, observations: Observations, features: int, width: int, depth: int, vector_std: float, image_std: float
@@ -95,14 +108,19 @@ class Decoder(nn.Module):
 
     def _normalized(self, features: Tensor) -> Tensor:
         assert self.vectors is not None
-        return self.observations.unsquashed(self.vectors(features))
+        exogenous = self.observations.exogenous
+        decoded = self.observations.unsquashed(self.vectors(features))
+        return exogenous.replace(decoded, features[..., features.shape[-1] - exogenous.size :])
 
     def loss(self, features: Tensor, obs: Observation) -> Tensor:
         """Negative log-likelihood "..." of ``obs`` in nats, up to a constant, summed over vector entries and pixels.
         The normals have standard deviation ``vector_std`` in symlog space and ``image_std`` for scaled pixels."""
         total = torch.zeros(features.shape[:-1], device=features.device)
         if self.vectors is not None:
-            error = (self.vectors(features) - self.observations.squashed(obs))[..., self.observations.active]
+            error = self.vectors(features) - self.observations.squashed(obs)
+            if self.observations.exogenous.flags:
+                error = error * self.observations.exogenous.measured(self.observations.inputs(obs))
+            error = error[..., self.observations.predicted]
             total = total + 0.5 * (error / self.vector_std).square().sum(-1)
         for key, decoder in self.images.items():
             target = obs[key].float() / 255 - 0.5

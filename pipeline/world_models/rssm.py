@@ -1,55 +1,31 @@
 """A recurrent state-space model (Hafner et al. 2019, arXiv:1811.04551; 2021, arXiv:2010.02193; 2023, arXiv:2301.04104)
 whose prior is an ensemble of heads on one recurrence (Offline DreamerV2, Lu et al. 2022, arXiv:2206.04779).
 
-The state "B C+D" is the deterministic carry, then the stochastic latent. Filtering takes the latent from the posterior,
+The state "B C+D+X" is the deterministic carry, the stochastic latent, then the exogenous values of the present, which
+the recurrence reads beside the action. Filtering takes the latent from the posterior,
 which depends on the observation; imagination takes it from one prior head.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal, Self
+from dataclasses import replace
+from typing import Self
 
 import torch
-from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp, stacked_mlp
 from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions
-from pipeline.validation import OPTIONS, NonNegativeFloat, OneOf, PositiveFloat, PositiveInt
 from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.latents import CategoricalLatent, GaussianLatent, Latent, PointLatent
 from pipeline.world_models.observation_model import Decoder, Encoder, Observations
 from pipeline.world_models.posterior import FilteredWindow, PosteriorFilter
 from pipeline.world_models.recurrent_cells import RECURRENCES, Recurrence
-from pipeline.world_models.termination import TERMINATIONS, LearnedTermination, build_termination, in_words, privileged
+from pipeline.world_models.rssm_config import RSSMConfig
+from pipeline.world_models.termination import LearnedTermination, build_termination, in_words, privileged
 
 LEAST_SPREAD = 0.1  # minimum standard deviation of a latent over the logs: bounds the penalty of constant latents
-
-
-@dataclass(frozen=True, config=OPTIONS)
-class RSSMConfig:
-    """Options of ``world_model.name: rssm``."""
-
-    recurrence: Annotated[str, OneOf(RECURRENCES)] = "gru"  # recurrent cell; none: a stochastic state alone
-    # kind of latent variables; point: a deterministic state alone
-    latent: Literal["gaussian", "categorical", "point"] = "gaussian"
-    deter: PositiveInt = 128  # units of the recurrence
-    stoch: PositiveInt = 16  # number of stochastic latent variables
-    classes: PositiveInt = 16  # classes of each categorical latent
-    width: PositiveInt = 128  # units in every other hidden layer
-    image_depth: PositiveInt = 16  # channels of the first convolution
-    members: PositiveInt = 5  # number of prior heads
-    reward: Annotated[str, OneOf(HEADS)] = "two_hot"  # distribution of rewards that is predicted
-    # how imagined episodes end; known: by a hand-written rule (privileged knowledge); off: never
-    termination: Annotated[str, OneOf(TERMINATIONS)] = "learned"
-    vector_std: PositiveFloat = 0.05  # standard deviation of decoded vectors, normalized; low: they weigh more
-    image_std: PositiveFloat = 0.1  # standard deviation of decoded pixels, as a share of full brightness
-    free_nats: NonNegativeFloat = 1.0  # divergence of a step that is not penalized; a point latent has none
-    dynamics_weight: NonNegativeFloat = 1.0  # weight of the divergence that trains the prior
-    representation_weight: NonNegativeFloat = 0.1  # weight of the same divergence as it trains the posterior
-    learning_rate: PositiveFloat = 1e-3  # learning rate of Adam
-    gradient_clip: PositiveFloat = 100.0  # largest norm of all gradients together
 
 
 LATENTS: dict[str, Callable[[RSSMConfig], Latent]] = {
@@ -77,9 +53,9 @@ class RSSM(nn.Module):
         self.latent: Latent = LATENTS[config.latent](config)
         self.observations = Observations(data_spec.obs_shapes, data_spec.statistics)
         self.encoder = Encoder(self.observations, config.width, config.image_depth)
-        inputs = self.latent.dim + data_spec.action_dim
+        inputs = self.latent.dim + data_spec.action_dim + self.exogenous_dim
         self.recurrence: Recurrence = RECURRENCES[config.recurrence](inputs, config.deter, config.width)
-        self.state_dim: int = self.recurrence.carry_dim + self.latent.dim
+        self.state_dim: int = self.recurrence.carry_dim + self.latent.dim + self.exogenous_dim
         self._build_heads(config)
         self.register_buffer("spread", torch.ones(self.latent.dim))
         self.spread: Tensor
@@ -114,16 +90,38 @@ class RSSM(nn.Module):
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
         """The filtered state "B Z" after one step; the latent is the posterior's mode, so nothing is drawn."""
-        carry, latent = self._split(state * (1 - first)[:, None])
-        x = torch.cat([latent, action * (1 - first)[:, None]], dim=-1)
+        kept = (1 - first)[:, None]
+        carry, latent = self._split(state * kept)
+        x = torch.cat([latent, action * kept, self.inputs(state * kept)], dim=-1)
         carry = self.recurrence(carry, x)
         params = self.posterior(torch.cat([self.recurrence.features(carry, x), self.encoder(obs)], dim=-1))
-        return torch.cat([carry, self.latent.sample(params, None)], dim=-1)
+        return torch.cat([carry, self.latent.sample(params, None), self.observations.inputs(obs)], dim=-1)
+
+    @property
+    def exogenous_dim(self) -> int:
+        """Number of exogenous features, X."""
+        return self.observations.exogenous.size
+
+    def inputs(self, state: Tensor) -> Tensor:
+        """The exogenous values "... X" in states "... Z", normalized."""
+        return state[..., self.state_dim - self.exogenous_dim :]
+
+    def condition(
+        self, state: Tensor, action: Tensor, prediction: Prediction, step: Step, inputs: Tensor
+    ) -> tuple[Prediction, Step]:
+        """Prediction and step once the exogenous values ``inputs`` "B X" after the step are known."""
+        next_state = torch.cat([step.state[:, : self.state_dim - self.exogenous_dim], inputs], dim=-1)
+        continue_prob = self.termination.continue_prob(state, action, next_state)
+        reward = self._reward(next_state)
+        return prediction, replace(step, state=next_state, reward=reward, continue_prob=continue_prob)
+
+    def measured(self, batch: Transitions) -> None:
+        """None: the latents that this model predicts are known at every step."""
 
     def predict(self, state: Tensor, action: Tensor) -> Prediction:
         """State "B Z" and action "B A" -> every prior head's distribution "M B D" of the next latent."""
         carry, latent = self._split(state)
-        x = torch.cat([latent, action], dim=-1)
+        x = torch.cat([latent, action, self.inputs(state)], dim=-1)
         carry = self.recurrence(carry, x)
         return self.latent.prediction(self._prior(self.recurrence.features(carry, x)), self.spread, carry)
 
@@ -147,7 +145,7 @@ class RSSM(nn.Module):
             single = prediction.map(lambda x: x[member, rows][None] if x.dim() == 3 else x)
             noise = self.latent.noise((len(state),), generator, state.device)
         sample = self.latent.draw(single, noise, self.spread)
-        next_state = torch.cat([prediction.carry, sample * self.spread], dim=-1)
+        next_state = torch.cat([prediction.carry, sample * self.spread, self.inputs(state)], dim=-1)
         continue_prob = self.termination.continue_prob(state, action, next_state)
         return Step(next_state, self._reward(next_state), continue_prob, member, sample)
 
@@ -172,7 +170,8 @@ class RSSM(nn.Module):
         return self._split(batch.next_state)[1] / self.spread
 
     def _split(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        return state[..., : self.recurrence.carry_dim], state[..., self.recurrence.carry_dim :]
+        carry = self.recurrence.carry_dim
+        return state[..., :carry], state[..., carry : carry + self.latent.dim]
 
     def _prior(self, features: Tensor) -> Tensor:
         """Features "... F" -> parameters of every head "M ... R"."""
@@ -204,12 +203,15 @@ class RSSM(nn.Module):
 
     def filter_window(self, batch: Segments, noise: Tensor | None) -> FilteredWindow:
         """Filter windows from the initial state; ``noise`` "B T+1 D" for posterior samples, None for the mode."""
+        inputs = self.observations.inputs(batch.obs)
+        before = torch.cat([batch.action, inputs[:, :-1]], dim=-1)
         # No action precedes the first frame.
-        action = torch.cat([torch.zeros_like(batch.action[:, :1]), batch.action], dim=1)
-        noises = [None] * action.shape[1] if noise is None else noise.unbind(1)
-        carry, latent = self._split(self.initial(len(action)))
+        before = torch.cat([torch.zeros_like(before[:, :1]), before], dim=1)
+        noises = [None] * before.shape[1] if noise is None else noise.unbind(1)
+        carry, latent = self._split(self.initial(len(before)))
         run = PosteriorFilter(self.posterior, self.recurrence, self.latent)
-        return run(carry, latent, self.encoder(batch.obs), action, noises)
+        filtered = run(carry, latent, self.encoder(batch.obs), before, noises)
+        return replace(filtered, state=torch.cat([filtered.state, inputs], dim=-1))
 
     def loss(
         self, batch: Segments, generator: Generator, shard: Shard | None = None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toys import build_data_spec, hidden_velocity, linear_world, small_ensemble, transitions_of
+from toys import WithoutInputs, build_data_spec, hidden_velocity, linear_world, small_ensemble, transitions_of
 
 from pipeline.assessment.assess import assess
 from pipeline.assessment.features import feature_errors
@@ -21,7 +21,7 @@ from pipeline.assessment.results import Correlation
 from pipeline.data import transitions
 from pipeline.encoders.statistics import Statistics
 from pipeline.ingest.writer import write_dataset
-from pipeline.types import Prediction, Segments, Step, Transitions
+from pipeline.types import Prediction, Segments, Step, Transitions, no_rows
 from pipeline.uncertainty.calibration_file import Calibration
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 
@@ -53,12 +53,12 @@ def linear_baseline(data: Segments) -> LinearBaseline:
 
 def test_linear_baseline_is_exact_on_linear_data():
     data = linear_episodes(200, 20)
-    seen, reward = linear_baseline(data).rollout(data.obs["state"][:, 0], data.action)
+    seen, reward = linear_baseline(data).rollout(data.obs["state"], data.action)
     torch.testing.assert_close(seen, data.obs["state"][:, 1:], rtol=0, atol=1e-3)
     torch.testing.assert_close(reward, data.reward, rtol=0, atol=1e-3)
 
 
-class Standing:
+class Standing(WithoutInputs):
     """Says that nothing changes, with one penalty dimension that grows with the action."""
 
     state_dim, action_dim, reward_scale, recurrent = 2, 1, 1.0, False
@@ -132,7 +132,7 @@ def test_shuffled_actions_are_told_from_logged_ones():
     """Every logged action is the sign of its state's first entry; the penalty is zero for those alone."""
     state = torch.randn(400, 2, generator=draws())
     action, nothing = state[:, :1].sign(), torch.zeros(400)
-    data = Transitions(*[state, action, nothing, state, nothing, nothing, nothing + 1, nothing])
+    data = Transitions(*[state, action, nothing, state, nothing, nothing, nothing + 1, nothing], no_rows(nothing))
     penalties = {
         "knows": lambda m, x, a, p, s: (p.std[0, :, 0] - 1 - s[:, 0].sign()).abs(),
         "blind": lambda m, x, a, p, s: 0 * s[:, 0],
@@ -175,8 +175,11 @@ def test_features_are_told_by_name_the_worst_first():
     before = torch.zeros(4, 3)
     after = torch.tensor([[1.0, -1, 0], [3, 1, 0], [1, -1, 0], [3, 1, 0]])
     nothing, reward = torch.zeros(4), torch.tensor([1.0, 3, 1, 3])
-    data = Transitions(before, torch.zeros(4, 1), reward, after, nothing, nothing, nothing + 1, nothing)
-    rows = feature_errors(Standing(), data, before, after, ["a", "b", "still"], None)
+    data = Transitions(
+        before, torch.zeros(4, 1), reward, after, nothing, nothing, nothing + 1, nothing, no_rows(nothing)
+    )
+    statistics = Statistics.of(before, after, reward, nothing)
+    rows = feature_errors(Standing(), data, before, after, ["a", "b", "still"], None, statistics)
     told = {row.name: row for row in rows}
     assert list(told) == ["a", "reward", "b"]
     assert told["a"].rmse == told["a"].persistence_rmse == pytest.approx(5**0.5)  # of a spread of 1
@@ -196,7 +199,9 @@ class Overconfident(Standing):
 def noisy(rows: int) -> Transitions:
     state, nothing = torch.randn(rows, 2, generator=draws()), torch.zeros(rows)
     after = state + torch.randn(rows, 2, generator=draws(1))
-    return Transitions(state, torch.zeros(rows, 1), nothing, after, nothing, nothing, nothing + 1, nothing)
+    return Transitions(
+        state, torch.zeros(rows, 1), nothing, after, nothing, nothing, nothing + 1, nothing, no_rows(nothing)
+    )
 
 
 def test_recalibration_mends_on_episodes_that_it_did_not_see():
@@ -264,7 +269,9 @@ def test_an_untrained_model_loses_to_the_regression_in_a_linear_world():
     model = small_ensemble(raw)
     data = transitions_of(raw, model.encoder)
     linear = LinearBaseline({k: raw[k] for k in ("obs", "next_obs", "action", "reward")}, model.data_spec.statistics)
-    rows = feature_errors(model, data, raw["obs"], raw["next_obs"], ["x", "y", "still"], linear)
+    rows = feature_errors(
+        model, data, raw["obs"], raw["next_obs"], ["x", "y", "still"], linear, model.data_spec.statistics
+    )
     told = {row.name: row for row in rows}
     assert set(told) == {"x", "y", "reward"}
     noise = 0.1 / (raw["next_obs"] - raw["obs"])[:, 0].std().item()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from data_examples import counting_log
 from test_rssm import SMALL, hidden_velocity, some_windows
+from toys import WithoutInputs
 
 from pipeline.assessment.latents import EXAMPLES, activity, examples, latent_report, principal
 from pipeline.assessment.model_error import Scale
@@ -73,7 +74,7 @@ def test_a_state_of_one_number_has_one_component():
     assert shares.tolist() == [1.0, 0.0]
 
 
-class Clockwork:
+class Clockwork(WithoutInputs):
     """Filters without error, but decodes the first feature one standard deviation too high; in imagination the clock
     goes on by two at each step."""
 
@@ -168,7 +169,7 @@ def dial_log(episodes: int = 4, steps: int = 9) -> LoggedData:
 def test_images_are_shown_as_seen_then_as_imagined(tmp_path: Path):
     dataset = write_dataset(tmp_path / "d", dial_log(), "dial", 0.3, 0)
     model, windows = rssm(dataset, latent="categorical"), whole_windows(dataset, 9)[:2]
-    found = examples(model, windows, CONTEXT)
+    found = examples(model, windows, CONTEXT, Scale(dataset.spec.obs_shapes, model.data_spec.statistics))
     true, said = found["true_camera"], found["predicted_camera"]
     assert (said.dtype, said.shape) == (np.uint8, (2, 10, 32, 32, 1))
     assert true[0, :, 5, 5, 0].tolist() == list(range(0, 200, 20))

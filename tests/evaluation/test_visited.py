@@ -10,7 +10,7 @@ import toys
 from dial import DIAL_STEPS
 from test_episodes import Agent as Constant
 from test_episodes import expected_length
-from toys import hidden_velocity, linear_world
+from toys import WithoutInputs, hidden_velocity, linear_world
 
 from pipeline.data.episode import Episode
 from pipeline.data.spec import DatasetSpec
@@ -22,7 +22,7 @@ from pipeline.ingest.writer import write_dataset
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning.cem import CEM, CEMConfig
 from pipeline.policies.sac import SACConfig
-from pipeline.types import Prediction, Step, Transitions
+from pipeline.types import Prediction, Step, Transitions, no_rows
 from pipeline.uncertainty import Penalty
 
 
@@ -75,7 +75,7 @@ def test_recorded_episodes_read_like_logs(spec: DatasetSpec):
     assert steps["terminal"].tolist() == [0, 0, 1, 0, 0]
 
 
-class Counter:
+class Counter(WithoutInputs):
     """Knows that the count goes up by one, or believes that it goes up by ``step``."""
 
     state_dim, action_dim, reward_scale, stateful = 2, 1, 3.0, False
@@ -141,7 +141,7 @@ class Critic:
 def test_the_bellman_penalty_of_real_steps_is_the_spread_of_their_value():
     # Members see 10 x and 20 x from x: 5 x to either side of their mean.
     state, zero = torch.tensor([[1.0, 0.0], [-2.0, 0.0], [4.0, 7.0]]), torch.zeros(3)
-    steps = Transitions(state, torch.zeros(3, 1), zero, state, zero, zero, zero + 1, zero)
+    steps = Transitions(state, torch.zeros(3, 1), zero, state, zero, zero, zero + 1, zero, no_rows(zero))
     assert bellman(Doubling(1.0), steps, Critic(), torch.Generator()).tolist() == pytest.approx([5, 10, 20])
 
 

@@ -10,7 +10,7 @@ from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import ActorCritic, ActorCriticConfig
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.types import Prediction, Step, Transitions
+from pipeline.types import Prediction, Step, Transitions, no_rows
 from pipeline.uncertainty import Bellman, Penalty
 
 SHIFTS = torch.tensor([0.0, 1.0, 5.0, 2.0])  # where each member believes the state moves to
@@ -49,7 +49,7 @@ def steps(logged: list[float]) -> Transitions:
     rows = len(logged)
     zero = torch.zeros(rows)
     state, action = torch.arange(float(rows))[:, None], torch.full((rows, 1), 0.25)
-    return Transitions(state, action, zero, state, zero, zero, torch.tensor(logged), zero)
+    return Transitions(state, action, zero, state, zero, zero, torch.tensor(logged), zero, no_rows(zero))
 
 
 def penalty_under_value(value, samples: int, batch: Transitions) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.types import CategoricalPrediction, Prediction, Transitions
+from pipeline.types import CategoricalPrediction, Prediction, Transitions, no_rows
 from pipeline.uncertainty import Distance, PenaltyConfig
 from pipeline.uncertainty.penalties import (
     MEASURES,
@@ -153,7 +153,7 @@ def logged_at(pairs: list[list[float]]) -> Transitions:
     """Steps with the given state, action pairs of one dimension each."""
     state, action = torch.tensor(pairs).split(1, dim=1)
     nothing = torch.zeros(len(pairs))
-    return Transitions(state, action, nothing, state, nothing, nothing, nothing + 1, nothing)
+    return Transitions(state, action, nothing, state, nothing, nothing, nothing + 1, nothing, no_rows(nothing))
 
 
 def test_distance_by_hand():

@@ -10,8 +10,8 @@ from pipeline.protocols import WorldModel
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.trainer import make_trainer
 from pipeline.training.world_model import WorldModelTraining
-from pipeline.world_models.gaussian import weighted
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
+from pipeline.world_models.gaussian_losses import weighted
 
 
 @pytest.fixture(scope="module")
