@@ -63,11 +63,15 @@ def test_final_observation_rows(suffix: str, tmp_path: Path) -> None:
     assert (dataset.spec.dropped, dataset.spec.obs_names) == (0, {"state": ["x"]})
 
 
-def test_without_final_observation_rows_the_last_step_is_dropped_and_counted(tmp_path: Path) -> None:
-    dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", counting_table((4, 6), final=False)))
-    assert dataset.episode_lengths("all").tolist() == [3, 5]
-    assert (dataset.spec.dropped, dataset.spec.terminals) == (2, 0)
-    assert any("each of 2 episodes is dropped, including 1 terminations" in w for w in dataset.spec.warnings)
+def test_without_a_final_row_a_true_end_is_kept_and_another_last_step_dropped(tmp_path: Path) -> None:
+    block = write(tmp_path / "log.csv", counting_table((4, 6), final=False))
+    dataset = ingest(tmp_path / "d", block, max_dropped_return=0.2)
+    assert dataset.episode_lengths("all").tolist() == [3, 6]
+    assert dataset.obs["state"][:, 0].tolist() == [0, 1, 2, 3, 100, 101, 102, 103, 104, 105, 105]
+    assert dataset.reward.tolist() == [0, 1, 2, 0, 0, 1, 2, 3, 4, 5, 0]
+    assert (dataset.spec.dropped, dataset.spec.terminals) == (1, 1)
+    assert any("1 step is a true end without a next observation: kept" in w for w in dataset.spec.warnings)
+    assert any("1 step at the end of an episode" in w and "14.3 %" in w for w in dataset.spec.warnings)
 
 
 def test_a_mark_on_the_final_observation_counts_too(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE, KINDS
 from pipeline.envs.registration import chain, make
 from pipeline.ingest.reference_scores import reference_scores
-from pipeline.validation import OPTIONS, Float, Int, NonNegativeInt, OneOf, OpenFraction
+from pipeline.validation import OPTIONS, Float, Fraction, Int, NonNegativeInt, OneOf, OpenFraction
 
 if TYPE_CHECKING:
     import tempfile
@@ -60,6 +60,9 @@ class SourceConfig:
     held_out_fraction: OpenFraction = 0.1  # share of episodes that are held out, where both paths are the same
     split_seed: NonNegativeInt = 0  # seed of that split
     train_share: Annotated[Float, Field(gt=0, le=1)] = 1.0  # share of the training episodes that are kept
+    # largest share of the summed absolute reward that may be dropped with last steps that have neither a next
+    # observation nor a true end; twice their share of the steps is always allowed
+    max_dropped_return: Fraction = 0.01
     # features that no action changes, such as weather or prices: the world model takes them and never predicts them
     exogenous_columns: list[str] = field(default_factory=list)
     # future values of each exogenous feature that are known at a step and become features of it; 0: the present alone

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
+from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_episode import EpisodeBuilder, Rows, concatenate
 from pipeline.ingest.sources.table_files import Column, TableFile, find_columns, numbers, table_files
@@ -17,6 +18,8 @@ from pipeline.ingest.validate import check_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+FIX = "add a last row without an action to each episode, name the true ends in `dataset.terminal_column`"
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,9 @@ class Table:
             find_columns(files, config.action_columns, "action_columns", []),
         )
         remarks = Remarks()
-        episodes = (episode for part in parts for episode in reader.episodes(part, remarks))
         spec = LogSpec(obs_dim=len(reader.features), obs_names={"state": reader.features})
         size = sum(reader.size(file) for file in files)
-        return combine(config, "table", spec, episodes, 0, [], size, remarks=remarks)
+        return combine(config, "table", spec, reader.all_episodes(parts, remarks), 0, [], size, remarks=remarks)
 
 
 class Reader:
@@ -80,9 +82,14 @@ class Reader:
         rows = file.rows()
         return 0 if rows is None else 4 * rows * (len(self.features) + actions + 2)
 
-    def episodes(self, part: SplitFiles, remarks: Remarks) -> Iterator[Episode]:
+    def all_episodes(self, parts: list[SplitFiles], remarks: Remarks) -> Iterator[Episode]:
         """Episodes in order; adds dropped steps and warnings to ``remarks``. Raises ValueError for bad rows."""
-        builder = EpisodeBuilder(self.config, str, self.features)
+        last_steps = LastSteps(self.config.path, self.config.max_dropped_return, FIX)
+        for part in parts:
+            yield from self._episodes(part, EpisodeBuilder(self.config, str, self.features, last_steps), remarks)
+        last_steps.report(remarks)
+
+    def _episodes(self, part: SplitFiles, builder: EpisodeBuilder, remarks: Remarks) -> Iterator[Episode]:
         names: set[str] = set()
         for file in part.files:
             builder.place = file.place
@@ -97,7 +104,6 @@ class Reader:
                 if arrays is not None:
                     obs, action, reward, terminated = arrays
                     yield Episode({"state": obs}, action, reward, terminated, part.held_out)
-        remarks.dropped += builder.without_final
         remarks.warnings += [f"{part.path.name}: {warning}" for warning in builder.warnings()]
 
     def _runs(self, file: TableFile) -> Iterator[tuple[str, Rows]]:

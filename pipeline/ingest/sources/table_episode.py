@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_time import even_step, first_gap, resampled
 
@@ -52,45 +53,42 @@ class EpisodeBuilder:
     config: TableConfig
     place: Callable[[int], str]
     features: list[str]
+    last_steps: LastSteps
     step: float | None = None
-    episodes: int = 0
     sorted: int = 0
-    without_final: int = 0
-    lost_terminals: int = 0
     both: int = 0
     empty_steps: int = 0
     steps: int = 0
 
     def episode(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool] | None:
-        """obs "T+1 O", action "T A", reward "T" and whether the episode terminated; None for a single row.
+        """obs "T+1 O", action "T A", reward "T" and whether the episode terminated; None if no step is left.
 
         Raises ValueError for rows that are not a valid episode.
         """
-        self.episodes += 1
         rows = self._in_order(rows)
         has_final = self._check_cells(rows)
         last = len(rows.row) - 1 - has_final  # the last row with an action
         terminated = self._terminated(rows, last)
-        if not has_final:
-            self.without_final += 1
-            self.lost_terminals += terminated
+        self._check_even(rows)
+        self.last_steps.count(rows.reward[: last + 1])
+        if not has_final and terminated:
+            self.last_steps.keep()
+            rows = self._with_final(rows)
+        elif not has_final:
+            self.last_steps.drop(rows.reward[last:])
         steps = len(rows.row) - 1
         if steps == 0:
             return None
         obs, action, reward = rows.obs, rows.action[:steps], rows.reward[:steps]
-        if rows.time is not None:
-            obs, action, reward = self._on_grid(rows, obs, action, reward)
-        return obs, action, reward, terminated and bool(has_final)
+        if rows.time is not None and self.config.resample is not None:
+            obs, action, reward = self._on_grid(rows, rows.time, self.config.resample)
+        return obs, action, reward, terminated
 
     def warnings(self) -> list[str]:
         """One line for each kind of correction made so far."""
         lines = []
         if self.sorted:
             lines.append(f"rows of {self.sorted} episodes were sorted by `{self.config.time_column}`")
-        if self.without_final:
-            also = f", including {self.lost_terminals} terminations" if self.lost_terminals else ""
-            count = f"the last step of each of {self.without_final} episodes is dropped{also}"
-            lines.append(f"no final observation (a last row without an action): {count}")
         if self.both:
             lines.append(
                 f"{self.both} episodes end with a terminal and a timeout: counted as terminations; set "
@@ -163,25 +161,32 @@ class EpisodeBuilder:
             raise ValueError(f"{self.place(row)}: `{column}` is set, but the episode continues; {fix}")
         return bool(marks[last:].any())
 
-    def _on_grid(
-        self, rows: Rows, obs: np.ndarray, action: np.ndarray, reward: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _with_final(self, rows: Rows) -> Rows:
+        """The rows and a copy of the last one, a step later, as the final observation."""
+        later = rows[-1:]
+        if rows.time is not None:
+            later = dataclasses.replace(later, time=rows.time[-1:] + (self.config.resample or self.step or 1.0))
+        return concatenate([rows, later])
+
+    def _check_even(self, rows: Rows) -> None:
+        """Raises UnevenError if the rows are not evenly spaced in time, unless they are to be resampled."""
         time = rows.time
-        assert time is not None
-        name = self.config.time_column
+        if time is None or self.config.resample is not None or len(time) < 2:
+            return
+        self.step = even_step(time) if self.step is None else self.step
+        if (gap := first_gap(time, self.step)) is not None:
+            fix = f"repair it, or set `dataset.resample: {self.step:g}`"
+            distance = time[gap + 1] - time[gap]
+            problem = f"`{self.config.time_column}` is {distance:g} after the previous row, {self.step:g} elsewhere"
+            raise UnevenError(f"{self.place(rows.row[gap + 1])}: {problem}; {fix}", self.step)
+
+    def _on_grid(self, rows: Rows, time: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         distance = np.diff(time)
-        if self.config.resample is None:
-            self.step = even_step(time) if self.step is None else self.step
-            if (gap := first_gap(time, self.step)) is not None:
-                fix = f"repair it, or set `dataset.resample: {self.step:g}`"
-                problem = f"`{name}` is {distance[gap]:g} after the previous row, {self.step:g} elsewhere"
-                raise UnevenError(f"{self.place(rows.row[gap + 1])}: {problem}; {fix}", self.step)
-            return obs, action, reward
-        if distance.max() > self.config.max_gap * self.config.resample:
+        if distance.max() > self.config.max_gap * step:
             gap = int(distance.argmax())
             fix = "start a new episode after it, or raise `dataset.max_gap`"
-            problem = f"`{name}` has a gap of {distance[gap]:g}, more than {self.config.max_gap:g} steps"
-            raise ValueError(f"{self.place(rows.row[gap + 1])}: {problem}; {fix}")
-        obs, action, reward, empty = resampled(time, obs, action, reward, self.config.resample)
+            problem = f"`{self.config.time_column}` has a gap of {distance[gap]:g}, more than {self.config.max_gap:g}"
+            raise ValueError(f"{self.place(rows.row[gap + 1])}: {problem} steps; {fix}")
+        obs, action, reward, empty = resampled(time, rows.obs, rows.action[:-1], rows.reward[:-1], step)
         self.steps, self.empty_steps = self.steps + len(action), self.empty_steps + empty
         return obs, action, reward
