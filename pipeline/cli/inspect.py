@@ -12,7 +12,7 @@ from pipeline.cli.layouts import Guess, guess_layout, round_bounds
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.sources.table_episode import UnevenError
+from pipeline.ingest.sources.table_gaps import UnevenError
 from pipeline.ingest.validate import arrays_of
 from pipeline.params import choose
 

@@ -6,50 +6,12 @@ from typing import Any
 import minari
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from table_examples import Columns, counting_table, ingest, refusal, write
 
-from pipeline.data.dataset import PreparedDataset
-from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.sources.collect import CollectConfig, collect_minari
 from pipeline.ingest.sources.minari import minari_root
-from pipeline.ingest.sources.table_time import resampled
-from pipeline.ingest.writer import write_dataset
-from pipeline.params import choose
-
-Columns = dict[str, list[Any]]
-
-
-def counting_table(lengths: tuple[int, ...] = (4, 6), final: bool = True) -> Columns:
-    """Row t of episode e: x = 100 e + t, u = t / 10, reward = t, time = t / 2; odd episodes truly end."""
-    rows: list[tuple[Any, ...]] = []
-    for e, steps in enumerate(lengths):
-        rows += [(e, t / 2, 100.0 * e + t, t / 10, float(t), int(t == steps - 1 and e % 2)) for t in range(steps)]
-        rows += [(e, steps / 2, 100.0 * e + steps, None, None, None)] if final else []
-    names = ("episode", "time", "x", "u", "reward", "terminal")
-    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
-
-
-def write(file: Path, columns: Columns) -> dict[str, Any]:
-    """Stores the table and returns the block of params.yaml that reads it."""
-    table = pa.table(columns)
-    pq.write_table(table, file) if file.suffix == ".parquet" else pyarrow.csv.write_csv(table, file)
-    bounds = {"action_low": [-1.0], "action_high": [1.0]}
-    columns_of = {"obs_columns": ["x"], "action_columns": ["u"], "time_column": "time"}
-    return {"source": "table", "path": str(file), "held_out_path": str(file), **bounds, **columns_of}
-
-
-def ingest(folder: Path, block: dict[str, Any], **options: Any) -> PreparedDataset:
-    source, config = choose(SOURCES, {**block, **options}, "dataset", key="source")
-    return write_dataset(folder, source(config).read(), "log", config.held_out_fraction, config.split_seed)
-
-
-def refusal(folder: Path, block: dict[str, Any], **options: Any) -> str:
-    with pytest.raises(ValueError) as caught:
-        ingest(folder / "d", block, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
@@ -132,7 +94,7 @@ def test_rows_are_sorted_by_time_within_an_episode(tmp_path: Path) -> None:
     shuffled = {name: [column[i] for i in (4, 2, 0, 1, 3, *range(5, 12))] for name, column in columns.items()}
     sorted_again = ingest(tmp_path / "d", write(tmp_path / "log.csv", shuffled))
     assert sorted_again.spec.digest == ingest(tmp_path / "e", write(tmp_path / "b.csv", columns)).spec.digest
-    assert any("rows of 1 episodes were sorted by `time`" in w for w in sorted_again.spec.warnings)
+    assert any("rows of 1 episode were sorted by `time`" in w for w in sorted_again.spec.warnings)
 
 
 @pytest.mark.parametrize("zone", ["", "Z"])
@@ -142,24 +104,6 @@ def test_dates_are_times(zone: str, tmp_path: Path) -> None:
     block = write(tmp_path / "log.csv", columns)
     assert ingest(tmp_path / "d", block).episode_lengths("all").tolist() == [4, 6]
     assert ingest(tmp_path / "e", block, resample=1.0).episode_lengths("all").tolist() == [2, 3]
-
-
-def test_resampling_holds_the_last_row_and_sums_rewards() -> None:
-    time = np.array([10.0, 10.4, 11.0, 13.1])
-    obs, action, reward = np.arange(4.0)[:, None], np.arange(3.0)[:, None], np.array([1.0, 2.0, 4.0])
-    new_obs, new_action, new_reward, empty = resampled(time, obs, action, reward, 1.0)
-    assert new_obs[:, 0].tolist() == [0, 2, 2, 2, 3]  # at 10, 11, 12, 13 and 14 s
-    assert new_action[:, 0].tolist() == [0, 2, 2, 2]
-    assert new_reward.tolist() == [3, 4, 0, 0]
-    assert empty == 2
-
-
-def test_resampled_episode_keeps_return_and_end(tmp_path: Path) -> None:
-    dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", counting_table()), resample=0.7)
-    assert dataset.episode_returns("all").tolist() == [6, 15]
-    assert dataset.obs["state"][dataset.offsets[1:] - 1, 0].tolist() == [4, 106]
-    assert np.flatnonzero(dataset.terminal).tolist() == [dataset.offsets[2] - 2]
-    assert any("resampled to 8 steps of 0.7" in warning for warning in dataset.spec.warnings)
 
 
 def changed(**columns: Any) -> Columns:
@@ -191,9 +135,10 @@ def with_cell(name: str, row: int, value: Any) -> Columns:
         (with_cell("episode", 2, None), {}, "line 4: column `episode` is empty; fill it in every row"),
         (with_cell("time", 2, None), {}, "line 4: column `time`: no time; fill it in every row"),
         (with_cell("time", 2, 0.5), {}, "line 4: same time as line 3; remove one of the two rows"),
-        (with_cell("time", 4, 7.0), {}, "line 6: `time` is 5.5 after the previous row, 0.5 elsewhere; repair it, or "
+        (with_cell("time", 1, 0.6), {}, "line 3: `time` is 0.6 after the previous row, 0.5 elsewhere; repair it, or "
                                         "set `dataset.resample: 0.5`"),
-        (with_cell("time", 4, 7.0), {"resample": 0.5}, "line 6: `time` has a gap of 5.5, more than 10 steps"),
+        (with_cell("time", 4, 7.0), {"resample": 0.5, "gaps": "refuse"}, "line 6: `time` has a gap of 5.5, "
+                                        "more than 1.5 steps of 0.5; set `dataset.gaps: split`"),
         (changed(episode=[0] * 3 + [1] * 5 + [0] * 4), {}, "line 10: episode `0` of `episode` continues after other"),
         (changed(u=["left"] * 12), {}, "text (left); number its values, and set `dataset.action_kind: discrete`"),
         (changed(g=[f"id{i}" for i in range(12)] * 1), {"obs_columns": ["g", "time2"]}, "no column `time2`"),

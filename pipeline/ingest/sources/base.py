@@ -173,6 +173,13 @@ def combine(
     )
 
 
+def require_reward(config: SourceConfig, param: str, name: str | None) -> None:
+    """Raises ValueError if the log has no reward (``name`` is None) and no transform of params.yaml defines one."""
+    if name is None and config.transform is None:
+        fix = "write a function that returns {'reward': ...} in data/transforms/mine.py, and set `transform: mine:NAME`"
+        raise ValueError(f"{param} is null, so the log has no reward: {fix}")
+
+
 def require_path(path: Path, param: str = "path") -> Path:
     """``path`` itself. Raises ValueError if it does not exist; ``param`` is the key of params.yaml that names it."""
     if not path.exists():

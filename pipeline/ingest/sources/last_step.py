@@ -66,6 +66,10 @@ class LastSteps:
         """Share of the summed |reward| that goes with the dropped steps; 0 where all rewards are 0."""
         return self.lost / self.total if self.total else 0.0
 
+    def allowed(self, steps: int) -> float:
+        """The largest share of the summed |reward| that may go with that many steps."""
+        return max(self.limit, FAIR * steps / max(self.steps, 1))
+
     def report(self, remarks: Remarks) -> None:
         """Add the counts to ``remarks``. Raises ValueError if the dropped steps hold too much of the rewards."""
         if self.kept:
@@ -77,7 +81,7 @@ class LastSteps:
         steps = "1 step" if self.dropped == 1 else f"{self.dropped} steps"
         what = f"{steps} at the end of an episode without a next observation or a true end"
         held = f"{100 * self.share:.3g} % of the summed absolute reward"
-        if self.share > max(self.limit, FAIR * self.dropped / self.steps):
+        if self.share > self.allowed(self.dropped):
             raise ValueError(
                 f"{self.place}: {what} would be dropped, and with them {held}; {self.fix}, or set "
                 f"`dataset.max_dropped_return` to {np.ceil(100 * self.share) / 100:g}"

@@ -1,7 +1,7 @@
 """CSV and Parquet tables with one row per step, read as a stream. Rows of one episode are contiguous."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.table_config import TableConfig
-from pipeline.ingest.sources.table_episode import EpisodeBuilder, Rows, concatenate
+from pipeline.ingest.sources.table_episode import EpisodeBuilder
 from pipeline.ingest.sources.table_files import Column, TableFile, find_columns, numbers, table_files
+from pipeline.ingest.sources.table_rows import Rows, concatenate
 from pipeline.ingest.sources.table_time import Clock
 from pipeline.ingest.validate import check_column
 
@@ -51,11 +52,7 @@ class Table:
             names = file.names()
             for param, name in config.single.items():
                 check_column(str(file.path), name, names, param)
-        reader = Reader(
-            config,
-            find_columns(files, config.obs_columns, "obs_columns", config.categorical_columns),
-            find_columns(files, config.action_columns, "action_columns", []),
-        )
+        reader = Reader(config, files)
         remarks = Remarks()
         spec = LogSpec(obs_dim=len(reader.features), obs_names={"state": reader.features})
         size = sum(reader.size(file) for file in files)
@@ -63,14 +60,18 @@ class Table:
 
 
 class Reader:
-    """Reads the episodes of files with given columns. Raises ValueError for actions that are text."""
+    """Reads the episodes of files. Raises ValueError for missing columns and for actions that are text."""
 
-    def __init__(self, config: TableConfig, obs: list[Column], action: list[Column]) -> None:
+    def __init__(self, config: TableConfig, files: list[TableFile]) -> None:
         self.config = config
-        self.obs = obs
-        self.action = action
-        self.features = [feature for column in obs for feature in column.features]
-        for column in action:
+        self.clock = Clock()
+        self.obs = find_columns(files, config.obs_columns, "obs_columns", config.categorical_columns)
+        self.next_obs: list[Column] = []
+        if config.next_obs_columns:
+            self.obs, self.next_obs = with_next(files, config, self.obs)
+        self.action = find_columns(files, config.action_columns, "action_columns", [])
+        self.features = [feature for column in self.obs for feature in column.features]
+        for column in self.action:
             if column.categories is not None:
                 problem = f"action column `{column.name}` is text ({', '.join(column.categories[:3])})"
                 fix = "number its values, and set `dataset.action_kind: discrete`"
@@ -85,14 +86,18 @@ class Reader:
     def all_episodes(self, parts: list[SplitFiles], remarks: Remarks) -> Iterator[Episode]:
         """Episodes in order; adds dropped steps and warnings to ``remarks``. Raises ValueError for bad rows."""
         last_steps = LastSteps(self.config.path, self.config.max_dropped_return, FIX)
+        builders = []
         for part in parts:
-            yield from self._episodes(part, EpisodeBuilder(self.config, str, self.features, last_steps), remarks)
+            builders.append(EpisodeBuilder(self.config, self.features, last_steps, self.clock, part.held_out))
+            yield from self._episodes(part, builders[-1])
+            remarks.warnings += [f"{part.path.name}: {warning}" for warning in builders[-1].warnings()]
         last_steps.report(remarks)
+        remarks.warnings += unused_rewards(last_steps, builders)
 
-    def _episodes(self, part: SplitFiles, builder: EpisodeBuilder, remarks: Remarks) -> Iterator[Episode]:
+    def _episodes(self, part: SplitFiles, builder: EpisodeBuilder) -> Iterator[Episode]:
         names: set[str] = set()
         for file in part.files:
-            builder.place = file.place
+            builder.set_place(file.place)
             for name, rows in self._runs(file):
                 if name in names:
                     column = self.config.episode_column
@@ -100,11 +105,7 @@ class Reader:
                     place = file.place(int(rows.row[0]))
                     raise ValueError(f"{place}: episode `{name}` of `{column}` continues after other episodes; {fix}")
                 names.add(name)
-                arrays = builder.episode(rows)
-                if arrays is not None:
-                    obs, action, reward, terminated = arrays
-                    yield Episode({"state": obs}, action, reward, terminated, part.held_out)
-        remarks.warnings += [f"{part.path.name}: {warning}" for warning in builder.warnings()]
+                yield from builder.episodes(rows)
 
     def _runs(self, file: TableFile) -> Iterator[tuple[str, Rows]]:
         """Name and rows of each run of consecutive rows with the same episode."""
@@ -122,20 +123,19 @@ class Reader:
 
     def _chunks(self, file: TableFile) -> Iterator[tuple[list[str], np.ndarray, Rows]]:
         """For each batch: the names of its runs of rows, the edges between the runs, and the rows."""
-        clock = Clock()
         first = 0
         for batch in file.batches(self.config.used):
             count = batch.num_rows
             if count:
-                rows = self._rows(file, batch, first, clock)
+                rows = self._rows(file, batch, first)
                 yield *self._episode_names(file, batch, first), rows
             first += count
 
-    def _rows(self, file: TableFile, batch: "pa.RecordBatch", first: int, clock: Clock) -> Rows:
+    def _rows(self, file: TableFile, batch: "pa.RecordBatch", first: int) -> Rows:
         config = self.config
         count = batch.num_rows
 
-        def flag(name: str | None) -> np.ndarray:
+        def number(name: str | None) -> np.ndarray:
             return numbers(file, name, batch.column(name), first) if name else np.zeros(count)
 
         def matrix(columns: list[Column]) -> np.ndarray:
@@ -146,10 +146,11 @@ class Reader:
             row=np.arange(first, first + count),
             obs=matrix(self.obs),
             action=matrix(self.action),
-            reward=numbers(file, config.reward_column, batch.column(config.reward_column), first),
-            terminal=flag(config.terminal_column),
-            timeout=flag(config.timeout_column),
-            time=clock.read(file, time_column, batch.column(time_column), first) if time_column else None,
+            reward=number(config.reward_column),
+            terminal=number(config.terminal_column),
+            timeout=number(config.timeout_column),
+            time=self.clock.read(file, time_column, batch.column(time_column), first) if time_column else None,
+            next_obs=matrix(self.next_obs) if self.next_obs else None,
         )
 
     def _episode_names(self, file: TableFile, batch: "pa.RecordBatch", first: int) -> tuple[list[str], np.ndarray]:
@@ -164,3 +165,35 @@ class Reader:
             raise ValueError(f"{place}: column `{column}` is empty; fill it in every row")
         edges = np.r_[0, np.flatnonzero(names[1:] != names[:-1]) + 1, batch.num_rows]
         return names[edges[:-1]].tolist(), edges
+
+
+def with_next(files: list[TableFile], config: TableConfig, obs: list[Column]) -> tuple[list[Column], list[Column]]:
+    """The columns of observations and of next observations, with the same categories.
+
+    Raises ValueError if a pair of columns differs in kind.
+    """
+    categorical = [config.next_obs_columns[config.obs_columns.index(name)] for name in config.categorical_columns]
+    found = find_columns(files, config.next_obs_columns, "next_obs_columns", categorical)
+    both: list[tuple[Column, Column]] = []
+    for column, after in zip(obs, found, strict=True):
+        if (column.categories is None, column.width) != (after.categories is None, after.width):
+            fix = "name the columns of `dataset.next_obs_columns` in the order of obs_columns"
+            raise ValueError(f"{config.path}: `{after.name}` is not of the same kind as `{column.name}`; {fix}")
+        categories = sorted({*(column.categories or []), *(after.categories or [])}) if column.categories else None
+        both.append((replace(column, categories=categories), replace(after, categories=categories)))
+    return [column for column, _ in both], [after for _, after in both]
+
+
+def unused_rewards(last_steps: LastSteps, builders: list[EpisodeBuilder]) -> list[str]:
+    """A line on rewards that stand in a last row without an action. Raises ValueError if they are a large share."""
+    unused = sum(builder.unused for builder in builders)
+    if not unused:
+        return []
+    rows = sum(builder.unused_rows for builder in builders)
+    share = unused / (last_steps.total + unused)
+    what = f"{'1 last row' if rows == 1 else f'{rows} last rows'} without an action hold a reward"
+    fix = "set `dataset.reward_offset: 1` if a reward stands one row after its action"
+    problem = f"{what}, {100 * share:.3g} % of the summed absolute reward"
+    if share > last_steps.allowed(rows):
+        raise ValueError(f"{last_steps.place}: {problem}; {fix}, or empty those cells")
+    return [f"{problem}: not used; {fix}"]

@@ -6,8 +6,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from pipeline.ingest.sources.base import SourceConfig
-from pipeline.validation import OPTIONS, PositiveFloat
+from pipeline.ingest.sources.base import SourceConfig, require_reward
+from pipeline.ingest.sources.table_gaps import GAPS, HOLD, SPLIT
+from pipeline.ingest.sources.table_time import REWARD_RESAMPLE
+from pipeline.validation import OPTIONS, Float, NonNegativeInt, OneOf, PositiveFloat
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -16,16 +18,27 @@ class TableConfig(SourceConfig):
     lists one feature an entry; units are left alone."""
 
     obs_columns: list[str] = field(default_factory=list)  # columns of observations
+    # columns of the observation after the step, in the order of obs_columns; empty: it stands in the next row
+    next_obs_columns: list[str] = field(default_factory=list)
     action_columns: list[str] = field(default_factory=list)  # columns of actions
-    reward_column: str = "reward"  # column of rewards
+    reward_column: str | None = "reward"  # column of rewards; null: `transform` defines them
     terminal_column: str | None = "terminal"  # column of true ends; null: no episode truly ends
     timeout_column: str | None = None  # column of time limits; null: none
     episode_column: str | None = "episode"  # column that tells episodes apart; null: each file is an episode
     time_column: str | None = None  # column of numbers or dates; null: rows are in order and evenly spaced
     terminal_includes_timeouts: bool = False  # whether terminal_column is also set at time limits
     categorical_columns: list[str] = field(default_factory=list)  # columns of numbers that are categories
+    # rows by which an action stands late: the action of row t is in row t + action_offset of the episode
+    action_offset: NonNegativeInt = 0
+    reward_offset: NonNegativeInt = 0  # the same for rewards
     resample: PositiveFloat | None = None  # step of an even time grid, in seconds or the column's unit; null: none
-    max_gap: PositiveFloat = 10.0  # longest gap that is resampled, in steps of the grid; longer ones are refused
+    # reward of a step of the grid. mean: for rates, weighted by the time that each row lasts; sum: for amounts, which
+    # count in proportion to that time; last: of the last row in it
+    reward_resample: Annotated[str, OneOf(REWARD_RESAMPLE)] = "mean"
+    # longest distance between rows that is no gap, in steps of the grid, or without resample of the median distance
+    max_gap: Annotated[Float, Field(ge=1)] = 1.5
+    # at a longer distance: split the episode there, refuse the log, or hold the last row, also its reward
+    gaps: Annotated[str, OneOf(GAPS)] = SPLIT
     # between CSV columns; null: a comma, in .tsv a tab
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
 
@@ -34,13 +47,28 @@ class TableConfig(SourceConfig):
         for param in ("obs_columns", "action_columns"):
             if not getattr(self, param):
                 raise ValueError(f"{param} is empty: name columns; `python -m pipeline inspect FILE` proposes some")
-        for names in ([*self.obs_columns, *self.action_columns], list(self.single.values())):
+        several = [*self.obs_columns, *self.next_obs_columns, *self.action_columns]
+        for names in (several, list(self.single.values())):
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"columns {sorted(twice)} are named twice; give each one meaning")
         if unknown := set(self.categorical_columns) - set(self.obs_columns):
             raise ValueError(f"categorical_columns: {sorted(unknown)} are not among obs_columns")
+        if self.next_obs_columns and len(self.next_obs_columns) != len(self.obs_columns):
+            counts = f"{len(self.next_obs_columns)} columns, but obs_columns has {len(self.obs_columns)}"
+            raise ValueError(f"next_obs_columns names {counts}: name one for each, in the same order")
+        return self
+
+    @model_validator(mode="after")
+    def _reward_is_defined(self) -> Self:
+        require_reward(self, "reward_column", self.reward_column)
+        return self
+
+    @model_validator(mode="after")
+    def _times_agree(self) -> Self:
         if self.resample is not None and self.time_column is None:
             raise ValueError(f"resample {self.resample} needs `time_column`")
+        if self.gaps == HOLD and self.resample is None:
+            raise ValueError("gaps: hold needs `resample`, the step of the grid whose points hold the last row")
         return self
 
     @property
@@ -52,4 +80,5 @@ class TableConfig(SourceConfig):
     @property
     def used(self) -> list[str]:
         """All columns that are read, each once."""
-        return list(dict.fromkeys([*self.obs_columns, *self.action_columns, *self.single.values()]))
+        columns = [*self.obs_columns, *self.next_obs_columns, *self.action_columns, *self.single.values()]
+        return list(dict.fromkeys(columns))

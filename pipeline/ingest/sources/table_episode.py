@@ -1,105 +1,86 @@
-"""Turn the rows of a table into an episode: sort, validate, find the final observation, resample."""
+"""Turn the rows of a table into episodes: sort, validate, split at gaps, find the final observation, resample."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import field
 
 import numpy as np
 
+from pipeline.data.episode import Episode
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.table_config import TableConfig
-from pipeline.ingest.sources.table_time import even_step, first_gap, resampled
-
-
-class UnevenError(ValueError):
-    """Rows are not evenly spaced in time; ``step`` is the median distance between them."""
-
-    def __init__(self, message: str, step: float) -> None:
-        super().__init__(message)
-        self.step = step
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Rows of one episode; empty cells are NaN."""
-
-    row: np.ndarray  # "N", index in the file
-    obs: np.ndarray  # "N O"
-    action: np.ndarray  # "N A"
-    reward: np.ndarray  # "N"
-    terminal: np.ndarray  # "N"
-    timeout: np.ndarray  # "N"
-    time: np.ndarray | None  # "N"
-
-    def __getitem__(self, chosen: slice | np.ndarray) -> "Rows":
-        arrays: dict[str, Any] = {name: array if array is None else array[chosen] for name, array in vars(self).items()}
-        return Rows(**arrays)
-
-
-def concatenate(parts: list[Rows]) -> Rows:
-    """One run of rows from consecutive parts of it."""
-    names = [name for name, array in vars(parts[0]).items() if array is not None]
-    arrays: dict[str, Any] = {name: np.concatenate([vars(part)[name] for part in parts]) for name in names}
-    return Rows(**{"time": None, **arrays})
+from pipeline.ingest.sources.table_gaps import Gaps
+from pipeline.ingest.sources.table_resample import Resampler
+from pipeline.ingest.sources.table_rows import Rows, concatenate, shifted
+from pipeline.ingest.sources.table_time import Clock
 
 
 @dataclasses.dataclass
 class EpisodeBuilder:
-    """Turns rows into episodes and counts the corrections for the warnings.
+    """Turns the rows of one file or folder into episodes and counts the corrections for the warnings.
 
-    ``place`` maps a row of the file to the text that messages use; ``features`` are the names of the observations.
+    ``features`` are the names of the observations; ``place`` maps a row of the file to the text that messages use.
     """
 
     config: TableConfig
-    place: Callable[[int], str]
     features: list[str]
     last_steps: LastSteps
-    step: float | None = None
+    clock: Clock
+    held_out: bool | None
+    gaps: Gaps = field(init=False)
+    resampler: Resampler = field(init=False)
     sorted: int = 0
     both: int = 0
-    empty_steps: int = 0
-    steps: int = 0
+    breaks: int = 0
+    without_step: int = 0
+    unused: float = 0.0  # summed |reward| of last rows without an action
+    unused_rows: int = 0
 
-    def episode(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool] | None:
-        """obs "T+1 O", action "T A", reward "T" and whether the episode terminated; None if no step is left.
+    def __post_init__(self) -> None:
+        self.gaps, self.resampler = Gaps(self.config, self.clock), Resampler(self.config, self.clock)
+
+    def set_place(self, place: Callable[[int], str]) -> None:
+        """Set the file that the next rows are from."""
+        self.place = self.gaps.place = place
+
+    def episodes(self, rows: Rows) -> Iterator[Episode]:
+        """The episode of the given rows, or the episodes that it is split into.
 
         Raises ValueError for rows that are not a valid episode.
         """
-        rows = self._in_order(rows)
-        has_final = self._check_cells(rows)
-        last = len(rows.row) - 1 - has_final  # the last row with an action
+        rows = shifted(self._in_order(rows), self.config.action_offset, self.config.reward_offset)
+        self._check_cells(rows)
+        steps = np.flatnonzero(~rows.without_action)
+        last = int(steps[-1]) if len(steps) else -1
         terminated = self._terminated(rows, last)
-        self._check_even(rows)
-        self.last_steps.count(rows.reward[: last + 1])
-        if not has_final and terminated:
-            self.last_steps.keep()
-            rows = self._with_final(rows)
-        elif not has_final:
-            self.last_steps.drop(rows.reward[last:])
-        steps = len(rows.row) - 1
-        if steps == 0:
-            return None
-        obs, action, reward = rows.obs, rows.action[:steps], rows.reward[:steps]
-        if rows.time is not None and self.config.resample is not None:
-            obs, action, reward = self._on_grid(rows, rows.time, self.config.resample)
-        return obs, action, reward, terminated
+        beyond = np.abs(np.nan_to_num(rows.reward[last + 1 :]))
+        self.unused, self.unused_rows = self.unused + float(beyond.sum()), self.unused_rows + int((beyond > 0).sum())
+        cuts = np.flatnonzero(self._cuts(rows)) + 1
+        for start, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
+            piece = self._complete(rows[start:stop], terminated and start <= last < stop)
+            if piece is not None:
+                yield self._episode(piece, terminated and start <= last < stop)
 
     def warnings(self) -> list[str]:
-        """One line for each kind of correction made so far."""
-        lines = []
+        """One line for each kind of correction made so far. Raises ValueError for a log that falls into pieces."""
+        lines = self.gaps.warnings(self.config.path)
         if self.sorted:
-            lines.append(f"rows of {self.sorted} episodes were sorted by `{self.config.time_column}`")
+            rows = "rows of 1 episode were" if self.sorted == 1 else f"rows of {self.sorted} episodes were"
+            lines.append(f"{rows} sorted by `{self.config.time_column}`")
+        if self.breaks:
+            rows = "1 row has" if self.breaks == 1 else f"{self.breaks} rows have"
+            what = f"{rows} a next observation that is not the observation of the next row"
+            lines.append(f"{what}: the episode is split there, as at a time limit")
+        if self.without_step:
+            episodes = "1 episode holds" if self.without_step == 1 else f"{self.without_step} episodes hold"
+            lines.append(f"{episodes} no step (an action and an observation after it): left out")
         if self.both:
+            ends = "1 episode ends" if self.both == 1 else f"{self.both} episodes end"
             lines.append(
-                f"{self.both} episodes end with a terminal and a timeout: counted as terminations; set "
-                "`dataset.terminal_includes_timeouts: true` if they are time limits"
+                f"{ends} with a terminal and a timeout: counted as a termination; set "
+                "`dataset.terminal_includes_timeouts: true` if it is a time limit"
             )
-        if self.config.resample:
-            lines.append(
-                f"resampled to {self.steps} steps of {self.config.resample:g}: each has the last observation and "
-                f"action at or before it, and the sum of rewards; {self.empty_steps} steps contain no row"
-            )
-        return lines
+        return [*lines, *self.resampler.warnings()]
 
     def _in_order(self, rows: Rows) -> Rows:
         if rows.time is None:
@@ -115,31 +96,30 @@ class EpisodeBuilder:
             raise ValueError(f"{self.place(rows.row[t])}: same time as {other}; {fix}")
         return rows
 
-    def _check_cells(self, rows: Rows) -> bool:
-        """Whether the last row is a final observation without an action. Raises ValueError for other empty cells."""
-        empty = np.isnan(rows.action)
-        final = empty.all(axis=1)
-        if (partly := empty.any(axis=1) & ~final).any():
+    def _check_cells(self, rows: Rows) -> None:
+        """Raises ValueError for empty cells, other than the action of the last row and what belongs to it."""
+        final = rows.without_action
+        if (partly := np.isnan(rows.action).any(axis=1) & ~final).any():
             place, columns = self.place(rows.row[partly][0]), ", ".join(self.config.action_columns)
             raise ValueError(f"{place}: part of the action ({columns}) is empty; fill it")
-        if final[:-1].any():
+        last = len(rows) - max(1, self.config.action_offset)
+        if final[:last].any():
             fix = "only the last row of an episode may have none: fill it, or start a new episode after it"
-            raise ValueError(f"{self.place(rows.row[:-1][final[:-1]][0])}: no action; {fix}")
-        if final.all():
-            raise ValueError(f"{self.place(rows.row[0])}: the episode has no action; remove it")
+            raise ValueError(f"{self.place(rows.row[:last][final[:last]][0])}: no action; {fix}")
         self._check_filled(rows.obs, rows, self.features)
         kept = rows[~final]
+        self._check_filled(kept.action, kept, self.config.action_columns)
         for param, name in self.config.single.items():
-            if param != "episode_column":
+            if param in ("reward_column", "terminal_column", "timeout_column"):
                 self._check_filled(vars(kept)[param.removesuffix("_column")][:, None], kept, [name])
-        return bool(final[-1])
 
     def _check_filled(self, array: np.ndarray, rows: Rows, names: list[str]) -> None:
         invalid = ~np.isfinite(array)
         if invalid.any():
             t, feature = (int(i) for i in np.argwhere(invalid)[0])
             value = "empty" if np.isnan(array[t, feature]) else f"{array[t, feature]}"
-            raise ValueError(f"{self.place(rows.row[t])}: column `{names[feature]}`: {value}; repair or remove the row")
+            name = names[min(feature, len(names) - 1)]
+            raise ValueError(f"{self.place(rows.row[t])}: column `{name}`: {value}; repair or remove the row")
 
     def _terminated(self, rows: Rows, last: int) -> bool:
         """Whether the episode terminated; the last action or the final observation may hold the mark."""
@@ -150,43 +130,56 @@ class EpisodeBuilder:
         return ends["terminal"]
 
     def _mark(self, rows: Rows, name: str, last: int) -> bool:
-        marks = np.nan_to_num(getattr(rows, name))
-        column = getattr(self.config, f"{name}_column")
+        marks = np.nan_to_num(vars(rows)[name])
+        column = self.config.single.get(f"{name}_column")
         if not np.isin(marks, (0, 1)).all():
             row = rows.row[~np.isin(marks, (0, 1))][0]
             raise ValueError(f"{self.place(row)}: column `{column}` must hold only 0 and 1; repair it")
-        if marks[:last].any():
+        if last > 0 and marks[:last].any():
             row = rows.row[np.flatnonzero(marks[:last])[0]]
             fix = "start a new episode after it, or correct the mark"
             raise ValueError(f"{self.place(row)}: `{column}` is set, but the episode continues; {fix}")
-        return bool(marks[last:].any())
+        return last >= 0 and bool(marks[last:].any())
 
-    def _with_final(self, rows: Rows) -> Rows:
-        """The rows and a copy of the last one, a step later, as the final observation."""
-        later = rows[-1:]
+    def _cuts(self, rows: Rows) -> np.ndarray:
+        """Whether an episode ends after each row but the last, bool "N-1"."""
+        cuts = np.zeros(len(rows) - 1, bool)
+        if rows.next_obs is not None:
+            after, obs = rows.next_obs[:-1], rows.obs[1:]
+            known = np.isfinite(after).all(axis=1)
+            cuts = known & ~np.isclose(after, obs, rtol=1e-5, atol=1e-6, equal_nan=True).all(axis=1)
+            self.breaks += int(cuts.sum())
         if rows.time is not None:
-            later = dataclasses.replace(later, time=rows.time[-1:] + (self.config.resample or self.step or 1.0))
-        return concatenate([rows, later])
+            cuts = cuts | self.gaps.cuts(rows.row, rows.time)
+        return cuts
 
-    def _check_even(self, rows: Rows) -> None:
-        """Raises UnevenError if the rows are not evenly spaced in time, unless they are to be resampled."""
-        time = rows.time
-        if time is None or self.config.resample is not None or len(time) < 2:
-            return
-        self.step = even_step(time) if self.step is None else self.step
-        if (gap := first_gap(time, self.step)) is not None:
-            fix = f"repair it, or set `dataset.resample: {self.step:g}`"
-            distance = time[gap + 1] - time[gap]
-            problem = f"`{self.config.time_column}` is {distance:g} after the previous row, {self.step:g} elsewhere"
-            raise UnevenError(f"{self.place(rows.row[gap + 1])}: {problem}; {fix}", self.step)
+    def _complete(self, rows: Rows, terminated: bool) -> Rows | None:
+        """The rows of an episode up to its final observation, "T+1"; None if no step is left."""
+        has_final = bool(rows.without_action[-1])
+        rows = rows[: np.flatnonzero(~rows.without_action)[-1] + 2] if not rows.without_action.all() else rows[:1]
+        self.last_steps.count(rows.reward[: len(rows) - has_final])
+        if not has_final and rows.next_obs is not None and np.isfinite(rows.next_obs[-1]).all():
+            rows = self._with_final(rows, rows.next_obs[-1:])
+        elif not has_final and terminated:
+            self.last_steps.keep()
+            rows = self._with_final(rows, rows.obs[-1:])
+        elif not has_final:
+            self.last_steps.drop(rows.reward[-1:])
+        elif len(rows) == 1:
+            self.without_step += 1
+        return rows if len(rows) > 1 else None
 
-    def _on_grid(self, rows: Rows, time: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        distance = np.diff(time)
-        if distance.max() > self.config.max_gap * step:
-            gap = int(distance.argmax())
-            fix = "start a new episode after it, or raise `dataset.max_gap`"
-            problem = f"`{self.config.time_column}` has a gap of {distance[gap]:g}, more than {self.config.max_gap:g}"
-            raise ValueError(f"{self.place(rows.row[gap + 1])}: {problem} steps; {fix}")
-        obs, action, reward, empty = resampled(time, rows.obs, rows.action[:-1], rows.reward[:-1], step)
-        self.steps, self.empty_steps = self.steps + len(action), self.empty_steps + empty
-        return obs, action, reward
+    def _with_final(self, rows: Rows, obs: np.ndarray) -> Rows:
+        """The rows and a last one with the final observation "1 O", a step later."""
+        final = dataclasses.replace(rows[-1:], obs=obs)
+        if rows.time is not None:
+            final = dataclasses.replace(final, time=rows.time[-1:] + (self.gaps.step or 1.0))
+        return concatenate([rows, final])
+
+    def _episode(self, rows: Rows, terminated: bool) -> Episode:
+        span = None if rows.time is None else (float(rows.time[0]), float(rows.time[-1]))
+        if rows.time is not None and self.config.resample is not None:
+            obs, action, reward = self.resampler.on_grid(rows, rows.time, self.config.resample)
+        else:
+            obs, action, reward = rows.obs, rows.action[:-1], rows.reward[:-1]
+        return Episode({"state": obs}, action, reward, terminated, self.held_out, span=span)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 JITTER = 0.05  # share of a step by which evenly spaced rows may deviate
+SLACK = 1e-6  # share of a step by which a row may miss a point of the grid
+REWARD_RESAMPLE = ("mean", "sum", "last")
 
 
 @dataclass
@@ -37,6 +39,11 @@ class Clock:
             raise ValueError(f"{file.place(row)}: column `{name}`: no time; fill it in every row")
         return seconds
 
+    @property
+    def unit(self) -> str:
+        """The unit of times in messages, with a space before it: seconds for dates; empty if the log does not tell."""
+        return "" if self.origin is None else " s"
+
     def _dates(self, array: "pa.Array") -> "pa.Array | None":
         """Timestamps or durations in nanoseconds; None if the column holds numbers."""
         import pyarrow as pa
@@ -56,29 +63,49 @@ class Clock:
 
 
 def even_step(time: np.ndarray) -> float:
-    """Median distance between the times "T+1" of an episode of at least one step."""
+    """Median distance between at least two times "N"."""
     return float(np.median(np.diff(time)))
 
 
 def first_gap(time: np.ndarray, step: float) -> int | None:
-    """The first of the times "T+1" whose distance to the next differs from ``step`` by more than :data:`JITTER`."""
+    """The first of the times "N" whose distance to the next differs from ``step`` by more than :data:`JITTER`."""
     uneven = np.flatnonzero(np.abs(np.diff(time) - step) > JITTER * step)
     return int(uneven[0]) if uneven.size else None
 
 
-def resampled(
-    time: np.ndarray, obs: np.ndarray, action: np.ndarray, reward: np.ndarray, step: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Resample an episode to the grid time[0], time[0] + step, ... up to the first point at or after its end.
+@dataclass(frozen=True)
+class Grid:
+    """An even grid over the rows "T+1" of an episode, from the first one up to the first point at or after the last.
 
-    Observations "T+1 O" and actions "T A" are those of the last row at or before a grid point: no interpolation, and no
-    information from the future. Rewards "T" are summed over each step. The fourth result counts steps without a row.
+    A row lasts until the next one. Rows that miss a point by ``SLACK`` of a step count as on it, so that rounding
+    moves none.
     """
-    slack = 1e-6  # share of a step: rounding must not move times off the grid
+
+    clock: np.ndarray  # time of each row in steps from the first one, "T+1"
+    steps: int
+    row: np.ndarray  # the last row at or before each point, "steps+1": no interpolation, and nothing of the future
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows in each step, int "steps"."""
+        return np.bincount(np.floor(self.clock[:-1] + SLACK).astype(int), minlength=self.steps)
+
+    def rewards(self, reward: np.ndarray, how: str) -> np.ndarray:
+        """Rewards of the steps from those of the rows, "T" or "T C"; see ``dataset.reward_resample``."""
+        if how == "last":
+            before = np.searchsorted(self.clock[:-1], np.arange(1, self.steps + 1) - SLACK) - 1
+            return reward[before]
+        lasting = np.diff(self.clock)
+        weight = lasting if how == "mean" else np.ones_like(lasting)
+        edges = np.minimum(np.arange(self.steps + 1), self.clock[-1])
+        columns = [np.r_[0.0, np.cumsum(column * weight)] for column in np.atleast_2d(reward.T)]
+        sums = np.stack([np.diff(np.interp(edges, self.clock, column)) for column in columns], axis=-1)
+        steps = sums / np.diff(edges)[:, None] if how == "mean" else sums
+        return steps[:, 0] if reward.ndim == 1 else steps
+
+
+def grid_of(time: np.ndarray, step: float) -> Grid:
+    """The grid of a given step over the times "T+1" of an episode of at least one step."""
     clock = (time - time[0]) / step
-    steps = max(1, int(np.ceil(clock[-1] - slack)))
-    row = np.searchsorted(clock, np.arange(steps + 1) + slack, side="right") - 1
-    of_step = np.floor(clock[:-1] + slack).astype(int)
-    summed = np.bincount(of_step, weights=reward, minlength=steps)
-    empty = steps - len(np.unique(of_step))
-    return obs[row], action[row[:-1]], summed, empty
+    steps = max(1, int(np.ceil(clock[-1] - SLACK)))
+    return Grid(clock, steps, np.searchsorted(clock, np.arange(steps + 1) + SLACK, side="right") - 1)

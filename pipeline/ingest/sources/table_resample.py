@@ -1,0 +1,56 @@
+"""Episodes of a table on an even grid in time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.ingest.sources.table_config import TableConfig
+from pipeline.ingest.sources.table_rows import Rows
+from pipeline.ingest.sources.table_time import Clock, grid_of
+
+REWARDS = {
+    "mean": "the mean of the rewards, weighted by the time that each row lasts",
+    "sum": "the sum of the rewards, each in proportion to the time of its row in the step",
+    "last": "the reward of the last row in it",
+}
+
+
+@dataclass
+class Resampler:
+    """Puts episodes on an even grid and counts for the warning."""
+
+    config: TableConfig
+    clock: Clock
+    steps: int = 0
+    empty: int = 0
+    joined: int = 0
+
+    def on_grid(self, rows: Rows, time: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Observations "K+1 O", actions "K A" and rewards "K" at steps of the grid, from rows "T+1"."""
+        grid = grid_of(time, step)
+        counts = grid.counts
+        self.steps += grid.steps
+        self.empty += int((counts == 0).sum())
+        self.joined += int((counts > 1).sum())
+        reward = grid.rewards(rows.reward[:-1], self.config.reward_resample)
+        return rows.obs[grid.row], rows.action[grid.row[:-1]], reward
+
+    def warnings(self) -> list[str]:
+        """A line on the grid, and one on steps whose sums of rewards are not of equally many rows."""
+        if self.config.resample is None:
+            return []
+        how = self.config.reward_resample
+        taken = f"each has the last observation and action at or before it, and {REWARDS[how]}"
+        counts = (
+            f"{self._count(self.empty)} without a row hold the last values, {self._count(self.joined)} join several"
+        )
+        lines = [
+            f"resampled to {self._count(self.steps)} of {self.config.resample:g}{self.clock.unit}: {taken}; {counts}"
+        ]
+        if how == "sum" and 0 < self.joined < self.steps / 2:
+            rows = f"the rewards of {self._count(self.joined)} are sums of several rows, those of the others are not"
+            lines.append(f"{rows}: set `dataset.reward_resample: mean` if the reward is a rate")
+        return lines
+
+    def _count(self, steps: int) -> str:
+        return "1 step" if steps == 1 else f"{steps} steps"

@@ -1,0 +1,54 @@
+"""Rows of a table in memory."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of one episode; empty cells are NaN. None stands for a column that the log does not have."""
+
+    row: np.ndarray  # "N", index in the file
+    obs: np.ndarray  # "N O"
+    action: np.ndarray  # "N A"
+    reward: np.ndarray  # "N"
+    terminal: np.ndarray  # "N"
+    timeout: np.ndarray  # "N"
+    time: np.ndarray | None = None  # "N"
+    next_obs: np.ndarray | None = None  # "N O"
+
+    def __getitem__(self, chosen: slice | np.ndarray) -> "Rows":
+        arrays: dict[str, Any] = {name: array if array is None else array[chosen] for name, array in vars(self).items()}
+        return Rows(**arrays)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def without_action(self) -> np.ndarray:
+        """Whether each row holds an observation alone, bool "N"."""
+        return np.asarray(np.isnan(self.action).all(axis=1))
+
+
+def concatenate(parts: list[Rows]) -> Rows:
+    """One run of rows from consecutive parts of it."""
+    if len(parts) == 1:
+        return parts[0]
+    names = [name for name, array in vars(parts[0]).items() if array is not None]
+    arrays: dict[str, Any] = {name: np.concatenate([vars(part)[name] for part in parts]) for name in names}
+    return Rows(**arrays)
+
+
+def shifted(rows: Rows, action_offset: int, reward_offset: int) -> Rows:
+    """The rows with the actions and rewards of the rows that many below; the last ones have none.
+
+    An offset of 1 is for a row that holds an observation and the action (or reward) that led to it.
+    """
+    action, reward = _shifted(rows.action, action_offset), _shifted(rows.reward, reward_offset)
+    return dataclasses.replace(rows, action=action, reward=reward)
+
+
+def _shifted(array: np.ndarray, offset: int) -> np.ndarray:
+    return np.concatenate([array[offset:], np.full_like(array[:offset], np.nan)]) if offset else array
