@@ -14,7 +14,8 @@ from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
 from pipeline.ingest.sources.flat import Columns, FlatConfig
 from pipeline.ingest.sources.npz import read_npz
 from pipeline.ingest.sources.stored import is_wide
-from pipeline.ingest.sources.table_files import CSV, PARQUET, table_files
+from pipeline.ingest.sources.table_files import table_files
+from pipeline.ingest.sources.text_stream import PARQUET, TEXT, is_table
 from pipeline.params import choose
 
 FLAT_NAMES = {
@@ -38,7 +39,7 @@ TABLE_NAMES = {
 PREFIX = r"^({})s?([_.\[ -].*|\d+\]?)?$"
 ACTION = re.compile(PREFIX.format("action|act|ctrl|control|cmd|command|setpoint|u|a"), re.IGNORECASE)
 OBS = re.compile(PREFIX.format("observation|obs|state"), re.IGNORECASE)
-SUFFIXES = {"hdf5": (".hdf5", ".h5", ".hdf"), "npz": (".npz",), "table": (*CSV, *PARQUET)}
+SUFFIXES = {"hdf5": (".hdf5", ".h5", ".hdf"), "npz": (".npz",), "table": (*TEXT, *PARQUET)}
 
 
 @dataclass
@@ -57,7 +58,7 @@ def guess_layout(path: Path) -> Guess:
         raise ValueError(f"{path}: not found; name a log file or a Minari folder")
     if (path.name == "main_data.hdf5" or path.is_dir()) and (minari := _minari_guess(path)):
         return minari
-    if path.is_dir() or path.name.endswith(SUFFIXES["table"]):
+    if path.is_dir() or is_table(path):
         return _table_guess(path)
     if path.name.endswith(SUFFIXES["hdf5"]):
         return _flat_guess(path, "hdf5")
@@ -123,7 +124,7 @@ def _flat_columns(path: Path, kind: str) -> tuple[Columns, FlatConfig, str]:
 
 
 def _table_guess(path: Path) -> Guess:
-    file = table_files(path, None)[0]
+    file = table_files(path)[0]
     names = file.names()
     single = _match_names(names, TABLE_NAMES)
     rest = [name for name in names if name not in single.values()]

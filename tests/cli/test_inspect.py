@@ -187,7 +187,7 @@ def test_bounds_are_extremes_that_recur_or_round_numbers_beyond() -> None:
     ("name", "expected"),
     [
         ("nowhere.h5", "not found; name a log file or a Minari folder"),
-        ("log.txt", "unknown layout; use .hdf5"),
+        ("log.md", "unknown layout; use .hdf5"),
         ("empty", "no table; name a file with .csv"),
         ("log.npz", "no column looks like `reward_key` (columns: obs, next_obs, action, done, truncated)"),
         ("log.csv", "no column is left for observations (columns: reward); add columns"),
@@ -197,7 +197,7 @@ def test_bounds_are_extremes_that_recur_or_round_numbers_beyond() -> None:
 def test_what_is_no_log(name: str, expected: str, tmp_path: Path) -> None:
     npz(tmp_path, reward=None)
     (tmp_path / "empty").mkdir()
-    for file, text in {"log.txt": "hello", "torn.h5": "hello", "log.csv": "reward\n2\n"}.items():
+    for file, text in {"log.md": "hello", "torn.h5": "hello", "log.csv": "reward\n2\n"}.items():
         (tmp_path / file).write_text(text)
     with pytest.raises(ValueError) as caught:
         printed(tmp_path / name)

@@ -123,8 +123,8 @@ def with_cell(name: str, row: int, value: Any) -> Columns:
     [
         (changed(reward=None, rewards=[0.0] * 12), {}, "no column `reward` (did you mean `rewards`?)"),
         ({}, {"obs_columns": ["xx"]}, "no column `xx` (did you mean `x`?); set `dataset.obs_columns`"),
-        (with_cell("x", 2, "abc"), {}, "line 4: column `x` holds numbers, but `abc` here; repair it, or list"),
-        (with_cell("reward", 7, "abc"), {}, "line 9: column `reward`: `abc` is not a number; repair it"),
+        (with_cell("x", 2, "abc"), {}, 'line 4: column `x` holds numbers, but `abc` here; set `dataset.na_values: ["a'),
+        (with_cell("reward", 7, "abc"), {}, 'line 9: column `reward`: `abc` is not a number; set `dataset.na_values'),
         (with_cell("x", 7, None), {}, "line 9: column `x`: empty; repair or remove the row"),
         (with_cell("x", 7, float("inf")), {}, "line 9: column `x`: inf; repair or remove the row"),
         (with_cell("reward", 1, None), {}, "line 3: column `reward`: empty"),
@@ -163,7 +163,7 @@ def test_files_that_are_no_tables(suffix: str, content: bytes, tmp_path: Path) -
     Path(block["path"]).write_bytes(content)
     message = refusal(tmp_path, block)
     assert message.startswith(f"{block['path']}: ")
-    assert "empty, truncated or not" in message or "no column" in message
+    assert any(text in message for text in ("empty, truncated or not", "2 names for 1 columns", "holds no rows"))
 
 
 def test_a_header_alone_holds_no_rows(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ import numpy as np
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.last_step import LastSteps
+from pipeline.ingest.sources.table_cells import numbers
+from pipeline.ingest.sources.table_columns import Column, find_columns
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_episode import EpisodeBuilder
-from pipeline.ingest.sources.table_files import Column, TableFile, find_columns, numbers, table_files
+from pipeline.ingest.sources.table_files import TableFile, file_notes, table_files
 from pipeline.ingest.sources.table_rows import Rows, concatenate
 from pipeline.ingest.sources.table_time import Clock
 from pipeline.ingest.validate import check_column
@@ -44,7 +46,7 @@ class Table:
         """The log. Raises ValueError for missing files, files that are not tables, and missing columns."""
         config, params = self.config, ("path", "held_out_path")
         parts = [
-            SplitFiles(path, table_files(require_path(path, param), config.delimiter), held_out)
+            SplitFiles(path, table_files(require_path(path, param), config.text), held_out)
             for (path, held_out), param in zip(config.parts, params, strict=False)
         ]
         files = [file for part in parts for file in part.files]
@@ -53,7 +55,7 @@ class Table:
             for param, name in config.single.items():
                 check_column(str(file.path), name, names, param)
         reader = Reader(config, files)
-        remarks = Remarks()
+        remarks = Remarks(warnings=file_notes(files))
         spec = LogSpec(obs_dim=len(reader.features), obs_names={"state": reader.features})
         size = sum(reader.size(file) for file in files)
         return combine(config, "table", spec, reader.all_episodes(parts, remarks), 0, [], size, remarks=remarks)

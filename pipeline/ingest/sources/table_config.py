@@ -1,5 +1,6 @@
 """Options of source ``table``."""
 
+import dataclasses
 from dataclasses import field
 from typing import Annotated, Self
 
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.ingest.sources.base import SourceConfig, require_reward
+from pipeline.ingest.sources.dialect import DECIMALS, TextOptions
 from pipeline.ingest.sources.table_gaps import GAPS, HOLD, SPLIT
 from pipeline.ingest.sources.table_time import REWARD_RESAMPLE
 from pipeline.validation import OPTIONS, Float, NonNegativeInt, OneOf, PositiveFloat
@@ -39,8 +41,17 @@ class TableConfig(SourceConfig):
     max_gap: Annotated[Float, Field(ge=1)] = 1.5
     # at a longer distance: split the episode there, refuse the log, or hold the last row, also its reward
     gaps: Annotated[str, OneOf(GAPS)] = SPLIT
-    # between CSV columns; null: a comma, in .tsv a tab
+    # How text files are written; null or empty: recognized from the first lines of each file.
+    # between columns; " ": runs of blanks
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    decimal: Annotated[str, OneOf(DECIMALS)] | None = None  # decimal mark of numbers, "." or ","
+    # between groups of three digits, such as the point in 1.234,5
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    encoding: str | None = None  # such as utf-8, utf-16 or latin-1
+    header: NonNegativeInt | None = None  # number of lines above the first row, names and units; 0: no such line
+    column_names: list[str] = field(default_factory=list)  # instead of names in the file; needed if it has none
+    # cells that mean a missing value, text or numbers such as -9999; empty cells, NaN, NA and null always do
+    na_values: list[Float | str] = field(default_factory=list)
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:
@@ -70,6 +81,11 @@ class TableConfig(SourceConfig):
         if self.gaps == HOLD and self.resample is None:
             raise ValueError("gaps: hold needs `resample`, the step of the grid whose points hold the last row")
         return self
+
+    @property
+    def text(self) -> TextOptions:
+        """The options about text files."""
+        return TextOptions(**{key.name: getattr(self, key.name) for key in dataclasses.fields(TextOptions)})
 
     @property
     def single(self) -> dict[str, str]:

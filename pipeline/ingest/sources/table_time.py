@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.ingest.sources.table_files import TableFile, numbers
+from pipeline.ingest.sources.table_cells import numbers
+from pipeline.ingest.sources.table_files import TableFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
