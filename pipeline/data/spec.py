@@ -14,6 +14,8 @@ from pipeline.validation.records import save_record
 
 SCHEMA_VERSION = 2  # 2: `license` was `licence`
 
+RANDOM, LAST, GROUP, GIVEN = SPLIT_KINDS = ("random", "last", "group", "given")  # given: the log marks what is held out
+
 BOUNDS = ("declared", "inferred", "quantiles")  # where action bounds come from
 
 
@@ -29,7 +31,7 @@ class DatasetSpec:
     observation of shape [H, W, C] is a uint8 image: its statistics have one value for each channel, from 0 to 255, and
     it has no ``obs_names`` and no ``constant_features``. ``dropped`` counts logged steps without a next observation.
     ``exogenous`` are the features of a key that no action changes; ``flags`` maps a feature of a key to the feature
-    that is 1 where it was measured.
+    that is 1 where it was measured. ``split`` is how held-out episodes were chosen.
     """
 
     schema_version: int
@@ -69,6 +71,7 @@ class DatasetSpec:
     exogenous: dict[str, list[int]] = field(default_factory=dict)
     flags: dict[str, dict[int, int]] = field(default_factory=dict)
     cost_names: list[str] = field(default_factory=list)
+    split: Annotated[str, OneOf(SPLIT_KINDS)] = RANDOM
 
     @property
     def obs_dim(self) -> int:

@@ -44,6 +44,7 @@ def card(dataset: PreparedDataset, checks: Sequence[CheckResult]) -> DatasetCard
         references=References(spec.ref_min_score, spec.ref_max_score, spec.ref_source),
         warnings=spec.warnings,
         checks={result.name: _scalars(result) for result in checks},
+        split=spec.split,
     )
 
 

@@ -35,6 +35,8 @@ def ingest(logged: LoggedData, config: SourceConfig, folder: Path | str) -> Inge
         config.held_out_fraction,
         config.split_seed,
         config.train_share,
+        config.split,
+        config.split_gap,
     )
     checks = run_checks(dataset)
     return Ingested(dataset, checks, card(dataset, checks))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipeline.data.spec import RANDOM
 from pipeline.ingest.checks.result import CheckResult
 
 
@@ -77,3 +78,4 @@ class DatasetCard:
     references: References
     warnings: list[str]
     checks: dict[str, CheckResult]  # by name, without the lists that only figures use
+    split: str = RANDOM  # how the held-out episodes were chosen

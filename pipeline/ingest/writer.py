@@ -2,73 +2,23 @@
 
 import errno
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain, compress
 from pathlib import Path
-from typing import Self, TypeVar
 
 import numpy as np
 
 from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.data.spec import SCHEMA_VERSION, DatasetSpec, write_spec
+from pipeline.data.spec import RANDOM, SCHEMA_VERSION, DatasetSpec, write_spec
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest import validate
+from pipeline.ingest.episode_table import EpisodeTable
 from pipeline.ingest.npy_append import EpisodeFiles
 from pipeline.ingest.roles import exogenous_features, flagged_features
-from pipeline.ingest.rounding import Rounding
+from pipeline.ingest.split import GAP, Split, divide, kind_of, split_warnings
 from pipeline.ingest.statistics import action_quantiles, digest_of, map_actions, one_hot_actions, statistics
-from pipeline.ingest.subsample import choose_episodes, keep_episodes
-
-T = TypeVar("T")
-
-
-@dataclass
-class EpisodeTable:
-    """One entry for each episode on disk, and the extremes of all actions."""
-
-    lengths: list[int] = field(default_factory=list)
-    held_out: list[bool | None] = field(default_factory=list)
-    groups: list[int] = field(default_factory=list)  # equal for copies of one episode
-    terminated: list[bool] = field(default_factory=list)
-    left_out: int = 0  # training episodes removed by `dataset.train_share`
-    action_min: np.ndarray = field(default_factory=lambda: np.array(np.inf))
-    action_max: np.ndarray = field(default_factory=lambda: np.array(-np.inf))
-    rounding: Rounding = field(default_factory=Rounding)
-
-    def note(self, episode: Episode, group: int) -> None:
-        """Add an episode, with float32 actions "T A"."""
-        self.lengths.append(len(episode.action))
-        self.held_out.append(episode.held_out)
-        self.groups.append(group)
-        self.terminated.append(episode.terminated)
-        self.action_min = np.minimum(self.action_min, episode.action.min(axis=0))
-        self.action_max = np.maximum(self.action_max, episode.action.max(axis=0))
-
-    def only(self, kept: np.ndarray) -> Self:
-        """The episodes in ``kept``, bool "E".
-
-        The action extremes stay those of the whole log, so that inferred bounds, and with them the scaled held-out
-        actions, are the same for every share.
-        """
-
-        def select(values: Iterable[T]) -> list[T]:
-            return list(compress(values, kept))
-
-        return replace(
-            self,
-            lengths=select(self.lengths),
-            held_out=select(self.held_out),
-            groups=select(self.groups),
-            terminated=select(self.terminated),
-            left_out=int((~kept).sum()),
-        )
-
-    @property
-    def offsets(self) -> np.ndarray:
-        """First row of each episode and the row after the last one, int64 "E+1"."""
-        return np.concatenate([[0], np.cumsum(np.array(self.lengths, np.int64) + 1)]).astype(np.int64)
+from pipeline.ingest.subsample import choose_episodes, keep_pieces
 
 
 def write_dataset(
@@ -78,19 +28,20 @@ def write_dataset(
     held_out_fraction: float,
     seed: int,
     train_share: float = 1.0,
+    split: str = RANDOM,
+    split_gap: int = GAP,
 ) -> PreparedDataset:
-    """Validate a log, split it by episode, and store it with ``train_share`` of its training episodes.
+    """Validate a log, split it, and store it with ``train_share`` of its training episodes. The arguments are options
+    of :class:`pipeline.ingest.sources.base.SourceConfig`.
 
     Writes into a sibling folder that is renamed at the end, so after a failure ``folder`` is unchanged. Raises
     ValueError for bad logs and for a full disk.
     """
-    write_prepared(Path(folder), logged, name, held_out_fraction, seed, train_share)
+    write_prepared(Path(folder), logged, name, Split(held_out_fraction, seed, split, split_gap), train_share)
     return open_dataset(folder)
 
 
-def write_prepared(
-    folder: Path, logged: LoggedData, name: str, held_out_fraction: float, seed: int, train_share: float
-) -> None:
+def write_prepared(folder: Path, logged: LoggedData, name: str, split: Split, train_share: float) -> None:
     """Like :func:`write_dataset`, without opening the result."""
     partial = folder.with_name(f".{folder.name}.partial")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -98,13 +49,15 @@ def write_prepared(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        table = _append_all(partial, logged)
-        held_out = _split(logged.place, table, held_out_fraction, seed)
-        kept = choose_episodes(table.groups, held_out, train_share, seed)
-        if not kept.all():
-            keep_episodes(partial, table.offsets, kept)
+        whole = _append_all(partial, logged)
+        pieces = divide(logged.place, whole, split)
+        table, held_out = whole.cut(pieces), np.array([piece.held_out for piece in pieces], bool)
+        kept = choose_episodes(table.copies, held_out, train_share, split.seed)
+        if table.gap_steps or not kept.all():
+            keep_pieces(partial, whole.offsets, list(compress(pieces, kept)))
             table, held_out = table.only(kept), held_out[kept]
-        write_spec(_finish(partial, logged, name, table, held_out), partial / "spec.json")
+        kind = kind_of(whole, split)
+        write_spec(_finish(partial, logged, name, table, held_out, kind), partial / "spec.json")
         if logged.minari is not None:
             _copy_children(Path(logged.minari.name), partial / "minari")
         _replace(partial, folder)
@@ -176,23 +129,9 @@ def _as_stored(episode: Episode) -> Episode:
     return replace(episode, obs=obs, action=action, reward=reward, terminated=bool(episode.terminated), cost=cost)
 
 
-def _split(place: str, table: EpisodeTable, fraction: float, seed: int) -> np.ndarray:
-    """Held-out flag of each episode, bool "E"."""
-    flags = [flag for flag in table.held_out if flag is not None]
-    if flags:
-        assert len(flags) == len(table.held_out), "a source must mark all of its episodes or none"
-        held_out = np.array(flags, bool)
-    else:
-        count = max(table.groups) + 1
-        share = int(np.clip(round(fraction * count), 1, max(count - 1, 1)))
-        chosen = np.random.default_rng(seed).permutation(count)[:share]
-        held_out = np.isin(table.groups, chosen)
-    if held_out.all() or not held_out.any():
-        raise ValueError(f"{place}: a split needs two different episodes; add episodes, or set `dataset.held_out_path`")
-    return held_out
-
-
-def _finish(folder: Path, logged: LoggedData, name: str, table: EpisodeTable, held_out: np.ndarray) -> DatasetSpec:
+def _finish(
+    folder: Path, logged: LoggedData, name: str, table: EpisodeTable, held_out: np.ndarray, split: str
+) -> DatasetSpec:
     offsets = table.offsets
     np.save(folder / "offsets.npy", offsets)
     np.save(folder / "held_out.npy", held_out)
@@ -242,11 +181,12 @@ def _finish(folder: Path, logged: LoggedData, name: str, table: EpisodeTable, he
         constant_features=constant,
         license=logged.license,
         digest=digest_of(folder, [SCHEMA_VERSION, names, low.tolist(), high.tolist()]),
-        warnings=_warnings(logged, table, bounds_kind),
+        warnings=[*_warnings(logged, table, bounds_kind), *split_warnings(table, held_out, split)],
         action_start=start,
         exogenous=exogenous_features(logged.exogenous, names),
         flags=flagged_features(logged.flags, names),
         cost_names=logged.cost_names,
+        split=split,
     )
 
 

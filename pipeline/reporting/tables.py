@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.assessment.results import ModelErrors
-from pipeline.data.spec import DatasetSpec
+from pipeline.data.spec import GIVEN, GROUP, LAST, RANDOM, DatasetSpec
 from pipeline.ingest.checks.result import CheckResult, evidence_text
 from pipeline.reporting.figures.style import LOSSES
 from pipeline.reporting.results import Arrays, Results
@@ -12,6 +12,13 @@ from pipeline.reporting.text.formatting import interval, mean_return, number, pe
 from pipeline.reporting.text.limits import bound_shares
 from pipeline.reporting.text.score_lines import AGENTS
 from pipeline.world_models.results import WorldModelHistory
+
+HELD_OUT = {  # by `dataset.split`
+    RANDOM: "random ones",
+    LAST: "the last part of the log",
+    GROUP: "whole groups",
+    GIVEN: "those that the log names",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def dataset_table(results: Results) -> Table:
     spread = interval(returns.q05, returns.q95)
     rows = {
         "transitions": f"{spec.transitions:,}",
-        "episodes": f"{spec.episodes:,}, {spec.held_out_episodes:,} of them held out",
+        "episodes": f"{spec.episodes:,}, {spec.held_out_episodes:,} of them held out: {HELD_OUT[spec.split]}",
         "true terminals": f"{spec.terminals:,} ({percent(spec.terminals / spec.transitions, 2)} of steps)",
         "dropped": f"{spec.dropped:,} steps without a next observation",
         "episode return": f"median {number(returns.median)}, 90\u00a0% of episodes in {spread}",

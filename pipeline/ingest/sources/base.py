@@ -13,10 +13,12 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
+from pipeline.data.spec import LAST, RANDOM
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE, KINDS
 from pipeline.envs.registration import chain, make
 from pipeline.ingest.reference_scores import reference_scores
-from pipeline.validation import OPTIONS, Float, Fraction, Int, NonNegativeInt, OneOf, OpenFraction
+from pipeline.ingest.split import CHOICES, GAP
+from pipeline.validation import OPTIONS, Float, Fraction, Int, NonNegativeInt, OneOf, OpenFraction, PositiveInt
 
 if TYPE_CHECKING:
     import tempfile
@@ -57,8 +59,14 @@ class SourceConfig:
     ref_min_score: Float | None = None  # return that scores 0; null: from the file, then D4RL's table
     ref_max_score: Float | None = None  # return that scores 100; null: from the file, then D4RL's table
     license: str | None = None  # license of the logs; null: from the file
-    held_out_fraction: OpenFraction = 0.1  # share of episodes that are held out, where both paths are the same
-    split_seed: NonNegativeInt = 0  # seed of that split
+    held_out_fraction: OpenFraction = 0.1  # share of the log that is held out, where both paths are the same
+    # what is held out: random episodes, the last part of the log in time, or the episodes of random groups. `last` cuts
+    # an episode where fewer than two whole ones lie in the last part
+    split: Annotated[str, OneOf(CHOICES)] = RANDOM
+    # steps left out where an episode is cut; at least `fit.window`, `world_model.history` and `exogenous_forecast`, so
+    # that no training window reaches into the held-out part
+    split_gap: PositiveInt = GAP
+    split_seed: NonNegativeInt = 0  # seed of a random split and of one by group
     train_share: Annotated[Float, Field(gt=0, le=1)] = 1.0  # share of the training episodes that are kept
     # largest share of the summed absolute reward that may be dropped with last steps that have neither a next
     # observation nor a true end; twice their share of the steps is always allowed
@@ -75,6 +83,15 @@ class SourceConfig:
             raise ValueError(f"action_count {self.action_count} needs `action_kind: discrete`")
         if self.action_quantile is not None and self.action_kind == DISCRETE:
             raise ValueError(f"action_quantile {self.action_quantile}: discrete actions have none; set it to null")
+        return self
+
+    @model_validator(mode="after")
+    def _split_agrees(self) -> Self:
+        if self.split != RANDOM and Path(self.path) != Path(self.held_out_path):
+            fix = "set `held_out_path` to the same as `path`"
+            raise ValueError(f"split {self.split} divides one log, but another file is held out; {fix}")
+        if self.exogenous_forecast >= self.split_gap and self.split == LAST:
+            raise ValueError(f"exogenous_forecast {self.exogenous_forecast} must be below split_gap {self.split_gap}")
         return self
 
     @model_validator(mode="after")
