@@ -62,9 +62,14 @@ def poisoned(name: str, row: int, value: float) -> dict[str, np.ndarray]:
         (changed(obs=np.zeros((19, 0)), next_obs=np.zeros((19, 0))), "episode 0, obs state: no features"),
         (
             changed(next_obs=None, truncated=None),
-            "neither `truncated` nor `next_obs`, so time limits are unknown; set `dataset.timeout_key`",
+            "no `truncated` and no `next_obs`, so time limits are unknown; set `dataset.terminal_key: done` with "
+            "`dataset.timeout_key: null` if it marks true ends alone, or `dataset.terminal_key: null` with "
+            "`dataset.timeout_key: done` if it marks time limits too",
         ),
-        (changed(obs=np.array([{}] * 19, object)), "truncated, corrupt or not npz"),
+        (
+            changed(obs=np.array([{}] * 19, object)),
+            "`obs` hold pickled Python objects, which are never loaded here",
+        ),
     ],
 )
 def test_bad_columns(columns: dict[str, np.ndarray], expected: str, tmp_path: Path) -> None:

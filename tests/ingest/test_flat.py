@@ -9,7 +9,7 @@ import pytest
 from data_examples import LENGTHS, counting_columns, npz_block
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.ingest.sources import SOURCES, flat, stored
+from pipeline.ingest.sources import SOURCES, flat_ends, stored
 from pipeline.ingest.sources.npz import Member, read_npz
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
@@ -35,15 +35,32 @@ def test_next_observations_give_the_final_observation(tmp_path: Path) -> None:
     assert dataset.spec.terminals == 3
 
 
-def test_without_next_observations_the_last_step_is_dropped_and_counted(tmp_path: Path) -> None:
-    dataset = ingest(npz_block(tmp_path / "log.npz", counting_columns(), **WITHOUT_NEXT), tmp_path / "d")
-    assert clocks(dataset) == [100.0 * e + t for e, n in enumerate(LENGTHS) for t in range(n - 1)]
-    assert dataset.episode_lengths("all").tolist() == [n - 1 for n in LENGTHS if n > 1]
-    assert dataset.spec.dropped == len(LENGTHS)
-    assert dataset.spec.terminals == 0
-    assert any(
-        "last step of each of 5 episodes is dropped, including 3 terminations" in w for w in dataset.spec.warnings
-    )
+def assert_true_ends_are_kept(dataset: PreparedDataset) -> None:
+    """Even episodes of the counting log end truly: they keep their last step, the others lose it."""
+    steps = [n - e % 2 for e, n in enumerate(LENGTHS)]
+    assert clocks(dataset) == [100.0 * e + t for e, n in enumerate(steps) for t in range(n)]
+    assert dataset.episode_lengths("all").tolist() == [n for n in steps if n]
+    assert dataset.transitions("all")["reward"].tolist() == clocks(dataset)
+    batch = dataset.transitions("all")
+    moved = (batch["next_obs"][:, 0] - batch["obs"][:, 0]).tolist()
+    assert moved == [1.0 - (e % 2 == 0 and t == n - 1) for e, n in enumerate(steps) for t in range(n)]
+    assert (dataset.spec.dropped, dataset.spec.terminals) == (2, 3)
+    assert any("2 steps at the end of an episode" in w and "dropped" in w for w in dataset.spec.warnings)
+    assert any("3 steps are true ends without a next observation: kept" in w for w in dataset.spec.warnings)
+
+
+def test_without_next_observations_true_ends_are_kept_and_others_dropped(tmp_path: Path) -> None:
+    block = npz_block(tmp_path / "log.npz", counting_columns(), **WITHOUT_NEXT)
+    assert_true_ends_are_kept(ingest(block, tmp_path / "d"))
+
+
+def test_a_log_whose_reward_is_in_the_dropped_steps_is_refused(tmp_path: Path) -> None:
+    columns = counting_columns()
+    columns["reward"] = columns["truncated"]
+    with pytest.raises(ValueError, match=r"100 % of the summed absolute reward; name next .*`dataset.next_obs_key`"):
+        ingest(npz_block(tmp_path / "log.npz", columns, **WITHOUT_NEXT), tmp_path / "d")
+    block = npz_block(tmp_path / "log.npz", columns, **WITHOUT_NEXT, max_dropped_return=1.0)
+    assert ingest(block, tmp_path / "d").spec.dropped == 2
 
 
 def test_terminal_column_that_includes_time_limits(tmp_path: Path) -> None:
@@ -128,7 +145,7 @@ def test_npz_is_read_in_blocks(write: Any, rows: int, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Member, "read", counted)
     monkeypatch.setattr(stored, "BLOCK", rows * columns["obs"][0].nbytes)
-    monkeypatch.setattr(flat, "CHUNK", rows)
+    monkeypatch.setattr(flat_ends, "CHUNK", rows)
     assert ingest(block, tmp_path / "d").spec.digest == expected.spec.digest
     steps, largest = sum(LENGTHS), max(rows, *LENGTHS)
     assert max(count for _, count in reads) <= largest
@@ -213,8 +230,7 @@ def d3rlpy_block(file: Path, **changed: Any) -> dict[str, Any]:
 
 def test_d3rlpy_marks_true_ends_twice(tmp_path: Path) -> None:
     dataset = ingest(d3rlpy_block(tmp_path / "log.h5"), tmp_path / "d")
-    assert clocks(dataset) == [100.0 * e + t for e, n in enumerate(LENGTHS) for t in range(n - 1)]
-    assert (dataset.spec.dropped, dataset.spec.terminals) == (5, 0)
+    assert_true_ends_are_kept(dataset)
     assert not any("marked both" in warning for warning in dataset.spec.warnings)
 
 

@@ -1,7 +1,5 @@
 """HDF5 files with D4RL's columns, or with the same columns under other names."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
+from pipeline.ingest.sources.hdf5_file import find, open_hdf5, own_names
 from pipeline.ingest.sources.stored import StoredRows, is_wide
 from pipeline.validation import OPTIONS
 
@@ -36,32 +35,28 @@ class D4rlHdf5:
 
 
 def read_hdf5(path: Path, wanted: set[str]) -> Columns:
-    """The wanted top-level datasets of a file; wide ones stay on disk. Raises ValueError if it cannot be read."""
+    """The wanted datasets of a file, those in groups by their path; wide ones stay on disk.
+
+    Raises ValueError if the file cannot be read, or if it has groups in place of columns.
+    """
     import h5py
 
-    with _readable(path), h5py.File(path, "r") as file:
-        names = [name for name in file if isinstance(file[name], h5py.Dataset)]
-        columns = {name: file[name] for name in names if name in wanted}
+    with open_hdf5(path) as file:
+        groups = [name for name in own_names(file) if isinstance(file[name], h5py.Group)]
+        columns = {name: column for name in sorted(wanted) if isinstance(column := find(file, name), h5py.Dataset)}
+        if groups and not columns:
+            fix = "set `dataset.source: hdf5_groups` if each is an episode, or name columns by path (group/column)"
+            raise ValueError(f"{path}: no columns, but groups ({', '.join(groups[:3])}); {fix}")
         arrays = {name: _stored(path, c) if is_wide(c.shape) else c[()] for name, c in columns.items()}
-        return Columns(arrays, names, dict(file.attrs.items()))
+        names = [name for name in own_names(file) if name not in groups]
+        return Columns(arrays, list(dict.fromkeys([*names, *columns])), dict(file.attrs.items()))
 
 
 def _stored(path: Path, column: "h5py.Dataset") -> StoredRows:
-    import h5py
-
     name = column.name
 
     def read(start: int, stop: int) -> np.ndarray:
-        with _readable(path), h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             return np.asarray(file[name][start:stop])
 
     return StoredRows(column.shape, column.dtype, read)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: truncated, corrupt or not HDF5 ({reason}); fetch the file again") from None

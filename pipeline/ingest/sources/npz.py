@@ -46,10 +46,23 @@ def read_npz(path: Path, wanted: set[str]) -> Columns:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise ValueError("a single array, expected an archive")
-    with _readable(path), loaded as file:
-        members = {name: Member(path, name) for name in file.files if name in wanted}
-        arrays = {name: member.rows() if member.in_rows else file[name] for name, member in members.items()}
-        return Columns(arrays, list(file.files), {})
+        with loaded as file:
+            members = {name: Member(path, name) for name in file.files if name in wanted}
+            pickled = [name for name, member in members.items() if member.dtype.hasobject]
+            plain = {name: member for name, member in members.items() if name not in pickled}
+            arrays = {name: member.rows() if member.in_rows else file[name] for name, member in plain.items()}
+            names = list(file.files)
+    if pickled:
+        raise ValueError(_pickled(path, pickled))
+    return Columns(arrays, names, {})
+
+
+def _pickled(path: Path, names: list[str]) -> str:
+    """The message for arrays of Python objects, which are mostly lists of episodes of different lengths."""
+    columns = ", ".join(f"`{name}`" for name in names)
+    code = "np.savez(new, **{k: np.concatenate(list(v)) for k, v in np.load(old, allow_pickle=True).items()})"
+    danger = "which are never loaded here, since that may run code of the file"
+    return f"{path}: {columns} hold pickled Python objects, {danger}; join the episodes of a file you trust: `{code}`"
 
 
 class Member:

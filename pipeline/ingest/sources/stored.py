@@ -44,3 +44,19 @@ class StoredRows:
         kept = self.block[start - self.start :] if start >= self.start else self.block[:0]
         self.block = np.concatenate([kept, self.read(start + len(kept), stop)])
         self.start = start
+
+
+Rows = np.ndarray | StoredRows
+
+
+def joined_axes(column: Rows, width: int, first: int = 0) -> Rows:
+    """Rows "A*width ..." of a column "A B ...": in each of the A parts, those from ``first`` on, ``width`` of them."""
+    if isinstance(column, np.ndarray):
+        return column[:, first : first + width].reshape(-1, *column.shape[2:])
+
+    def read(start: int, stop: int) -> np.ndarray:
+        begin = start // width
+        parts = column[begin : -(-stop // width)][:, first : first + width]
+        return parts.reshape(-1, *column.shape[2:])[start - begin * width : stop - begin * width]
+
+    return StoredRows((len(column) * width, *column.shape[2:]), column.dtype, read)

@@ -1,0 +1,272 @@
+"""Arrays as loggers leave them: one column for all ends, a vector of environments, padded episodes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data_examples import LENGTHS, counting_columns, npz_block
+
+from pipeline.data.dataset import PreparedDataset
+from pipeline.ingest.sources import SOURCES, stored
+from pipeline.ingest.writer import write_dataset
+from pipeline.params import choose
+
+ENDS = np.cumsum(LENGTHS) - 1
+NO_LIMIT = {"max_dropped_return": 1.0}
+
+
+def ingest(folder: Path, columns: dict[str, np.ndarray], **options: Any) -> PreparedDataset:
+    block = npz_block(folder / "log.npz", columns, **options)
+    source, config = choose(SOURCES, block, "dataset", key="source")
+    return write_dataset(folder / "d", source(config).read(), "log", config.held_out_fraction, config.split_seed)
+
+
+def refusal(folder: Path, columns: dict[str, np.ndarray], **options: Any) -> str:
+    with pytest.raises(ValueError) as caught:
+        ingest(folder, columns, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(folder / "log.npz"))
+    return message
+
+
+def ends_in_one_column() -> dict[str, np.ndarray]:
+    """The counting log without next observations; ``dones`` marks true ends and time limits."""
+    columns = counting_columns()
+    del columns["next_obs"]
+    columns["dones"] = np.maximum(columns.pop("done"), columns.pop("truncated"))
+    return columns
+
+
+def steps(dataset: PreparedDataset) -> list[list[float]]:
+    """Observation, action and reward of every step."""
+    batch = dataset.transitions("all")
+    action = np.round(batch["action"] * 1000, 2)
+    return np.column_stack([batch["obs"], action, batch["reward"]]).tolist()
+
+
+def counting_steps(lengths: tuple[int, ...]) -> list[list[float]]:
+    return [[100.0 * e + t, e, 100.0 * e + t, 100.0 * e + t] for e, n in enumerate(lengths) for t in range(n)]
+
+
+def test_one_column_of_ends_is_refused_with_both_readings(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ends_in_one_column())
+    assert "no column `done`, but `dones`; set `dataset.terminal_key: dones` with `dataset.timeout_key: null`" in (
+        message
+    )
+    assert "or `dataset.terminal_key: null` with `dataset.timeout_key: dones` if it marks time limits too" in message
+
+
+def test_one_column_of_ends_as_true_ends(tmp_path: Path) -> None:
+    dataset = ingest(tmp_path, ends_in_one_column(), terminal_key="dones", timeout_key=None)
+    assert steps(dataset) == counting_steps(LENGTHS)
+    assert (dataset.spec.terminals, dataset.spec.dropped) == (5, 0)
+
+
+def test_one_column_of_ends_as_time_limits(tmp_path: Path) -> None:
+    dataset = ingest(tmp_path, ends_in_one_column(), terminal_key=None, timeout_key="dones", **NO_LIMIT)
+    assert dataset.episode_lengths("all").tolist() == [n - 1 for n in LENGTHS if n > 1]
+    assert (dataset.spec.terminals, dataset.spec.dropped) == (0, 5)
+
+
+def test_one_column_cannot_be_both(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="terminal_key and timeout_key both name `dones`; set `terminal_key: null` if"):
+        ingest(tmp_path, ends_in_one_column(), terminal_key="dones", timeout_key="dones")
+
+
+def test_misspelt_optional_columns_are_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path, counting_columns(), timeout_key="truncate")
+    assert "no column `truncate` (did you mean `truncated`?); set `dataset.timeout_key`" in message
+    message = refusal(tmp_path, counting_columns(), next_obs_key="next")
+    assert "no column `next`" in message
+
+
+def test_no_column_of_ends(tmp_path: Path) -> None:
+    columns = ends_in_one_column()
+    message = refusal(tmp_path, columns, terminal_key=None, timeout_key=None)
+    assert "no column says where episodes end; set `dataset.episode_key`" in message
+
+
+def test_episode_numbers_are_ends(tmp_path: Path) -> None:
+    columns = {**ends_in_one_column(), "run": np.repeat([7, 3, 9, 1, 4], LENGTHS)}
+    del columns["dones"]
+    options = {"terminal_key": None, "episode_key": "run", **NO_LIMIT}
+    dataset = ingest(tmp_path, columns, **options)
+    assert dataset.episode_lengths("all").tolist() == [n - 1 for n in LENGTHS if n > 1]
+    columns["run"][-1] = 7
+    message = refusal(tmp_path, columns, **options)
+    assert "episode 7 of `run` continues after other episodes; sort the rows by episode" in message
+
+
+def test_episode_names_are_ends(tmp_path: Path) -> None:
+    columns = {**counting_columns(), "run": np.repeat(["a", "b", "c", "d", "e"], LENGTHS)}
+    columns["truncated"][:] = 0
+    dataset = ingest(tmp_path, columns, episode_key="run")
+    assert dataset.episode_lengths("all").tolist() == list(LENGTHS)
+    assert dataset.spec.warnings == []
+
+
+@pytest.mark.parametrize("rows", [1, 100])
+def test_one_environment_of_a_vector(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "BLOCK", rows * 8)
+    columns = {name: column[:, None] for name, column in counting_columns().items()}
+    dataset = ingest(tmp_path, columns)
+    assert steps(dataset) == counting_steps(LENGTHS)
+    assert dataset.spec.terminals == 3
+    [warning] = dataset.spec.warnings
+    assert "`obs` [19, 1, 2], " in warning
+    assert "the second axis, of length 1, is removed" in warning
+
+
+SECOND = (2, 6, 7, 4)
+
+
+def environments() -> dict[str, np.ndarray]:
+    """As stable-baselines3's ReplayBuffer of two environments: the second one has 1000 more in all observations."""
+    one, two = counting_columns(LENGTHS), counting_columns(SECOND)
+    for key in ("obs", "next_obs"):
+        two[key] = two[key] + 1000
+    names = {"obs": "observations", "next_obs": "next_observations", "action": "actions", "reward": "rewards"}
+    columns = {names.get(key, key): np.stack([one[key], two[key]], axis=1) for key in one}
+    columns["dones"] = np.maximum(columns.pop("done"), columns["truncated"])
+    columns["timeouts"] = columns.pop("truncated")
+    return columns
+
+
+SB3 = {
+    "obs_key": "observations",
+    "next_obs_key": "next_observations",
+    "action_key": "actions",
+    "reward_key": "rewards",
+    "terminal_key": "dones",
+    "timeout_key": "timeouts",
+    "terminal_includes_timeouts": True,
+}
+
+
+def test_parallel_environments_follow_each_other(tmp_path: Path) -> None:
+    dataset = ingest(tmp_path, environments(), **SB3)
+    assert dataset.episode_lengths("all").tolist() == [*LENGTHS, *SECOND]
+    first, second = steps(dataset)[:19], steps(dataset)[19:]
+    assert first == counting_steps(LENGTHS)
+    assert [[o - 1000, e - 1000, a, r] for o, e, a, r in second] == counting_steps(SECOND)
+    assert dataset.spec.terminals == 5
+    assert any("`observations` [19, 2, 2] is read as steps of 2 environments" in w for w in dataset.spec.warnings)
+
+
+def test_the_last_steps_of_environments_may_lack_a_mark(tmp_path: Path) -> None:
+    columns = {name: column[:-2] for name, column in environments().items()}
+    dataset = ingest(tmp_path, columns, **SB3)
+    assert dataset.episode_lengths("all").tolist() == [4, 1, 6, 3, 3, 2, 6, 7, 2]
+    assert any("the last 5 steps of 2 environments have no end mark" in w for w in dataset.spec.warnings)
+
+
+def test_unclear_axes_are_refused_and_can_be_named(tmp_path: Path) -> None:
+    columns = {name: column[:-2] for name, column in environments().items() if name != "next_observations"}
+    options = {**SB3, "next_obs_key": None, **NO_LIMIT}
+    message = refusal(tmp_path, columns, **options)
+    assert "set `dataset.leading_axes` to episodes_steps or steps_environments" in message
+    dataset = ingest(tmp_path, columns, **options, leading_axes="steps_environments")
+    assert (dataset.spec.terminals, dataset.spec.dropped) == (4, 5)
+
+
+def padded(width: int = 8, fill: float = 0.0) -> dict[str, np.ndarray]:
+    """The counting log as [E, T, ...] without next observations, ``fill`` after the end of each episode."""
+    columns, starts = counting_columns(), np.r_[0, ENDS[:-1] + 1]
+    arrays = {}
+    for name in ("obs", "action", "reward", "done"):
+        column = columns[name]
+        arrays[name] = np.full((len(LENGTHS), width, *column.shape[1:]), 0.0 if name == "done" else fill)
+        for e, (start, n) in enumerate(zip(starts, LENGTHS, strict=True)):
+            arrays[name][e, :n] = column[start : start + n]
+    arrays["mask"] = np.arange(width) < np.array(LENGTHS)[:, None]
+    return arrays
+
+
+PADDED = {"next_obs_key": None, **NO_LIMIT}
+KEPT = [4, 6, 2, 5]  # even episodes end truly
+
+
+@pytest.mark.parametrize("rows", [1, 100])
+@pytest.mark.parametrize("fill", [0.0, np.nan, 7.0])
+def test_padded_episodes_with_a_mask(fill: float, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "BLOCK", rows * 16)
+    dataset = ingest(tmp_path, padded(fill=fill), mask_key="mask", **PADDED)
+    assert dataset.episode_lengths("all").tolist() == KEPT
+    assert steps(dataset) == counting_steps((4, 0, 6, 2, 5))
+    assert dataset.spec.terminals == 3
+    expected = "`obs` [5, 8, 2] is read as 5 episodes of up to 8 steps; 21 padded rows (`mask` is 0) left out"
+    assert any(expected in warning for warning in dataset.spec.warnings)
+
+
+@pytest.mark.parametrize("fill", [0.0, np.nan])
+def test_empty_rows_at_the_end_of_episodes_are_padding(fill: float, tmp_path: Path) -> None:
+    dataset = ingest(tmp_path, padded(fill=fill), leading_axes="episodes_steps", **PADDED)
+    assert steps(dataset) == counting_steps((4, 0, 6, 2, 5))
+
+
+def test_padding_that_repeats_the_end_mark(tmp_path: Path) -> None:
+    columns = padded(fill=7.0)
+    columns["done"] = np.arange(8) >= np.array(LENGTHS)[:, None] - 1
+    del columns["mask"]
+    dataset = ingest(tmp_path, columns, **PADDED)
+    assert dataset.episode_lengths("all").tolist() == list(LENGTHS)
+    assert (dataset.spec.terminals, dataset.spec.dropped) == (5, 0)
+
+
+def test_whole_episodes_with_one_more_observation(tmp_path: Path) -> None:
+    episodes, width = 6, 5
+    clock = 100.0 * np.arange(episodes)[:, None] + np.arange(width + 1)
+    columns = {"obs": clock[:, :, None], "action": np.zeros((episodes, width, 1)), "reward": clock[:, 1:]}
+    dataset = ingest(tmp_path, columns, terminal_key=None, next_obs_key=None, timeout_key=None)
+    batch = dataset.transitions("all")
+    assert batch["obs"][:, 0].tolist() == clock[:, :-1].ravel().tolist()
+    assert batch["next_obs"][:, 0].tolist() == clock[:, 1:].ravel().tolist()
+    assert dataset.spec.dropped == 0
+
+
+def test_a_mask_of_rows(tmp_path: Path) -> None:
+    """A ring buffer that is not full: its tail was never written."""
+    columns = {name: np.concatenate([c, np.zeros((5, *c.shape[1:]))]) for name, c in counting_columns().items()}
+    columns["written"] = np.arange(24) < 19
+    dataset = ingest(tmp_path, columns, mask_key="written")
+    assert steps(dataset) == counting_steps(LENGTHS)
+    assert any("5 rows where `written` is 0: left out" in warning for warning in dataset.spec.warnings)
+
+
+@pytest.mark.parametrize(("shift", "where"), [(-1, "the same row"), (1, "two rows later"), (-2, "the row before")])
+def test_next_observations_in_the_wrong_row_are_refused(shift: int, where: str, tmp_path: Path) -> None:
+    columns = counting_columns((10, 20, 30))
+    columns["next_obs"] = np.roll(columns["next_obs"], -shift, axis=0)
+    message = refusal(tmp_path, columns)
+    assert f"`next_obs` holds the observation of {where}, not of the next one; repair it, or set" in message
+
+
+def test_shuffled_transitions_are_episodes_of_one_step(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(60)
+    columns = {name: column[order] for name, column in counting_columns((10, 20, 30)).items()}
+    dataset = ingest(tmp_path, columns)
+    assert len(dataset.steps("all")) == 60
+    assert any("their next observation is not that of the next row" in w for w in dataset.spec.warnings)
+
+
+def test_a_single_value_is_no_column(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {**counting_columns(), "reward": np.array(3.0)})
+    assert "`reward` is a single value, expected one per step; set `dataset.reward_key` to another column" in message
+
+
+def test_text_is_no_column(tmp_path: Path) -> None:
+    message = refusal(tmp_path, {**counting_columns(), "done": np.array(["no"] * 19)})
+    assert "`done` has dtype <U2, expected numbers" in message
+
+
+def test_object_arrays_are_refused_with_the_conversion(tmp_path: Path) -> None:
+    columns = counting_columns()
+    ragged = {name: np.array(np.split(column, ENDS[:-1] + 1), object) for name, column in columns.items()}
+    message = refusal(tmp_path, ragged)
+    assert "`obs`, `next_obs`, `action`, `reward`, `done`, `truncated` hold pickled Python objects" in message
+    code = message.partition("`np.savez")[2].rstrip("`")
+    exec("np.savez" + code, {"np": np, "old": tmp_path / "log.npz", "new": tmp_path / "new.npz"})
+    with np.load(tmp_path / "new.npz") as joined:
+        assert all(np.array_equal(joined[name], column) for name, column in columns.items())
