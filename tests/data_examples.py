@@ -5,9 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
 
 LENGTHS = (4, 1, 6, 3, 5)
+
+
+def of_reading(dataset: PreparedDataset) -> list[str]:
+    """The warnings of a dataset, without the one that a split of few episodes holds out only one."""
+    return [warning for warning in dataset.spec.warnings if "1 held-out episode" not in warning]
 
 
 def counting_episode(e: int, steps: int, terminated: bool = False) -> Episode:

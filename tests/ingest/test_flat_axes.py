@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_examples import LENGTHS, counting_columns, npz_block
+from data_examples import LENGTHS, counting_columns, npz_block, of_reading
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.sources import SOURCES, stored
@@ -104,7 +104,7 @@ def test_episode_names_are_ends(tmp_path: Path) -> None:
     columns["truncated"][:] = 0
     dataset = ingest(tmp_path, columns, episode_key="run")
     assert dataset.episode_lengths("all").tolist() == list(LENGTHS)
-    assert dataset.spec.warnings == []
+    assert of_reading(dataset) == []
 
 
 @pytest.mark.parametrize("rows", [1, 100])
@@ -114,7 +114,7 @@ def test_one_environment_of_a_vector(rows: int, tmp_path: Path, monkeypatch: pyt
     dataset = ingest(tmp_path, columns)
     assert steps(dataset) == counting_steps(LENGTHS)
     assert dataset.spec.terminals == 3
-    [warning] = dataset.spec.warnings
+    [warning] = of_reading(dataset)
     assert "`obs` [19, 1, 2], " in warning
     assert "the second axis, of length 1, is removed" in warning
 

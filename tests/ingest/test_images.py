@@ -13,6 +13,7 @@ import minari
 import numpy as np
 import pytest
 import torch
+from data_examples import of_reading
 from gymnasium.spaces import Box, Dict
 from matplotlib import rc_context
 from minari.data_collector import EpisodeBuffer
@@ -178,7 +179,7 @@ def test_collected_images_are_those_that_were_seen(tmp_path: Path) -> None:
     spec = dataset.spec
     assert spec.obs_shapes == {"pixels": [32, 32, 3], "state": [3]}
     assert (spec.env_id, spec.env_kwargs, spec.max_episode_steps) == (PIXELS, DIAL, dial.DIAL_STEPS)
-    assert (spec.action_low, spec.transitions, spec.warnings) == ([-1.0], 3 * dial.DIAL_STEPS, [])
+    assert (spec.action_low, spec.transitions, of_reading(dataset)) == ([-1.0], 3 * dial.DIAL_STEPS, [])
     with minari_root(tmp_path / "d" / "minari"):
         stored = minari.load_dataset("dial-pixels/mixed-v0")
     assert stored.storage.jpeg_encoding is False

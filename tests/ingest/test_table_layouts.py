@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_examples import of_reading
 from table_examples import Columns, counting_table, ingest, refusal, write
 
 from pipeline.ingest.ingest import ingest as ingest_all
@@ -65,7 +66,7 @@ def test_field_log_of_next_states(shared_data: Path, tmp_path: Path) -> None:
     columns = {"obs_columns": ["s0", "s1"], "action_columns": ["action"], "next_obs_columns": ["ns0", "ns1"]}
     dataset = ingest(tmp_path / "d", {**block, **columns})
     assert dataset.episode_lengths("all").tolist() == [25] * 12
-    assert (dataset.spec.terminals, dataset.spec.dropped, dataset.spec.warnings[:-1]) == (12, 0, [])
+    assert (dataset.spec.terminals, dataset.spec.dropped, of_reading(dataset)[:-1]) == (12, 0, [])
 
 
 def late(columns: Columns, name: str) -> Columns:
