@@ -2,33 +2,56 @@
 
 import importlib
 import importlib.util
+import json
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import gymnasium
 
 OURS = "pipeline.envs.wrappers"  # ids of this project's own environments import this module
+PREPARED, REBUILT = f"{OURS}:Prepared-v0", f"{OURS}:Rebuilt-v0"
 SIDES = range(32, 129)  # sides in pixels of the images that a prepared dataset may hold
+CHANNELS = range(1, 17)  # channels of these images: grey, RGB, or stacked frames of either
 
 
 def make(env_id: str, env_kwargs: Mapping[str, Any], max_steps: int | None = None) -> "gymnasium.Env[Any, Any]":
     """``gymnasium.make``, which first imports the module that the id names, and keeps MuJoCo from writing a log file.
 
-    ``max_steps`` replaces the registered time limit. Inside Pixels and Masked the task's own limit applies too, so
-    there it can only shorten episodes. Raises the errors of Gymnasium and of the environment.
+    ``max_steps`` replaces the registered time limit. Inside this project's wrappers the task's own limit applies too,
+    so there it can only shorten episodes. Raises the errors of Gymnasium and of the environment.
     """
     import gymnasium
 
     module, _, name = env_id.rpartition(":")
     if module:
         importlib.import_module(module)
-    entry_point = str(gymnasium.spec(name).entry_point)
+    quiet_mujoco(str(gymnasium.spec(name).entry_point))
+    return gymnasium.make(env_id, max_episode_steps=max_steps, **env_kwargs)
+
+
+def quiet_mujoco(entry_point: str) -> None:
+    """Keep MuJoCo, if the environment of ``entry_point`` uses it, from writing warnings to MUJOCO_LOG.TXT."""
     if ("mujoco" in entry_point or "robotics" in entry_point) and importlib.util.find_spec("mujoco"):
         import mujoco
 
-        mujoco.set_mju_user_warning(lambda message: None)  # HalfCheetah's warnings would write MUJOCO_LOG.TXT
-    return gymnasium.make(env_id, max_episode_steps=max_steps, **env_kwargs)
+        mujoco.set_mju_user_warning(lambda message: None)
+
+
+def check_installed(module: str) -> None:
+    """Raises ValueError unless ``module`` belongs to this project or to an installed package: what a log names must not
+    run code of the working folder, nor any of Python's own modules."""
+    package = module.partition(".")[0]
+    if package == OURS.partition(".")[0]:
+        return
+    found = None if package in sys.stdlib_module_names else importlib.util.find_spec(package)
+    if found is None:
+        raise ValueError(f"`{package}` is not installed")
+    places = list(found.submodule_search_locations or []) or [str(found.origin)]
+    if any(Path(place).resolve().parent == Path.cwd() for place in places):
+        raise ValueError(f"`{package}` is a module of the working folder, which a log may not import")
 
 
 def chain(env_id: str | None, env_kwargs: Mapping[str, Any]) -> list[str]:
@@ -39,5 +62,6 @@ def chain(env_id: str | None, env_kwargs: Mapping[str, Any]) -> list[str]:
         names.append(env_id.removeprefix(f"{OURS}:"))
         if not env_id.startswith(f"{OURS}:"):
             break
-        env_id, env_kwargs = env_kwargs.get("env_id"), env_kwargs.get("env_kwargs") or {}
+        inner = json.loads(env_kwargs.get("spec") or "{}").get("id") if env_id == REBUILT else env_kwargs.get("env_id")
+        env_id, env_kwargs = inner, env_kwargs.get("env_kwargs") or {}
     return names

@@ -2,6 +2,10 @@
 
 * ``pipeline.envs.wrappers:Pixels-v0`` renders a task as image observations.
 * ``pipeline.envs.wrappers:Masked-v0`` hides some entries of a vector observation.
+* ``pipeline.envs.wrappers:Prepared-v0`` gives observations and actions the form of prepared datasets
+  (:mod:`pipeline.envs.prepared`).
+* ``pipeline.envs.wrappers:Rebuilt-v0`` makes an environment and its wrappers from the JSON of an EnvSpec
+  (:mod:`pipeline.envs.rebuilt`).
 * ``pipeline.envs.wrappers:CartPoleSwingUp-v0`` is a task (:mod:`pipeline.envs.cartpole`).
 
 The wrappers keep the task's time limit and give its own observation as ``info["state"]``.
@@ -20,7 +24,9 @@ from gymnasium.spaces import Box, Dict
 
 from pipeline.envs.cartpole import STEPS, CartPoleSwingUp
 from pipeline.envs.distractors import DISTRACTORS, Plain
-from pipeline.envs.registration import SIDES, make
+from pipeline.envs.prepared import Prepared
+from pipeline.envs.rebuilt import parse_spec, rebuild
+from pipeline.envs.registration import SIDES, make, quiet_mujoco
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # otherwise pygame prints a greeting
 if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
@@ -138,6 +144,25 @@ def masked(env_id: str, keep: list[int], env_kwargs: Info | None = None, render_
     return Masked(_task(env_id, env_kwargs, render_mode), keep)
 
 
+def prepared(
+    env_id: str,
+    env_kwargs: Info | None = None,
+    flatten: bool = False,
+    amounts: bool = False,
+    render_mode: str | None = None,
+) -> Prepared:
+    """Make the task ``env_id`` with ``env_kwargs`` and wrap it in :class:`~pipeline.envs.prepared.Prepared`."""
+    return Prepared(_task(env_id, env_kwargs, render_mode), flatten, amounts)
+
+
+def rebuilt(spec: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    """Make the environment that ``spec``, the JSON of a Gymnasium EnvSpec, describes, with its wrappers. Raises
+    ValueError for code that is not installed."""
+    parsed = parse_spec(spec)
+    quiet_mujoco(str(parsed.entry_point))
+    return rebuild(parsed, **({} if render_mode is None else {"render_mode": render_mode}))
+
+
 def _task(env_id: str, env_kwargs: Info | None, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     defaults = {} if render_mode is None else {"render_mode": render_mode}
     return make(env_id, {**defaults, **(env_kwargs or {})})
@@ -169,6 +194,8 @@ def _cached(load: Callable[..., Any]) -> Callable[..., Any]:
 
 gymnasium.register("Pixels-v0", entry_point=f"{__name__}:pixels")
 gymnasium.register("Masked-v0", entry_point=f"{__name__}:masked")
+gymnasium.register("Prepared-v0", entry_point=f"{__name__}:prepared")
+gymnasium.register("Rebuilt-v0", entry_point=f"{__name__}:rebuilt")
 gymnasium.register(
     "CartPoleSwingUp-v0", entry_point=f"{CartPoleSwingUp.__module__}:CartPoleSwingUp", max_episode_steps=STEPS
 )

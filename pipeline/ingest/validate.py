@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.episode import Episode
-from pipeline.envs.registration import SIDES
+from pipeline.envs.registration import CHANNELS, SIDES
 from pipeline.validation import did_you_mean
 
 BOUND_TOLERANCE = 1e-4  # share of the range: allows for float32 rounding of a declared bound
@@ -66,8 +66,8 @@ def check_column_kind(place: str, name: str, dtype: np.dtype[Any], shape: tuple[
 
 def check_image(where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raises ValueError unless an observation of shape [H, W, C] is a square uint8 image of a supported size."""
-    if len(shape) != 3 or shape[2] not in (1, 3):
-        fix = "store [side, side, channels] with 1 or 3 channels"
+    if len(shape) != 3 or shape[2] not in CHANNELS:
+        fix = f"store [side, side, channels] with 1 to {CHANNELS[-1]} channels"
         raise ValueError(f"{where}: shape {list(shape)} per step is neither a vector nor an image; {fix}")
     if dtype != np.uint8:
         raise ValueError(f"{where}: images have dtype {dtype}; store them as uint8 from 0 to 255")

@@ -92,7 +92,7 @@ def test_bad_columns(columns: dict[str, np.ndarray], expected: str, tmp_path: Pa
         ({"ref_min_score": 1.0}, "give both ref_min_score and ref_max_score"),
         ({"ref_min_score": 1.0, "ref_max_score": 1.0}, "ref_min_score 1.0 must be below ref_max_score 1.0"),
         ({"env_id": "Pendulun-v1"}, "`dataset.env_id: Pendulun-v1` cannot be made"),
-        ({"env_id": "Pendulum-v1"}, "observations have 2 features, Pendulum-v1 has 3; correct `dataset.env_id`"),
+        ({"env_id": "Pendulum-v1"}, "has observations state [2], Pendulum-v1 has state [3]; correct `dataset.env_id`"),
     ],
 )
 def test_bad_options(options: dict[str, Any], expected: str, tmp_path: Path) -> None:

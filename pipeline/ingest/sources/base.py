@@ -4,35 +4,36 @@ import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.data.spec import LAST, RANDOM
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE, KINDS
-from pipeline.envs.registration import chain, make
+from pipeline.envs.registration import chain as env_chain
+from pipeline.envs.registration import check_installed
 from pipeline.ingest.reference_scores import reference_scores
+from pipeline.ingest.sources.environment import NONE, Bounds, Environment, LogForm, MisfitError, fitting
 from pipeline.ingest.split import CHOICES, GAP
 from pipeline.validation import OPTIONS, Float, Fraction, Int, NonNegativeInt, OneOf, OpenFraction, PositiveInt
 
 if TYPE_CHECKING:
     import tempfile
 
-    from gymnasium.spaces import Space
-
-
-Bounds = tuple[list[float], list[float]]
+INSTALL = "correct it, or install its package"
 
 
 def _file_and_function(text: str) -> str:
     if not re.fullmatch(r"\w+:\w+", text):
         raise ValueError("must read file:function, for data/transforms/file.py")
     return text
+
+
+EnvironmentId = Annotated[str, AfterValidator(lambda name: NONE if name.lower() == NONE else name)]
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -47,7 +48,8 @@ class SourceConfig:
     path: str  # file or folder of the logs; DVC watches its bytes
     held_out_path: str  # held-out logs of the same layout; the same as path: episodes are split
     name: str | None = None  # name of the dataset in reports; null: from the file
-    env_id: str | None = None  # Gymnasium id of the environment; null: from the file
+    # Gymnasium id of the environment; null: from the file; none: no environment, even if the file names one
+    env_id: EnvironmentId | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments for making the environment
     action_kind: Annotated[str, OneOf(KINDS)] | None = None  # null: from the file or environment, else continuous
     action_count: Annotated[Int, Field(ge=2)] | None = None  # number of discrete actions, whole numbers from action_low
@@ -132,16 +134,6 @@ class LogSpec:
     license: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class EnvironmentSpec:
-    """Metadata of the environment; None where it is unknown."""
-
-    obs_dim: int | None = None
-    action_kind: str | None = None
-    bounds: Bounds | None = None
-    max_episode_steps: int | None = None
-
-
 def combine(
     config: SourceConfig,
     source: str,
@@ -155,10 +147,11 @@ def combine(
 ) -> LoggedData:
     """Metadata and episodes of a log. Params take precedence over the file, and the file over the environment.
 
-    Raises ValueError if the environment named in params cannot be made or does not fit the log, and if integer actions
-    may be discrete or continuous.
+    The environment is compared with the first episode, which is read for that. Raises ValueError if the environment
+    named in params cannot be made or does not fit the log, and if integer actions may be discrete or continuous.
     """
-    env, env_warnings = _environment_spec(config, log)
+    episodes, first = _peek(episodes) if _wants_environment(config, log) else (episodes, None)
+    env = _environment(config, log, first) if first is not None else Environment()
     declared_kind = config.action_kind or log.action_kind or env.action_kind
     if declared_kind is None and log.integer_actions is not None:
         fix = "set `dataset.action_kind` to `discrete` if they are choices, or `continuous` if they are amounts"
@@ -175,15 +168,15 @@ def combine(
         action_high=high,
         action_quantile=config.action_quantile,
         obs_names=log.obs_names,
-        env_id=None if env_warnings else config.env_id or log.env_id,
-        env_kwargs=config.env_kwargs or log.env_kwargs,
+        env_id=env.env_id,
+        env_kwargs=env.env_kwargs,
         max_episode_steps=log.max_episode_steps or env.max_episode_steps,
         ref_min_score=references[0] if references else None,
         ref_max_score=references[1] if references else None,
         ref_source=ref_source,
         license=config.license or log.license,
         dropped=dropped,
-        warnings=[*warnings, *env_warnings],
+        warnings=[*warnings, *env.warnings],
         remarks=remarks or Remarks(),
         size=size,
         minari=minari,
@@ -204,53 +197,50 @@ def require_path(path: Path, param: str = "path") -> Path:
     return path
 
 
-def space_spec(space: "Space[Any]") -> tuple[str | None, Bounds | None]:
-    """Kind and bounds of an action space; (None, None) unless it is a Box or Discrete."""
-    from gymnasium.spaces import Box, Discrete
-
-    if isinstance(space, Discrete):
-        return DISCRETE, ([float(space.start)], [float(space.start + space.n - 1)])
-    return (CONTINUOUS, finite_bounds(space.low, space.high)) if isinstance(space, Box) else (None, None)
+def _wants_environment(config: SourceConfig, log: LogSpec) -> bool:
+    return config.env_id != NONE and (config.env_id or log.env_id) is not None
 
 
-def finite_bounds(low: npt.ArrayLike, high: npt.ArrayLike) -> Bounds | None:
-    """Bounds "A" of a Box as lists; None if any is infinite, since it then declares no range."""
-    low, high = np.ravel(low).astype(float), np.ravel(high).astype(float)
-    return (low.tolist(), high.tolist()) if np.isfinite([low, high]).all() else None
+def _peek(episodes: Iterable[Episode]) -> tuple[Iterable[Episode], Episode | None]:
+    """All ``episodes``, and the first of them; None if there is none."""
+    rest = iter(episodes)
+    first = next(rest, None)
+    return ([] if first is None else chain([first], rest)), first
 
 
-def _environment_spec(config: SourceConfig, log: LogSpec) -> tuple[EnvironmentSpec, list[str]]:
-    env_id = config.env_id or log.env_id
-    if env_id is None:
-        return EnvironmentSpec(), []
+def _environment(config: SourceConfig, log: LogSpec, first: Episode) -> Environment:
+    """The environment of params or of the log. One that the log names is left out, with a warning, if it cannot be made
+    or does not fit; one of params is refused."""
+    env_id, env_kwargs = _named_environment(config, log)
+    assert env_id is not None
+    kind = config.action_kind or log.action_kind
+    low, high = _bounds(config, [log.bounds]) if kind == DISCRETE else log.bounds or (None, None)
+    bounds = None if low is None or high is None else (low, high)
+    form = LogForm.of(first, kind, bounds, log.obs_names)
     try:
-        env = _query_environment(env_id, config.env_kwargs or log.env_kwargs)
-    except Exception as error:  # constructors of environments may raise anything
-        reason = " ".join(str(error).split())
+        if config.env_id is None:
+            check_installed(env_id.rpartition(":")[0] or "gymnasium")
+        return fitting(env_id, env_kwargs, form)
+    except MisfitError as misfit:
         if config.env_id is not None:
-            fix = "correct it, or install its package"
+            own = f", or null for that of the log, {log.env_id}" if log.env_id not in (None, env_id) else ""
+            fix = f"correct `dataset.env_id` and `dataset.env_kwargs`, or set `dataset.env_id: none`{own}"
+            raise ValueError(f"{config.path}: {misfit}; {misfit.fix or fix}") from None
+        return Environment(warnings=[f"{env_id} does not fit ({misfit}): the policy is evaluated without it"])
+    except Exception as error:  # constructors of environments may raise anything
+        reason = " ".join(str(error).partition(" was raised from the environment creator")[0].split())
+        if config.env_id is not None:
+            fix = "correct `dataset.env_kwargs`" if isinstance(error, TypeError) else INSTALL
             raise ValueError(f"params.yaml: `dataset.env_id: {env_id}` cannot be made: {reason}; {fix}") from None
-        return EnvironmentSpec(), [
-            f"{env_id} cannot be made ({reason}): the policy is evaluated without it; install its package and set "
-            f"`dataset.env_id: {env_id}`"
-        ]
-    if None not in (env.obs_dim, log.obs_dim) and env.obs_dim != log.obs_dim:
-        raise ValueError(
-            f"{config.path}: observations have {log.obs_dim} features, {env_id} has {env.obs_dim}; "
-            "correct `dataset.env_id` or `dataset.env_kwargs`"
-        )
-    return env, []
+        fix = f"install its package and set `dataset.env_id: {env_id}`"
+        return Environment(warnings=[f"{env_id} cannot be made ({reason}): the policy is evaluated without it; {fix}"])
 
 
-def _query_environment(env_id: str, env_kwargs: dict[str, Any]) -> EnvironmentSpec:
-    import gymnasium
-
-    env = make(env_id, env_kwargs)
-    obs_space, action_space = env.observation_space, env.action_space
-    env.close()
-    flat = isinstance(obs_space, gymnasium.spaces.Box) and len(obs_space.shape) == 1
-    obs_dim = obs_space.shape[0] if flat and obs_space.shape is not None else None
-    return EnvironmentSpec(obs_dim, *space_spec(action_space), env.spec.max_episode_steps if env.spec else None)
+def _named_environment(config: SourceConfig, log: LogSpec) -> tuple[str | None, dict[str, Any]]:
+    """Id and arguments of the environment, from params or from the log. The log's arguments are for its own id."""
+    if config.env_id in (None, log.env_id):
+        return log.env_id, config.env_kwargs or log.env_kwargs
+    return config.env_id, config.env_kwargs
 
 
 def _bounds(config: SourceConfig, declared: list[Bounds | None]) -> tuple[list[float] | None, list[float] | None]:
@@ -272,6 +262,7 @@ def _references(config: SourceConfig, log: LogSpec) -> tuple[tuple[float, float]
             fix = "set `dataset.ref_min_score` and `dataset.ref_max_score`"
             raise ValueError(f"{config.path}: its metadata has reference scores {low:g} and {high:g}; {fix}")
         return log.references, "dataset metadata"
-    names = chain(config.env_id or log.env_id, config.env_kwargs or log.env_kwargs)
+    named = (log.env_id, log.env_kwargs) if config.env_id == NONE else _named_environment(config, log)
+    names = env_chain(*named)
     table = reference_scores(names[-1]) if names else None
     return table, "D4RL table" if table else None

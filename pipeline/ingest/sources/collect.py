@@ -14,10 +14,11 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.envs.action_space import Actions, BoxActions, DiscreteActions
-from pipeline.envs.registration import chain, make
-from pipeline.ingest.sources.base import SourceConfig, combine, space_spec
+from pipeline.envs.registration import PREPARED, chain, make
+from pipeline.ingest.sources.base import EnvironmentId, SourceConfig
 from pipeline.ingest.sources.behaviors import BEHAVIORS, TASKS
-from pipeline.ingest.sources.minari import minari_episodes, minari_root, minari_spec, open_minari, stored_size
+from pipeline.ingest.sources.environment import NONE
+from pipeline.ingest.sources.minari import minari_root, open_minari, read_minari
 from pipeline.validation import OPTIONS, Int, NonNegativeFloat, NonNegativeInt, OneOf
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class CollectConfig(SourceConfig):
 
     path: str = "data/logs"  # watched by DVC; collect reads no file
     held_out_path: str = "data/logs"  # watched by DVC; collect reads no file
-    env_id: str | None = "Pendulum-v1"  # Gymnasium id of the environment
+    env_id: EnvironmentId | None = "Pendulum-v1"  # Gymnasium id of the environment
     license: str | None = "MIT"  # license of the logs; the default is this project's
     episodes: Annotated[Int, Field(ge=2)] = 200  # episodes to collect, for a train and a held-out split
     seed: NonNegativeInt = 0  # seed of environment and noise
@@ -68,7 +69,7 @@ class CollectConfig(SourceConfig):
 
     @model_validator(mode="after")
     def _behaviors_fit(self) -> Self:
-        if self.env_id is None:
+        if self.env_id in (None, NONE):
             raise ValueError("env_id: collect needs an environment, such as Pendulum-v1")
         task = self.environments[-1]
         for behavior in self.behaviors:
@@ -93,9 +94,7 @@ class Collect:
         scratch = tempfile.TemporaryDirectory(prefix="collect-")
         dataset_id = collect_minari(self.config, Path(scratch.name))
         dataset = open_minari(Path(scratch.name), dataset_id)
-        spec = minari_spec(dataset, dataset_id)
-        episodes = minari_episodes(dataset, None)
-        return combine(self.config, "collect", spec, episodes, 0, [], stored_size(dataset), scratch)
+        return read_minari(self.config, "collect", [(dataset, None)], minari=scratch)
 
 
 def collect_minari(config: CollectConfig, root: Path) -> str:
@@ -105,6 +104,7 @@ def collect_minari(config: CollectConfig, root: Path) -> str:
     ValueError if the environment cannot be made or its actions are neither Box nor Discrete.
     """
     import minari
+    from gymnasium.spaces import Box, Discrete
 
     assert config.env_id is not None
     try:
@@ -113,8 +113,9 @@ def collect_minari(config: CollectConfig, root: Path) -> str:
         reason = " ".join(str(error).split())
         fix = "correct it, or install its package"
         raise ValueError(f"params.yaml: `dataset.env_id: {config.env_id}` cannot be made: {reason}; {fix}") from None
-    if space_spec(env.action_space)[0] is None:
-        fix = "set `dataset.env_id` to one with Box or Discrete actions"
+    if not isinstance(env.action_space, Box | Discrete):
+        wrapped = f"set `dataset.env_id: {PREPARED}` with `dataset.env_kwargs: {{env_id: {config.env_id}}}`"
+        fix = f"{wrapped}, or choose one with Box or Discrete actions"
         raise ValueError(f"{config.env_id}: actions {env.action_space} are not supported; {fix}")
     names = np.repeat(np.arange(len(config.behaviors)), _counts(config))
     buffers = (_episode(env, config.behaviors[b], config.seed, e) for e, b in enumerate(names))

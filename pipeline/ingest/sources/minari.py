@@ -1,5 +1,6 @@
 """Minari datasets in a local root folder, downloaded into it from Minari's remote if missing."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import field
 from pathlib import Path
@@ -9,16 +10,21 @@ import numpy as np
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
-from pipeline.data.episode import Episode, LoggedData
-from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, space_spec
+from pipeline.data.episode import Episode, LoggedData, Remarks
+from pipeline.envs.action_space import CONTINUOUS
+from pipeline.envs.registration import OURS, REBUILT
+from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
+from pipeline.ingest.sources.minari_episodes import EpisodeReader
 from pipeline.ingest.sources.minari_remote import fetch_minari, is_complete, minari_root, split_id
 from pipeline.ingest.validate import check_image
 from pipeline.validation import OPTIONS
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
-    from gymnasium.spaces import Box, Space
     from minari import MinariDataset
+
+    from pipeline.envs.action_forms import ActionForm
+    from pipeline.envs.spaces import ObsPart
 
 
 def _whole_id(dataset_id: str) -> str:
@@ -32,6 +38,7 @@ class MinariConfig(SourceConfig):
 
     # full id such as D4RL/door/human-v2, or one with its remote such as hf://farama-minari/D4RL/door/human-v2
     dataset_id: Annotated[str, AfterValidator(_whole_id)] = field(kw_only=True)
+    cost_key: str | None = None  # where the infos hold a cost for each step, such as cost or safety/cost; null: none
 
     @property
     def title(self) -> str:
@@ -48,126 +55,153 @@ class Minari:
         self.config = config
 
     def read(self) -> LoggedData:
-        """The log. Raises ValueError as :func:`open_minari` and :func:`minari_spec` do."""
-        parts = [(open_minari(root, self.config.dataset_id), held_out) for root, held_out in self.config.parts]
-        spec = minari_spec(parts[0][0], self.config.dataset_id)
-        episodes = (episode for dataset, held_out in parts for episode in minari_episodes(dataset, held_out))
-        size = sum(stored_size(dataset) for dataset, _ in parts)
-        warnings = dict.fromkeys(warning for dataset, _ in parts for warning in _jpeg_warnings(dataset))
-        return combine(self.config, "minari", spec, episodes, 0, list(warnings), size)
+        """The log. Raises ValueError as :func:`open_minari` and :func:`read_minari` do."""
+        roots = [(root, held_out) for root, held_out in self.config.parts]
+        datasets = [(open_minari(root, self.config.dataset_id), held_out) for root, held_out in roots]
+        return read_minari(self.config, "minari", datasets, self.config.cost_key)
+
+
+def read_minari(
+    config: SourceConfig,
+    source: str,
+    datasets: "list[tuple[MinariDataset, bool | None]]",
+    cost_key: str | None = None,
+    **more: Any,
+) -> LoggedData:
+    """The log in ``datasets``, each with its held-out flag. ``more`` is passed to :func:`combine`.
+
+    Raises ValueError for spaces that have no prepared form; damaged files raise it when the episodes are read.
+    """
+    forms = [Form.of(dataset, config.action_kind == CONTINUOUS) for dataset, _ in datasets]
+    if forms[0].sizes != forms[-1].sizes:
+        fix = "name two datasets of the same layout"
+        raise ValueError(f"{config.held_out_path}: observations or actions differ from {config.path}; {fix}")
+    remarks = Remarks()
+    pairs = zip(datasets, forms, strict=True)
+    readers = [
+        EpisodeReader(dataset, held_out, form.parts, form.action, cost_key, config.max_dropped_return)
+        for (dataset, held_out), form in pairs
+    ]
+    logged = combine(
+        config,
+        source,
+        _log_spec(datasets[0][0], forms[0]),
+        _all_episodes(readers, remarks),
+        0,
+        list(dict.fromkeys(warning for form in forms for warning in form.warnings)),
+        sum(form.stored_size for form in forms),
+        remarks=remarks,
+        **more,
+    )
+    return dataclasses.replace(logged, cost_names=["cost"] if cost_key else [])
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """The prepared form of a dataset's observations and actions."""
+
+    dataset: "MinariDataset"
+    parts: "list[ObsPart]"
+    action: "ActionForm"
+
+    @classmethod
+    def of(cls, dataset: "MinariDataset", amounts: bool) -> "Form":
+        """The form of ``dataset``. Raises ValueError for spaces that have none."""
+        from pipeline.envs.action_forms import action_form
+        from pipeline.envs.spaces import obs_parts
+
+        try:
+            parts, action = obs_parts(dataset.observation_space), action_form(dataset.action_space, amounts)
+        except ValueError as error:
+            raise ValueError(f"{dataset.id}: {error}") from None
+        for part in parts:
+            if part.is_image:
+                check_image(f"{dataset.id}: observation `{part.name}`", part.shape, part.prepared.dtype)
+        return cls(dataset, parts, action)
+
+    @property
+    def sizes(self) -> object:
+        """What has to be equal in two datasets."""
+        return {part.name: part.shape for part in self.parts}, self.action.kind, self.action.size
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes of the prepared arrays."""
+        row = sum(int(np.prod(part.shape)) * (1 if part.is_image else 4) for part in self.parts)
+        rows = int(self.dataset.total_steps) + int(self.dataset.total_episodes)
+        return rows * (row + 4 * (self.action.size + 2))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is changed, and what JPEG has changed."""
+        from minari.dataset.minari_storage import is_image_space
+
+        changes = [change for part in self.parts if (change := part.change)]
+        if self.action.change:
+            changes.append(self.action.change)
+        lossy = [part.name for part in self.parts if self.dataset.storage.jpeg_encoding and is_image_space(part.space)]
+        fix = "if the original frames exist, store them with jpeg_encoding=False"
+        return [
+            *([f"spaces are converted: {'; '.join(changes)}"] if changes else []),
+            *([f"JPEG compression has changed the pixels of {', '.join(lossy)}; {fix}"] if lossy else []),
+        ]
 
 
 def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
-    """The dataset, downloaded if missing. Raises ValueError if it cannot be downloaded or is damaged."""
+    """The dataset, downloaded if missing. Raises ValueError if it cannot be downloaded or read."""
     import minari
+
+    from pipeline.ingest.sources.minari_storage import read_storage
 
     folder = root / split_id(dataset_id)[1] / "data"
     if not is_complete(root, dataset_id):
         fetch_minari(root, dataset_id)
     try:
-        return minari.MinariDataset(folder)
-    except Exception as error:  # json, h5py and minari raise different errors
+        return minari.MinariDataset(read_storage(folder))
+    except Exception as error:  # json, h5py, gymnasium and minari raise different errors
         reason = " ".join(str(error).split())
-        raise ValueError(f"{folder}: damaged Minari dataset ({reason}); delete it and fetch it again") from None
+        fix = "restore it from a copy, or move its folder away to download it again"
+        raise ValueError(f"{folder}: unreadable Minari dataset ({reason}); {fix}") from None
 
 
-def minari_spec(dataset: "MinariDataset", dataset_id: str) -> LogSpec:
-    """Metadata of the dataset. Raises ValueError for spaces other than vectors and images."""
-    space, metadata = dataset.action_space, dataset.storage.metadata
-    kind, bounds = space_spec(space)
-    if kind is None:
-        raise ValueError(f"{dataset_id}: actions {space} are not supported; use a dataset with Box or Discrete actions")
-    leaves = _leaf_spaces(dataset.observation_space, dataset_id)
+def _log_spec(dataset: "MinariDataset", form: Form) -> LogSpec:
+    metadata, env_spec = dataset.storage.metadata, dataset.env_spec
     references = (metadata.get("ref_min_score"), metadata.get("ref_max_score"))
-    env_spec = dataset.env_spec
+    env_id, env_kwargs = _recorded(env_spec) if env_spec else (None, {})
     return LogSpec(
-        obs_dim=int(np.prod(leaves["state"].shape)) if list(leaves) == ["state"] else None,
-        action_kind=kind,
-        bounds=bounds,
-        env_id=_importing_id(env_spec) if env_spec else None,
-        env_kwargs=dict(env_spec.kwargs) if env_spec else {},
+        obs_names={part.name: part.names for part in form.parts if part.names},
+        action_kind=form.action.kind,
+        bounds=form.action.bounds,
+        env_id=env_id,
+        env_kwargs=env_kwargs,
         max_episode_steps=env_spec.max_episode_steps if env_spec else None,
         references=None if None in references else (float(references[0]), float(references[1])),
         license=metadata.get("license"),
     )
 
 
-def minari_episodes(dataset: "MinariDataset", held_out: bool | None) -> Iterator[Episode]:
-    """Episodes in order, each with the flag ``held_out``. Raises ValueError if the file is damaged."""
-    place = dataset.storage.data_path
-    index = 0
-    try:
-        for raw in dataset.storage.get_episodes(dataset.episode_indices):
-            action = np.asarray(raw["actions"])
-            terminated = bool(np.any(np.asarray(raw["terminations"])[-1:]))
-            obs = dict(_leaves(raw["observations"]))
-            yield Episode(obs, action.reshape(len(action), -1), np.asarray(raw["rewards"]), terminated, held_out)
-            index += 1
-    except (OSError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{place}: damaged at episode {index} ({reason}); delete it and fetch it again") from None
+def _all_episodes(readers: list[EpisodeReader], remarks: Remarks) -> Iterator[Episode]:
+    """The episodes of all readers; then what they dropped is in ``remarks``."""
+    for reader in readers:
+        yield from reader.episodes()
+        reader.report(remarks)
 
 
-def stored_size(dataset: "MinariDataset") -> int:
-    """Bytes of the prepared arrays."""
-    leaves = _leaf_spaces(dataset.observation_space, "").values()
-    obs_bytes = sum(int(np.prod(space.shape)) * (1 if _is_image(space) else 4) for space in leaves)
-    other_bytes = 4 * (int(np.prod(dataset.action_space.shape or (1,))) + 2)
-    return (int(dataset.total_steps) + int(dataset.total_episodes)) * (obs_bytes + other_bytes)
-
-
-def _leaves(value: object, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of an observation by name. Names in dicts and tuples are dotted; a bare vector [T+1, O] is called
-    ``state``, a bare image [T+1, H, W, C] ``pixels``."""
-    if isinstance(value, dict | tuple):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in items:
-            yield from _leaves(part, f"{name}.{key}" if name else str(key))
-    else:
-        array = np.asarray(value)
-        yield name or ("state" if array.ndim < 3 else "pixels"), array[:, None] if array.ndim == 1 else array
-
-
-def _leaf_spaces(space: "Space[Any]", dataset_id: str, name: str = "") -> dict[str, "Box"]:
-    """The spaces of an observation by the names that :func:`_leaves` uses."""
-    import gymnasium
-
-    if isinstance(space, gymnasium.spaces.Dict | gymnasium.spaces.Tuple):
-        items = space.spaces.items() if isinstance(space, gymnasium.spaces.Dict) else enumerate(space.spaces)
-        nested = [_leaf_spaces(part, dataset_id, f"{name}.{key}" if name else str(key)) for key, part in items]
-        return {key: leaf for part in nested for key, leaf in part.items()}
-    if "/" in name:
-        raise ValueError(f"{dataset_id}: observation `{name}`: a file name cannot contain `/`; rename it")
-    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) not in (0, 1, 3):
-        problem = f"observation `{name or 'state'}` is {space}, which is not supported"
-        raise ValueError(f"{dataset_id}: {problem}; use a dataset with vectors or uint8 images")
-    if _is_image(space):
-        check_image(f"{dataset_id}: observation `{name or 'pixels'}`", space.shape, space.dtype)
-    return {name or ("pixels" if _is_image(space) else "state"): space}
-
-
-def _is_image(space: "Box") -> bool:
-    return len(space.shape) == 3
-
-
-def _jpeg_warnings(dataset: "MinariDataset") -> list[str]:
-    from minari.dataset.minari_storage import is_image_space
-
-    leaves = _leaf_spaces(dataset.observation_space, "")
-    lossy = [name for name, space in leaves.items() if dataset.storage.jpeg_encoding and is_image_space(space)]
-    fix = "if the original frames exist, store them with jpeg_encoding=False"
-    return [f"JPEG compression has changed the pixels of {', '.join(lossy)}; {fix}"] if lossy else []
+def _recorded(spec: "EnvSpec") -> tuple[str, dict[str, Any]]:
+    """Id and arguments of the environment that made the log: with wrappers, those that make them again."""
+    env_id = _importing_id(spec)
+    if spec.additional_wrappers and not env_id.startswith(f"{OURS}:"):
+        return REBUILT, {"spec": spec.to_json()}
+    return env_id, dict(spec.kwargs)
 
 
 def _importing_id(spec: "EnvSpec") -> str:
     """An id with the module that registers the environment, so that any process can make it."""
-    from pipeline.envs import wrappers
-
     module = str(spec.entry_point).partition(":")[0]
-    if module == wrappers.__name__:
+    if module == OURS:
         return f"{module}:{spec.id}"
     package = module.partition(".")[0]
     return spec.id if package == "gymnasium" else f"{package}:{spec.id}"
 
 
-__all__ = ["Minari", "MinariConfig", "minari_episodes", "minari_root", "minari_spec", "open_minari", "stored_size"]
+__all__ = ["Minari", "MinariConfig", "minari_root", "open_minari", "read_minari"]

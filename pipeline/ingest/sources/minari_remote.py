@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.validation import did_you_mean
 
 ID = re.compile(r"((?:hf|gcp)://[^/]+)/(.+)")
+VERSION = re.compile(r"-v\d+$")
 
 
 def split_id(dataset_id: str) -> tuple[str | None, str]:
@@ -29,21 +30,36 @@ def split_id(dataset_id: str) -> tuple[str | None, str]:
 def is_complete(root: Path, dataset_id: str) -> bool:
     """Whether metadata and data are under ``root``, and no download of them was interrupted."""
     folder = root / split_id(dataset_id)[1] / "data"
-    present = (folder / "metadata.json").exists() and sum(1 for _ in folder.iterdir()) > 1
-    return present and not _marker(root, dataset_id).exists()
+    return _is_dataset(folder) and not _marker(root, dataset_id).exists()
+
+
+def _is_dataset(folder: Path) -> bool:
+    from pipeline.ingest.sources.minari_storage import has_attributes
+
+    if (folder / "metadata.json").exists():
+        return sum(1 for _ in folder.iterdir()) > 1
+    return has_attributes(folder)
 
 
 def fetch_minari(root: Path, dataset_id: str) -> None:
-    """Download a dataset into ``root``. Raises ValueError if that fails.
+    """Download a dataset into ``root``. Raises ValueError if that fails, and without a download for an id without a
+    version and for a folder of the user's own that is not complete.
 
     A marker file stays beside an interrupted download, so that the next call resumes it.
     """
     remote, local = split_id(dataset_id)
     marker = _marker(root, dataset_id)
     resume = (root / local).exists()
-    root.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    if resume and not marker.exists():
+        raise ValueError(_failure(root, local, "metadata.json or the data are missing: copy them from its source"))
+    above = [folder for folder in root.resolve().parents if (folder / local / "data").is_dir()]
+    if above and not resume:
+        raise ValueError(f"{root}: lies inside the dataset; set `dataset.path` to its root, {above[0]}")
+    if not VERSION.search(local):
+        raise ValueError(_failure(root, local, "an id ends with its version, such as -v0"))
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        marker.touch()
         _download(root, remote, local, resume)
     except ImportError:
         raise ValueError(_failure(root, local, "downloading needs `pip install 'minari[hf]'`")) from None
@@ -71,8 +87,10 @@ def _marker(root: Path, dataset_id: str) -> Path:
 
 def _failure(root: Path, dataset_id: str, reason: str) -> str:
     if (root / dataset_id).exists():
-        return f"{root / dataset_id}: incomplete; {reason}; run again to resume, or delete it"
-    local = [str(file.parent.parent.relative_to(root)) for file in root.glob("**/data/metadata.json")]
+        again = "; run again to resume" if _marker(root, dataset_id).exists() else ""
+        return f"{root / dataset_id}: incomplete; {reason}{again}"
+    files = {*root.glob("**/data/metadata.json"), *root.glob("**/data/main_data.hdf5")}
+    local = {str(file.parent.parent.relative_to(root)) for file in files}
     hint = did_you_mean(dataset_id, local) if local else ""
     return f"{root}: no Minari dataset `{dataset_id}`{hint}; {reason}"
 

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.envs.action_space import DISCRETE
-from pipeline.reporting.figures.style import COLORS, panels
+from pipeline.reporting.figures.style import COLORS, newest_frame, panels
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.score_lines import AGENTS
@@ -39,7 +39,7 @@ def frames_figure(results: Results) -> Figure | None:
         return None
     figure, grid = panels(f"First logged episode: {dataset.spec.name}", len(frames), columns=len(rows), height=1.2)
     for axes, (key, row) in zip(grid, frames, strict=True):
-        axes.imshow(dataset.obs[key][row].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.imshow(newest_frame(dataset.obs[key][row]), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(f"{key} {row - first}", fontsize=7)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(True)  # a frame, because white images would vanish on the page

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipeline.reporting.figures.style import COLORS
+from pipeline.reporting.figures.style import COLORS, newest_frame
 from pipeline.reporting.results import Arrays, Results
 
 SIDE = 96  # smallest side of an image in pixels; smaller images are enlarged by an integer factor
@@ -64,4 +64,6 @@ def _frame(films: list[dict[str, Film]], t: int, context: int) -> Image.Image:
 
 def _tile(image: NDArray[np.uint8]) -> Image.Image:
     factor = -(-SIDE // len(image))
-    return Image.fromarray(image.squeeze()).convert("RGB").resize((factor * len(image),) * 2, Image.Resampling.NEAREST)
+    return (
+        Image.fromarray(newest_frame(image)).convert("RGB").resize((factor * len(image),) * 2, Image.Resampling.NEAREST)
+    )

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.reporting.figures.film import strips
-from pipeline.reporting.figures.style import COLORS, CYCLE, Curve, log_scale, panels, seed_curves
+from pipeline.reporting.figures.style import COLORS, CYCLE, Curve, log_scale, newest_frame, panels, seed_curves
 from pipeline.reporting.results import Results
 
 STEPS_SHOWN = (1, 2, 5, 10, 15, 20, 30, 50)  # imagined steps drawn as frames
@@ -26,7 +26,7 @@ def frames_figure(results: Results) -> Figure | None:
     figure, grid = panels(_title(results, "Open-loop film"), len(rows) * len(frames), columns=len(frames), height=0.85)
     for i, axes in enumerate(grid):
         (name, film), frame = rows[i // len(frames)], frames[i % len(frames)]
-        axes.imshow(film[frame].squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.imshow(newest_frame(film[frame]), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color=COLORS["logged" if frame <= context else "model"])
         if i < len(frames):

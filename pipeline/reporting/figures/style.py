@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 Curve = tuple[ArrayLike, ArrayLike]  # x and y
 
@@ -70,6 +70,12 @@ def panels(title: str, count: int, columns: int = 2, height: float = 3.0) -> tup
         unused.remove()
     figure.suptitle(title)
     return figure, list(grid[:count])
+
+
+def newest_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a picture shows of an image "H W C" of stacked frames: the last one, "H W" grey or "H W 3"."""
+    channels = 3 if image.shape[-1] % 3 == 0 else 1
+    return image[..., -channels:].squeeze()
 
 
 def log_scale(axes: Axes, *names: str) -> None:

@@ -1,0 +1,44 @@
+"""An environment with its wrappers, made again from the JSON that Gymnasium writes for it.
+
+A log may come from anywhere, so only code that is installed is imported: Gymnasium, this project and other packages,
+never modules of the working folder or of Python itself. What is called must be an environment or a wrapper.
+"""
+
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+
+from pipeline.envs.registration import check_installed
+
+
+def parse_spec(text: str) -> EnvSpec:
+    """The EnvSpec in ``text``. Raises ValueError if it is none."""
+    for key in ('"order_enforce": true,', '"apply_api_compatibility": false,', '"autoreset": false,'):
+        text = text.replace(key, "")  # keys of Gymnasium before 1.0
+    try:
+        return EnvSpec.from_json(text)
+    except Exception as error:  # Gymnasium raises several kinds
+        raise ValueError(f"not the JSON of a Gymnasium EnvSpec ({' '.join(str(error).split())})") from None
+
+
+def rebuild(spec: EnvSpec, **kwargs: Any) -> "gymnasium.Env[Any, Any]":
+    """The environment of ``spec`` with its wrappers. Raises ValueError for code that is not installed, and the errors
+    of the environment."""
+    _check(spec.entry_point, gymnasium.Env, spec.id)
+    for wrapper in spec.additional_wrappers:
+        _check(wrapper.entry_point, gymnasium.Wrapper, None)
+    return gymnasium.make(spec, **kwargs)
+
+
+def _check(entry_point: Any, kind: type, env_id: str | None) -> None:
+    """Raises ValueError unless ``entry_point`` is installed and is a ``kind``, or is registered for ``env_id``."""
+    if not isinstance(entry_point, str):
+        raise ValueError(f"{env_id}: its EnvSpec names no entry point")
+    check_installed(entry_point.partition(":")[0])
+    creator: object = load_env_creator(entry_point)
+    registered = gymnasium.registry.get(env_id) if env_id else None
+    if registered is not None and registered.entry_point == entry_point:
+        return
+    if not (isinstance(creator, type) and issubclass(creator, kind)):
+        raise ValueError(f"`{entry_point}` is no {kind.__module__.partition('.')[0]}.{kind.__name__}")

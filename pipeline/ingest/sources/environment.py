@@ -1,0 +1,161 @@
+"""The environment of a log: made once at ingest, compared with the log, and wrapped where that makes it fit."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.data.episode import Episode
+from pipeline.envs.action_space import CONTINUOUS, DISCRETE
+from pipeline.envs.registration import PREPARED, make
+
+if TYPE_CHECKING:
+    from gymnasium.spaces import Space
+
+    from pipeline.envs.action_forms import ActionForm
+    from pipeline.envs.spaces import ObsPart
+
+NONE = "none"  # `env_id: none`: no environment, even if the log names one
+Bounds = tuple[list[float], list[float]]
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The environment that fits a log, and what it says about actions; None where there is none or it is unknown."""
+
+    env_id: str | None = None
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    action_kind: str | None = None
+    bounds: Bounds | None = None
+    max_episode_steps: int | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LogForm:
+    """What an environment has to fit: the shapes of the log, and what params and the log declare."""
+
+    shapes: Shapes  # of one observation, by key
+    action_size: int  # numbers of one action
+    action_kind: str | None
+    bounds: Bounds | None  # of actions
+    obs_names: Mapping[str, list[str]]
+
+    @classmethod
+    def of(
+        cls, episode: Episode, action_kind: str | None, bounds: Bounds | None, obs_names: Mapping[str, list[str]]
+    ) -> "LogForm":
+        """The form of the log that begins with ``episode``."""
+        shapes = {key: np.shape(value)[1:] for key, value in episode.obs.items()}
+        return cls(shapes, math.prod(np.shape(episode.action)[1:]), action_kind, bounds, obs_names)
+
+
+class MisfitError(ValueError):
+    """An environment that does not fit the log, and what to do if that is not to choose another one."""
+
+    def __init__(self, reason: str, fix: str | None = None) -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+
+def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environment:
+    """The environment ``env_id``, wrapped if that makes it fit.
+
+    Raises MisfitError if it does not fit, and the errors of an environment that cannot be made.
+    """
+    from pipeline.envs.action_forms import action_form
+    from pipeline.envs.spaces import obs_parts
+
+    env = make(env_id, env_kwargs)
+    obs_space, action_space, spec = env.observation_space, env.action_space, env.spec
+    env.close()
+    try:
+        parts, form = obs_parts(obs_space), action_form(action_space, log.action_kind == CONTINUOUS)
+    except ValueError as error:
+        raise MisfitError(f"{env_id}: {error}") from None
+    flatten = _flattens(env_id, obs_space, parts, log)
+    _check_actions(env_id, form, log)
+    changes = [part.change for part in parts if part.change] + ([form.change] if form.change else [])
+    wrap = flatten or bool(changes) or _is_nested(obs_space)
+    options = ({"flatten": True} if flatten else {}) | ({"amounts": True} if _takes_amounts(form, action_space) else {})
+    kwargs = {"env_id": env_id, "env_kwargs": env_kwargs, **options} if wrap else env_kwargs
+    limit = spec.max_episode_steps if spec else None
+    warnings = [*_wrapping(env_id, parts, changes, flatten), *_other_bounds(env_id, form, log)]
+    if limit is None:
+        warnings.append(f"{env_id} has no time limit: set `evaluation.max_steps`")
+    return Environment(PREPARED if wrap else env_id, kwargs, form.kind, form.bounds, limit, warnings)
+
+
+def _other_bounds(env_id: str, form: "ActionForm", log: LogForm) -> list[str]:
+    """A warning if actions have other bounds than in the log; for choices, MisfitError if the log has more of them."""
+    if log.bounds is None or form.bounds is None:
+        return []
+    low, high = log.bounds
+    ranges = f"{_range(log.bounds)} in the log, {_range(form.bounds)} in {env_id}"
+    if form.kind == DISCRETE and not form.bounds[0] <= low <= high <= form.bounds[1]:
+        raise MisfitError(f"the choices of actions differ: {ranges}")
+    if form.kind == DISCRETE or np.allclose(log.bounds, form.bounds, rtol=1e-4):
+        return []
+    return [f"the bounds of actions differ: {ranges}; if the log's actions are scaled, returns in {env_id} are wrong"]
+
+
+def _flattens(env_id: str, space: "Space[Any]", parts: "list[ObsPart]", log: LogForm) -> bool:
+    """Whether the observations fit only as one vector. Raises MisfitError if they do not fit at all."""
+    shapes = {part.name: part.shape for part in parts}
+    alone = len(parts) == 1 and not parts[0].path and len(log.shapes) == 1
+    if log.shapes == shapes or (alone and list(log.shapes.values()) == list(shapes.values())):
+        return False
+    reason = f"the log has observations {_text(log.shapes)}, {env_id} has {_text(shapes)}"
+    vectors = not any(part.is_image for part in parts)
+    size = sum(part.shape[0] for part in parts) if vectors else None
+    if list(log.shapes.values()) != [(size,)]:
+        raise MisfitError(reason)
+    features = [name for part in parts for name in part.features]
+    (names,) = (log.obs_names.get(key, []) for key in log.shapes)
+    if names != features and sorted(names) == sorted(features):
+        order = f"order the observations of the log (`dataset.obs_columns`) as {', '.join(features)}"
+        raise MisfitError(f"the log has its features in another order than {env_id}", order)
+    return True
+
+
+def _check_actions(env_id: str, form: "ActionForm", log: LogForm) -> None:
+    if log.action_kind is not None and log.action_kind != form.kind:
+        raise MisfitError(f"actions are {log.action_kind} in the log, {form.kind} in {env_id}")
+    if log.action_size != form.size:
+        numbers = f"the log has {log.action_size} numbers for an action, {env_id} takes {form.size}"
+        raise MisfitError(f"{numbers} ({form.change})" if form.change else numbers)
+
+
+def _is_nested(space: "Space[Any]") -> bool:
+    from gymnasium.spaces import Dict, Tuple
+
+    parts = list(space.spaces.values()) if isinstance(space, Dict) else []
+    return isinstance(space, Tuple) or any(isinstance(part, Dict | Tuple) for part in parts)
+
+
+def _takes_amounts(form: "ActionForm", space: "Space[Any]") -> bool:
+    from gymnasium.spaces import Box
+
+    from pipeline.envs.spaces import leaves
+
+    return form.kind == CONTINUOUS and not all(isinstance(leaf, Box) for leaf in leaves(space))
+
+
+def _wrapping(env_id: str, parts: "list[ObsPart]", changes: list[str], flatten: bool) -> list[str]:
+    if flatten:
+        features = [name for part in parts for name in part.features]
+        order = f"{', '.join(features[:8])}{', ...' if len(features) > 8 else ''}"
+        changes = [*changes, f"its observations are one vector in the order {order}, which must be the log's"]
+    return [f"{env_id} is evaluated through {PREPARED}: {'; '.join(changes)}"] if changes else []
+
+
+def _text(shapes: Shapes) -> str:
+    return ", ".join(f"{key} {list(shape)}" for key, shape in sorted(shapes.items()))
+
+
+def _range(bounds: Bounds) -> str:
+    low, high = (", ".join(f"{x:g}" for x in side[:6]) + (", ..." if len(side) > 6 else "") for side in bounds)
+    return f"[{low}] to [{high}]"

@@ -1,0 +1,100 @@
+"""Minari's layouts on disk: HDF5, Arrow and Parquet since Minari 0.5, and HDF5 with attributes of Minari 0.4."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import minari
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+from gymnasium.spaces import Space
+from minari.dataset._storages import get_minari_storage
+from minari.dataset._storages.arrow_storage import ArrowStorage, ParquetStorage, _decode_space
+from minari.dataset._storages.hdf5_storage import HDF5Storage
+from minari.dataset.minari_storage import MinariStorage
+from minari.serialization import deserialize_space
+
+from pipeline.envs.rebuilt import parse_spec, rebuild
+
+
+class AttributesStorage(HDF5Storage):
+    """Minari 0.4: the metadata are attributes of ``main_data.hdf5``."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Metadata as later versions have them."""
+        spaces = {"observation_space": self.observation_space, "action_space": self.action_space}
+        return {**attributes(self.data_path), "minari_version": minari.__version__, **spaces}
+
+
+class _Tables(ArrowStorage):
+    """Arrow files, each episode whole: Minari itself reads only the first 131,072 rows of one."""
+
+    def get_episodes(self, episode_indices: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """As in Minari, with the infos as they are stored."""
+        for index in episode_indices:
+            folder, hidden = self.data_path / str(index), ["_", ".", "metadata.json"]
+            table = ds.dataset(str(folder), format=self.FORMAT, ignore_prefixes=hidden).to_table()
+            columns = {name: table[name].combine_chunks() for name in table.column_names}
+            steps = {name: columns[name][:-1] for name in ("actions", "rewards", "terminations", "truncations")}
+            yield {
+                "id": index,
+                "observations": _decode_space(self.observation_space, columns["observations"], self.jpeg_encoding),
+                "actions": _decode_space(self.action_space, steps.pop("actions"), self.jpeg_encoding),
+                **{name: np.asarray(values) for name, values in steps.items()},
+                "infos": columns.get("infos"),
+            }
+
+
+class _ParquetTables(_Tables):
+    FORMAT = ParquetStorage.FORMAT
+
+
+def read_storage(folder: Path) -> MinariStorage:
+    """The storage in the data folder of a dataset. Raises ValueError for a version of Minari that cannot be read, and
+    the errors of damaged files."""
+    if not (folder / "metadata.json").exists():
+        return AttributesStorage(folder, *_spaces(attributes(folder)), jpeg_encoding=False)
+    metadata = MinariStorage.read_raw_metadata(folder)
+    if (version := metadata.get("minari_version")) not in minari.supported_dataset_versions:
+        raise ValueError(f"it is of Minari {version}, and Minari {minari.__version__} is installed: update Minari")
+    kind = {ArrowStorage.FORMAT: _Tables, ParquetStorage.FORMAT: _ParquetTables}.get(metadata["data_format"])
+    kind = kind or get_minari_storage(metadata["data_format"])
+    return kind(folder, *_spaces(metadata), jpeg_encoding=bool(metadata.get("jpeg_encoding", True)))
+
+
+def attributes(folder: Path) -> dict[str, Any]:
+    """The attributes of ``main_data.hdf5``, numbers as Python's own. Raises OSError for a damaged file."""
+    with h5py.File(folder / "main_data.hdf5", "r") as file:
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in file.attrs.items()}
+
+
+def has_attributes(folder: Path) -> bool:
+    """Whether ``folder`` holds a dataset of Minari 0.4."""
+    try:
+        return {"total_episodes", "dataset_id"} <= set(attributes(folder))
+    except OSError:
+        return False
+
+
+def info_array(infos: Any, path: str) -> np.ndarray:
+    """The array at ``path``, names divided by ``/``, in the infos of an episode. Raises KeyError if it is missing."""
+    for key in path.split("/"):
+        if infos is None or key not in (infos if isinstance(infos, Mapping) else {f.name for f in infos.type}):
+            raise KeyError(path)
+        infos = infos[key] if isinstance(infos, Mapping) else infos.field(key)
+    flat = infos.flatten() if isinstance(infos, pa.FixedSizeListArray) else infos
+    return np.asarray(flat)
+
+
+def _spaces(metadata: Mapping[str, Any]) -> list[Space[Any]]:
+    """Observation and action space; where the metadata lack one, that of the environment."""
+    names = ("observation_space", "action_space")
+    if all(name in metadata for name in names):
+        return [deserialize_space(json.loads(metadata[name])) for name in names]
+    env = rebuild(parse_spec(metadata["env_spec"]))
+    env.close()
+    return [env.observation_space, env.action_space]
