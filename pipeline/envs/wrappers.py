@@ -6,7 +6,8 @@
   (:mod:`pipeline.envs.prepared`).
 * ``pipeline.envs.wrappers:Rebuilt-v0`` makes an environment and its wrappers from the JSON of an EnvSpec
   (:mod:`pipeline.envs.rebuilt`).
-* ``pipeline.envs.wrappers:CartPoleSwingUp-v0`` is a task (:mod:`pipeline.envs.cartpole`).
+* ``pipeline.envs.wrappers:CartPoleSwingUp-v0`` is a task (:mod:`pipeline.envs.cartpole`), and so is
+  ``pipeline.envs.wrappers:HeatedRoom-v0`` (:mod:`pipeline.envs.heated_room`).
 
 The wrappers keep the task's time limit and give its own observation as ``info["state"]``.
 """
@@ -22,8 +23,10 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict
 
-from pipeline.envs.cartpole import STEPS, CartPoleSwingUp
+from pipeline.envs import cartpole, heated_room
+from pipeline.envs.cartpole import CartPoleSwingUp
 from pipeline.envs.distractors import DISTRACTORS, Plain
+from pipeline.envs.heated_room import HeatedRoom
 from pipeline.envs.prepared import Prepared
 from pipeline.envs.rebuilt import parse_spec, rebuild
 from pipeline.envs.registration import SIDES, make, quiet_mujoco
@@ -197,5 +200,8 @@ gymnasium.register("Masked-v0", entry_point=f"{__name__}:masked")
 gymnasium.register("Prepared-v0", entry_point=f"{__name__}:prepared")
 gymnasium.register("Rebuilt-v0", entry_point=f"{__name__}:rebuilt")
 gymnasium.register(
-    "CartPoleSwingUp-v0", entry_point=f"{CartPoleSwingUp.__module__}:CartPoleSwingUp", max_episode_steps=STEPS
+    "CartPoleSwingUp-v0", entry_point=f"{CartPoleSwingUp.__module__}:CartPoleSwingUp", max_episode_steps=cartpole.STEPS
+)
+gymnasium.register(
+    "HeatedRoom-v0", entry_point=f"{HeatedRoom.__module__}:HeatedRoom", max_episode_steps=heated_room.STEPS
 )

@@ -13,7 +13,7 @@ def apply_roles(logged: LoggedData, exogenous: list[str], forecast: int) -> Logg
     """``logged`` with the named features marked as exogenous, each followed by ``forecast`` features of its future.
 
     A forecast is the logged future value itself, so a policy with forecasts needs good ones in use. Beyond the end of
-    an episode the last value is repeated. Raises ValueError for names that are no vector features.
+    an episode the last value is repeated. Raises ValueError for names that are neither features nor observations.
     """
     if not exogenous and not (forecast and logged.exogenous):
         return logged
@@ -26,12 +26,8 @@ def apply_roles(logged: LoggedData, exogenous: list[str], forecast: int) -> Logg
         for key, value in first.obs.items()
         if value.ndim == 2
     }
-    every = [name for group in names.values() for name in group]
-    for name in exogenous:
-        if name not in every:
-            hint = did_you_mean(name, every)
-            raise ValueError(f"{logged.place}: no feature `{name}`{hint}; correct `dataset.exogenous_columns`")
-    foreseen = [name for name in exogenous if name not in logged.flags.values()]
+    given = _resolved(logged.place, exogenous, names)
+    foreseen = [name for name in given if name not in logged.flags.values()]
     columns = {key: [i for i, name in enumerate(group) if name in foreseen] for key, group in names.items()}
     ahead = range(1, forecast + 1)
     future = {key: [f"{names[key][i]}[+{k}]" for i in chosen for k in ahead] for key, chosen in columns.items()}
@@ -39,8 +35,28 @@ def apply_roles(logged: LoggedData, exogenous: list[str], forecast: int) -> Logg
         logged,
         episodes=_with_forecasts(_chain(first, episodes), columns, forecast),
         obs_names={key: [*group, *future[key]] for key, group in names.items()},
-        exogenous=[*dict.fromkeys([*logged.exogenous, *exogenous]), *(n for group in future.values() for n in group)],
+        exogenous=[*dict.fromkeys([*logged.exogenous, *given]), *(n for group in future.values() for n in group)],
+        env_id=None if forecast else logged.env_id,
+        warnings=[*logged.warnings, *_warnings(logged.env_id, forecast)],
     )
+
+
+def _resolved(place: str, exogenous: list[str], names: Mapping[str, list[str]]) -> list[str]:
+    """Names of features; the name of an observation stands for all of its features."""
+    every = [name for group in names.values() for name in group]
+    for name in exogenous:
+        if name not in every and name not in names:
+            hint = did_you_mean(name, [*every, *names])
+            raise ValueError(f"{place}: no feature `{name}`{hint}; correct `dataset.exogenous_columns`")
+    return [feature for name in exogenous for feature in (names[name] if name not in every else [name])]
+
+
+def _warnings(env_id: str | None, forecast: int) -> Iterator[str]:
+    if env_id is not None and forecast:
+        yield (
+            f"`exogenous_forecast` adds features that {env_id} does not give: the policy is evaluated without it; to "
+            "evaluate there, let the environment give them"
+        )
 
 
 def exogenous_features(exogenous: Iterable[str], names: Mapping[str, list[str]]) -> dict[str, list[int]]:

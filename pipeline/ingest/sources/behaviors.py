@@ -46,12 +46,27 @@ def lean(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
     return int(obs[2] > 0)
 
 
+def thermostat(obs: np.ndarray, actions: Actions, rng: np.random.Generator) -> Any:
+    """HeatedRoom: power in proportion to what the air lacks to the setpoint, with half a degree in reserve. It knows
+    neither weather nor price."""
+    assert isinstance(actions, BoxActions)
+    air, setpoint = float(obs[0]), float(obs[2 + 2 * ((len(obs) - 2) // 4)])
+    return np.clip(np.array([3.0 * (setpoint + 0.5 - air)]), actions.low, actions.high)
+
+
 BEHAVIORS: dict[str, Behavior] = {
     "random": random_action,
     "swing_up": swing_up,
     "weak_swing_up": weak_swing_up,
     "balance": balance,
     "lean": lean,
+    "thermostat": thermostat,
 }
 # The task of each behavior; those not listed work in every task.
-TASKS = {"swing_up": "Pendulum", "weak_swing_up": "Pendulum", "balance": "CartPole", "lean": "CartPole"}
+TASKS = {
+    "swing_up": "Pendulum",
+    "weak_swing_up": "Pendulum",
+    "balance": "CartPole",
+    "lean": "CartPole",
+    "thermostat": "HeatedRoom",
+}
