@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
+from pipeline.ingest.sources.clock import Clock
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.table_cells import numbers
 from pipeline.ingest.sources.table_columns import Column, find_columns
@@ -16,7 +17,6 @@ from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_episode import EpisodeBuilder
 from pipeline.ingest.sources.table_files import TableFile, file_notes, table_files
 from pipeline.ingest.sources.table_rows import Rows, concatenate
-from pipeline.ingest.sources.table_time import Clock
 from pipeline.ingest.validate import check_column
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class Reader:
 
     def __init__(self, config: TableConfig, files: list[TableFile]) -> None:
         self.config = config
-        self.clock = Clock()
+        self.clock = Clock(config.time_format, config.time_zone)
+        if config.time_column is not None:
+            self.clock.learn(files, config.time_column)
         self.obs = find_columns(files, config.obs_columns, "obs_columns", config.categorical_columns)
         self.next_obs: list[Column] = []
         if config.next_obs_columns:
@@ -129,11 +131,12 @@ class Reader:
         for batch in file.batches(self.config.used):
             count = batch.num_rows
             if count:
-                rows = self._rows(file, batch, first)
-                yield *self._episode_names(file, batch, first), rows
+                names, edges = self._episode_names(file, batch, first)
+                episodes = np.repeat(np.array(names, object), np.diff(edges))
+                yield names, edges, self._rows(file, batch, first, episodes)
             first += count
 
-    def _rows(self, file: TableFile, batch: "pa.RecordBatch", first: int) -> Rows:
+    def _rows(self, file: TableFile, batch: "pa.RecordBatch", first: int, episodes: np.ndarray) -> Rows:
         config = self.config
         count = batch.num_rows
 
@@ -143,7 +146,9 @@ class Reader:
         def matrix(columns: list[Column]) -> np.ndarray:
             return np.concatenate([c.read(file, batch.column(c.name), first) for c in columns], axis=1)
 
-        time_column = config.time_column
+        time: np.ndarray | None = None
+        if (column := config.time_column) is not None:
+            time = self.clock.read(file, column, batch.column(column), first, episodes)
         return Rows(
             row=np.arange(first, first + count),
             obs=matrix(self.obs),
@@ -151,7 +156,7 @@ class Reader:
             reward=number(config.reward_column),
             terminal=number(config.terminal_column),
             timeout=number(config.timeout_column),
-            time=self.clock.read(file, time_column, batch.column(time_column), first) if time_column else None,
+            time=time,
             next_obs=matrix(self.next_obs) if self.next_obs else None,
         )
 

@@ -55,7 +55,6 @@ def find_columns(files: list[TableFile], wanted: list[str], param: str, categori
     ``param`` is the key of params.yaml that names the columns; those in ``categorical`` are text even if they look like
     numbers. Raises ValueError for missing columns and for columns that mix text with numbers.
     """
-    import pyarrow as pa
 
     for file in files:
         names = file.names()
@@ -64,49 +63,53 @@ def find_columns(files: list[TableFile], wanted: list[str], param: str, categori
     first = next(files[0].batches(wanted), None)
     if first is None:
         raise ValueError(f"{files[0].path}: holds no rows; name another file")
-    columns = []
-    for name in wanted:
-        array = first.column(name)
-        if _is_list(array.type):
-            width = len(array[0]) if len(array) and array[0].is_valid else 0
-            columns.append(Column(name, width=width))
-        elif name in categorical or _is_text(files[0], name, array):
-            columns.append(Column(name, _categories(files, name)))
-        elif pa.types.is_string(array.type) or pa.types.is_boolean(array.type) or _is_number(array.type):
-            columns.append(Column(name))
-        else:
-            raise ValueError(f"{files[0].path}: column `{name}` holds {array.type}; convert it to numbers or text")
-    return columns
+    return [_column(files, name, first.column(name), param, name in categorical) for name in wanted]
 
 
-def _is_text(file: TableFile, name: str, array: "pa.Array") -> bool:
-    """Whether the column holds text. Raises ValueError for dates, and for text that is mixed with numbers."""
+def _column(files: list[TableFile], name: str, array: "pa.Array", param: str, categorical: bool) -> Column:
+    """A column whose first cells are ``array``. Raises ValueError for dates and for text mixed with numbers."""
     import pyarrow as pa
+
+    kind = array.type
+    if _is_list(kind):
+        return Column(name, width=len(array[0]) if len(array) and array[0].is_valid else 0)
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
+        raise ValueError(f"{files[0].path}: column `{name}` holds dates or times; {_not_a_feature(param)}")
+    if categorical or (pa.types.is_dictionary(kind) and not _is_number(kind.value_type)):
+        return Column(name, _categories(files, name))
+    if pa.types.is_boolean(kind) or _is_number(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        return Column(name)
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise ValueError(f"{files[0].path}: column `{name}` holds {kind}; convert it to numbers or text")
+    try:
+        numbers(files[0], name, array, 0)
+    except ValueError:
+        _check_text(files[0], name, labels(files[0], array), param)
+        return Column(name, _categories(files, name))
+    return Column(name)
+
+
+def _not_a_feature(param: str) -> str:
+    return f"name it in `dataset.time_column`, and remove it from `dataset.{param}`"
+
+
+def _check_text(file: TableFile, name: str, text: "pa.Array", param: str) -> None:
+    """Raises ValueError unless trimmed cells, which are not all numbers, are labels of categories."""
     import pyarrow.compute as pc
 
-    if pa.types.is_dictionary(array.type):
-        if _is_number(array.type.value_type):
-            return False
-    elif not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
-        return False
-    text_cells = labels(file, array)
-    counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(text_cells.drop_null()).to_pylist()}
-    text = [cell for cell in counts if not parses(file, cell)]
-    if not text:
-        return False
-    place = file.place(text_cells.to_pylist().index(text[0]))
-    if all(map(is_date, text)) and not all(map(is_number, text)):
-        fix = "name it in `dataset.time_column`, or remove it from `dataset.obs_columns`"
-        raise ValueError(f"{place}: column `{name}` holds dates or times (`{text[0]}`); {fix}")
-    if any(map(is_number, text)):
-        raise ValueError(f"{place}: column `{name}`: {not_a_number(file, next(filter(is_number, text)))}")
-    if 2 * sum(counts[cell] for cell in text) < sum(counts.values()):
-        fix = f"set `dataset.na_values: {shown(text)}` if that means a missing value, else repair it"
-        raise ValueError(f"{place}: column `{name}` holds numbers, but `{text[0]}` here; {fix}")
-    if len(text) < len(counts):
+    counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(text.drop_null()).to_pylist()}
+    words = [cell for cell in counts if not parses(file, cell)]
+    place = f"{file.place(text.to_pylist().index(words[0]))}: column `{name}`"
+    if all(map(is_date, words)) and not all(map(is_number, words)):
+        raise ValueError(f"{place} holds dates or times (`{words[0]}`); {_not_a_feature(param)}")
+    if (other := next(filter(is_number, words), None)) is not None:
+        raise ValueError(f"{place}: {not_a_number(file, other)}")
+    if 2 * sum(counts[word] for word in words) < sum(counts.values()):
+        fix = f"set `dataset.na_values: {shown(words)}` if that means a missing value, else repair it"
+        raise ValueError(f"{place} holds numbers, but `{words[0]}` here; {fix}")
+    if len(words) < len(counts):
         fix = "repair it, or list the column in `dataset.categorical_columns`"
-        raise ValueError(f"{place}: column `{name}` holds text and numbers, such as `{text[0]}`; {fix}")
-    return True
+        raise ValueError(f"{place} holds text and numbers, such as `{words[0]}`; {fix}")
 
 
 def _is_number(kind: "pa.DataType") -> bool:

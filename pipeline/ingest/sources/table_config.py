@@ -4,13 +4,15 @@ import dataclasses
 from dataclasses import field
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.ingest.sources.base import SourceConfig, require_reward
+from pipeline.ingest.sources.dates import known_format
 from pipeline.ingest.sources.dialect import DECIMALS, TextOptions
 from pipeline.ingest.sources.table_gaps import GAPS, HOLD, SPLIT
 from pipeline.ingest.sources.table_time import REWARD_RESAMPLE
+from pipeline.ingest.sources.time_zone import known_zone
 from pipeline.validation import OPTIONS, Float, NonNegativeInt, OneOf, PositiveFloat
 
 
@@ -28,6 +30,11 @@ class TableConfig(SourceConfig):
     timeout_column: str | None = None  # column of time limits; null: none
     episode_column: str | None = "episode"  # column that tells episodes apart; null: each file is an episode
     time_column: str | None = None  # column of numbers or dates; null: rows are in order and evenly spaced
+    # format of the dates, as of strptime: "%d.%m.%Y %H:%M:%S"; or the unit of counts since 1970: s, ms, us or ns; null:
+    # recognized; numbers stay as they are
+    time_format: Annotated[str, AfterValidator(known_format)] | None = None
+    # zone of dates without an offset, such as Europe/Berlin; needed where clocks change in the log; null: none
+    time_zone: Annotated[str, AfterValidator(known_zone)] | None = None
     terminal_includes_timeouts: bool = False  # whether terminal_column is also set at time limits
     categorical_columns: list[str] = field(default_factory=list)  # columns of numbers that are categories
     # rows by which an action stands late: the action of row t is in row t + action_offset of the episode
@@ -78,6 +85,8 @@ class TableConfig(SourceConfig):
     def _times_agree(self) -> Self:
         if self.resample is not None and self.time_column is None:
             raise ValueError(f"resample {self.resample} needs `time_column`")
+        if self.time_column is None and (self.time_format or self.time_zone):
+            raise ValueError("time_format or time_zone is set, but no time_column: name it")
         if self.gaps == HOLD and self.resample is None:
             raise ValueError("gaps: hold needs `resample`, the step of the grid whose points hold the last row")
         return self

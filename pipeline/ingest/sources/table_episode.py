@@ -7,12 +7,12 @@ from dataclasses import field
 import numpy as np
 
 from pipeline.data.episode import Episode
+from pipeline.ingest.sources.clock import Clock
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_gaps import Gaps
 from pipeline.ingest.sources.table_resample import Resampler
 from pipeline.ingest.sources.table_rows import Rows, concatenate, shifted
-from pipeline.ingest.sources.table_time import Clock
 
 
 @dataclasses.dataclass

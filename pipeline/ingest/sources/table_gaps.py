@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.ingest.sources.table_time import Clock, even_step, first_gap
+from pipeline.ingest.sources.clock import Clock
+from pipeline.ingest.sources.table_time import even_step, first_gap
 
 if TYPE_CHECKING:
     from pipeline.ingest.sources.table_config import TableConfig

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.ingest.sources.clock import Clock
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_rows import Rows
-from pipeline.ingest.sources.table_time import Clock, grid_of
+from pipeline.ingest.sources.table_time import grid_of
 
 REWARDS = {
     "mean": "the mean of the rewards, weighted by the time that each row lasts",

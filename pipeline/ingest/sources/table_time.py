@@ -1,66 +1,12 @@
-"""Time in tables: dates as seconds, and resampling of episodes."""
+"""Even grids of time, and resampling of episodes."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
-
-from pipeline.ingest.sources.table_cells import numbers
-from pipeline.ingest.sources.table_files import TableFile
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 JITTER = 0.05  # share of a step by which evenly spaced rows may deviate
 SLACK = 1e-6  # share of a step by which a row may miss a point of the grid
 REWARD_RESAMPLE = ("mean", "sum", "last")
-
-
-@dataclass
-class Clock:
-    """Reads a time column. Dates become seconds since the first one, so that float64 is exact to the nanosecond."""
-
-    origin: int | None = field(default=None)
-
-    def read(self, file: TableFile, name: str, array: "pa.Array", first: int) -> np.ndarray:
-        """Times float64 "N"; ``first`` is the file's row of the first cell. Raises ValueError for any other cell."""
-        import pyarrow as pa
-
-        dates = self._dates(array)
-        if dates is None:
-            seconds = numbers(file, name, array, first)
-        elif dates.null_count:
-            seconds = np.where(dates.is_null().to_numpy(zero_copy_only=False), np.nan, 0.0)
-        else:
-            ticks = dates.cast(pa.int64()).to_numpy(zero_copy_only=False)
-            self.origin = int(ticks[0]) if self.origin is None else self.origin
-            seconds = (ticks - self.origin) / 1e9
-        if not np.isfinite(seconds).all():
-            row = first + int(np.flatnonzero(~np.isfinite(seconds))[0])
-            raise ValueError(f"{file.place(row)}: column `{name}`: no time; fill it in every row")
-        return seconds
-
-    @property
-    def unit(self) -> str:
-        """The unit of times in messages, with a space before it: seconds for dates; empty if the log does not tell."""
-        return "" if self.origin is None else " s"
-
-    def _dates(self, array: "pa.Array") -> "pa.Array | None":
-        """Timestamps or durations in nanoseconds; None if the column holds numbers."""
-        import pyarrow as pa
-
-        kind = array.type
-        if pa.types.is_timestamp(kind):
-            return array.cast(pa.timestamp("ns", kind.tz))
-        if pa.types.is_duration(kind):
-            return array.cast(pa.duration("ns"))
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            for zone in (None, "UTC"):
-                try:
-                    return array.cast(pa.timestamp("ns", zone))
-                except pa.ArrowInvalid:
-                    continue
-        return None
 
 
 def even_step(time: np.ndarray) -> float:
