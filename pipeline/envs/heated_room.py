@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict
+from gymnasium.spaces import Box, Dict, Space
 from numpy.typing import NDArray
 
 STEP = 0.25  # h
@@ -76,7 +76,7 @@ def reward(air: float, setpoint: float, price: float, power: float) -> float:
     return -STEP * (price * power + DISCOMFORT * outside**2)
 
 
-class HeatedRoom(gymnasium.Env[Observation, NDArray[np.float32]]):
+class HeatedRoom(gymnasium.Env[Any, NDArray[np.float32]]):
     """The task as a Gymnasium environment. The action "1" is the heater's power in kW.
 
     Observations are ``air`` and ``wall``, "1" each in degrees C, and ``outdoor``, ``sun``, ``setpoint`` and ``price``,
@@ -91,8 +91,8 @@ class HeatedRoom(gymnasium.Env[Observation, NDArray[np.float32]]):
         if weather not in WEATHERS:
             raise ValueError(f"weather `{weather}` must be one of {', '.join(WEATHERS)}")
         self.weather, self.forecast = weather, forecast
-        boxes = {name: Box(-np.inf, np.inf, (1,), np.float32) for name in ("air", "wall")}
-        boxes |= {name: Box(-np.inf, np.inf, (1 + forecast,), np.float32) for name in EXOGENOUS}
+        sizes = {"air": 1, "wall": 1, **dict.fromkeys(EXOGENOUS, 1 + forecast)}
+        boxes: dict[str, Space[Any]] = {n: Box(-np.inf, np.inf, (size,), np.float32) for n, size in sizes.items()}
         self.observation_space = Dict(boxes)
         self.action_space = Box(0.0, POWER, (1,))
 

@@ -42,13 +42,17 @@ def apply_roles(logged: LoggedData, exogenous: list[str], forecast: int) -> Logg
 
 
 def _resolved(place: str, exogenous: list[str], names: Mapping[str, list[str]]) -> list[str]:
-    """Names of features; the name of an observation stands for all of its features."""
+    """Names of features. The name of an observation, of a column of categories (``name=value``) or of a column of lists
+    (``name[0]``) stands for all of its features."""
     every = [name for group in names.values() for name in group]
-    for name in exogenous:
-        if name not in every and name not in names:
+    features = {name: [f for f in every if f == name or f.startswith((f"{name}=", f"{name}["))] for name in exogenous}
+    for name, chosen in features.items():
+        if not chosen:
+            chosen += names.get(name, [])
+        if not chosen:
             hint = did_you_mean(name, [*every, *names])
             raise ValueError(f"{place}: no feature `{name}`{hint}; correct `dataset.exogenous_columns`")
-    return [feature for name in exogenous for feature in (names[name] if name not in every else [name])]
+    return [feature for chosen in features.values() for feature in chosen]
 
 
 def _warnings(env_id: str | None, forecast: int) -> Iterator[str]:

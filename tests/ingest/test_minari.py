@@ -199,7 +199,7 @@ def test_damaged_dataset_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"behaviors": [{"name": "swingup"}]}, "lean (did you mean `swing_up`?)"),
+        ({"behaviors": [{"name": "swingup"}]}, "thermostat (did you mean `swing_up`?)"),
         ({"env_id": "MountainCarContinuous-v0"}, "`swing_up` is for Pendulum; MountainCarContinuous-v0 has random"),
         ({"env_id": "CartPole-v1"}, "`swing_up` is for Pendulum; CartPole-v1 has random, balance, lean"),
         ({"env_id": "Pendulum-v9"}, "`dataset.env_id: Pendulum-v9` cannot be made"),

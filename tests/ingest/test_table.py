@@ -139,7 +139,10 @@ def with_cell(name: str, row: int, value: Any) -> Columns:
                                         "set `dataset.resample: 0.5`"),
         (with_cell("time", 4, 7.0), {"resample": 0.5, "gaps": "refuse"}, "line 6: `time` has a gap of 5.5, "
                                         "more than 1.5 steps of 0.5; set `dataset.gaps: split`"),
-        (changed(episode=[0] * 3 + [1] * 5 + [0] * 4), {}, "line 10: episode `0` of `episode` continues after other"),
+        (changed(episode=[0] * 3 + [1] * 5 + [0] * 4), {"time_column": None}, "line 10: episode `0` of `episode` "
+                                        "continues after other episodes; use a unique value per episode"),
+        (changed(episode=[0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]), {}, "line 7: episode `0` of `episode` continues after "
+                                        "other episodes; use a unique value per episode, since its time is earlier"),
         (changed(u=["left"] * 12), {}, "text (left); number its values, and set `dataset.action_kind: discrete`"),
         (changed(g=[f"id{i}" for i in range(12)] * 1), {"obs_columns": ["g", "time2"]}, "no column `time2`"),
     ],

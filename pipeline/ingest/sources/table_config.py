@@ -1,6 +1,7 @@
 """Options of source ``table``."""
 
 import dataclasses
+import re
 from dataclasses import field
 from typing import Annotated, Self
 
@@ -11,9 +12,10 @@ from pipeline.ingest.sources.base import SourceConfig, require_reward
 from pipeline.ingest.sources.dates import known_format
 from pipeline.ingest.sources.dialect import DECIMALS, TextOptions
 from pipeline.ingest.sources.table_gaps import GAPS, HOLD, SPLIT
+from pipeline.ingest.sources.table_measured import AUTO, MISSING, REFUSE
 from pipeline.ingest.sources.table_time import REWARD_RESAMPLE
 from pipeline.ingest.sources.time_zone import known_zone
-from pipeline.validation import OPTIONS, Float, NonNegativeInt, OneOf, PositiveFloat
+from pipeline.validation import OPTIONS, Float, NonNegativeInt, OneOf, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -48,6 +50,14 @@ class TableConfig(SourceConfig):
     max_gap: Annotated[Float, Field(ge=1)] = 1.5
     # at a longer distance: split the episode there, refuse the log, or hold the last row, also its reward
     gaps: Annotated[str, OneOf(GAPS)] = SPLIT
+    # empty cells: refuse the log; last: hold the last value of an observation and split the episode at an empty action
+    # or reward; mask: the same, and tell the model which values of a column were measured and how old the others are
+    missing: Annotated[str, OneOf(MISSING)] = REFUSE
+    # column: rows between its measurements, whose value is copied into the rows between them; auto: inferred from its
+    # changes. The model learns which values were measured and how old the others are
+    update_every: dict[str, PositiveInt | Annotated[str, OneOf((AUTO,))]] = field(default_factory=dict)
+    group_column: str | None = None  # column that is constant in an episode, such as a patient or a machine; null: none
+    cost_columns: list[str] = field(default_factory=list)  # columns of costs, which are stored beside the reward
     # How text files are written; null or empty: recognized from the first lines of each file.
     # between columns; " ": runs of blanks
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -65,12 +75,13 @@ class TableConfig(SourceConfig):
         for param in ("obs_columns", "action_columns"):
             if not getattr(self, param):
                 raise ValueError(f"{param} is empty: name columns; `python -m pipeline inspect FILE` proposes some")
-        several = [*self.obs_columns, *self.next_obs_columns, *self.action_columns]
+        several = [*self.observed, *self.next_obs_columns, *self.action_columns, *self.cost_columns]
         for names in (several, list(self.single.values())):
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"columns {sorted(twice)} are named twice; give each one meaning")
-        if unknown := set(self.categorical_columns) - set(self.obs_columns):
-            raise ValueError(f"categorical_columns: {sorted(unknown)} are not among obs_columns")
+        for param in ("categorical_columns", "update_every"):
+            if unknown := set(getattr(self, param)) - set(self.observed):
+                raise ValueError(f"{param}: {sorted(unknown)} are not among obs_columns")
         if self.next_obs_columns and len(self.next_obs_columns) != len(self.obs_columns):
             counts = f"{len(self.next_obs_columns)} columns, but obs_columns has {len(self.obs_columns)}"
             raise ValueError(f"next_obs_columns names {counts}: name one for each, in the same order")
@@ -97,13 +108,24 @@ class TableConfig(SourceConfig):
         return TextOptions(**{key.name: getattr(self, key.name) for key in dataclasses.fields(TextOptions)})
 
     @property
+    def observed(self) -> list[str]:
+        """The columns of observations: ``obs_columns``, then those exogenous ones that are not among them."""
+        features = {name for name in self.exogenous_columns if _column_of(name) in self.obs_columns}
+        return [*self.obs_columns, *(n for n in self.exogenous_columns if n not in {*self.obs_columns, *features})]
+
+    @property
     def single(self) -> dict[str, str]:
         """The columns that have a key of their own in params.yaml, by that key."""
-        params = ("reward_column", "terminal_column", "timeout_column", "episode_column", "time_column")
+        params = tuple(f"{what}_column" for what in ("reward", "terminal", "timeout", "episode", "time", "group"))
         return {param: name for param in params if (name := getattr(self, param)) is not None}
 
     @property
     def used(self) -> list[str]:
         """All columns that are read, each once."""
-        columns = [*self.obs_columns, *self.next_obs_columns, *self.action_columns, *self.single.values()]
-        return list(dict.fromkeys(columns))
+        columns = [*self.observed, *self.next_obs_columns, *self.action_columns, *self.cost_columns]
+        return list(dict.fromkeys([*columns, *self.single.values()]))
+
+
+def _column_of(feature: str) -> str:
+    """The column of a feature: ``gear`` of ``gear=low``, ``pose`` of ``pose[0]``."""
+    return re.sub(r"=.*|\[\d+\]$", "", feature)

@@ -10,7 +10,9 @@ from pipeline.data.episode import Episode
 from pipeline.ingest.sources.clock import Clock
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.table_config import TableConfig
+from pipeline.ingest.sources.table_empty import EmptyCells
 from pipeline.ingest.sources.table_gaps import Gaps
+from pipeline.ingest.sources.table_measured import Watched, mark, with_ages
 from pipeline.ingest.sources.table_resample import Resampler
 from pipeline.ingest.sources.table_rows import Rows, concatenate, shifted
 
@@ -19,15 +21,18 @@ from pipeline.ingest.sources.table_rows import Rows, concatenate, shifted
 class EpisodeBuilder:
     """Turns the rows of one file or folder into episodes and counts the corrections for the warnings.
 
-    ``features`` are the names of the observations; ``place`` maps a row of the file to the text that messages use.
+    ``columns`` are the columns that the features of an observation are from; ``place`` maps a row of the file to the
+    text that messages use.
     """
 
     config: TableConfig
-    features: list[str]
+    columns: list[str]
+    watched: list[Watched]
     last_steps: LastSteps
     clock: Clock
     held_out: bool | None
     gaps: Gaps = field(init=False)
+    cells: EmptyCells = field(init=False)
     resampler: Resampler = field(init=False)
     sorted: int = 0
     both: int = 0
@@ -38,10 +43,11 @@ class EpisodeBuilder:
 
     def __post_init__(self) -> None:
         self.gaps, self.resampler = Gaps(self.config, self.clock), Resampler(self.config, self.clock)
+        self.cells = EmptyCells(self.config, self.columns)
 
     def set_place(self, place: Callable[[int], str]) -> None:
         """Set the file that the next rows are from."""
-        self.place = self.gaps.place = place
+        self.place = self.gaps.place = self.cells.place = place
 
     def episodes(self, rows: Rows) -> Iterator[Episode]:
         """The episode of the given rows, or the episodes that it is split into.
@@ -49,17 +55,21 @@ class EpisodeBuilder:
         Raises ValueError for rows that are not a valid episode.
         """
         rows = shifted(self._in_order(rows), self.config.action_offset, self.config.reward_offset)
-        self._check_cells(rows)
         steps = np.flatnonzero(~rows.without_action)
-        last = int(steps[-1]) if len(steps) else -1
+        if not steps.size:
+            self.without_step += 1
+            return
+        last = int(steps[-1])
         terminated = self._terminated(rows, last)
+        rows, group = self.cells.checked(rows), self.cells.group(rows)
         beyond = np.abs(np.nan_to_num(rows.reward[last + 1 :]))
         self.unused, self.unused_rows = self.unused + float(beyond.sum()), self.unused_rows + int((beyond > 0).sum())
-        cuts = np.flatnonzero(self._cuts(rows)) + 1
+        cuts = (np.flatnonzero(self._cuts(rows)) + 1).tolist()
         for start, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
-            piece = self._complete(rows[start:stop], terminated and start <= last < stop)
+            ends = terminated and start <= last < stop and not rows.without_action[last]
+            piece = self._complete(self.cells.known(rows[start:stop]), ends)
             if piece is not None:
-                yield self._episode(piece, terminated and start <= last < stop)
+                yield self._episode(piece, ends, group)
 
     def warnings(self) -> list[str]:
         """One line for each kind of correction made so far. Raises ValueError for a log that falls into pieces."""
@@ -80,7 +90,7 @@ class EpisodeBuilder:
                 f"{ends} with a terminal and a timeout: counted as a termination; set "
                 "`dataset.terminal_includes_timeouts: true` if it is a time limit"
             )
-        return [*lines, *self.resampler.warnings()]
+        return [*lines, *self.cells.warnings(), *self.resampler.warnings()]
 
     def _in_order(self, rows: Rows) -> Rows:
         if rows.time is None:
@@ -96,31 +106,6 @@ class EpisodeBuilder:
             raise ValueError(f"{self.place(rows.row[t])}: same time as {other}; {fix}")
         return rows
 
-    def _check_cells(self, rows: Rows) -> None:
-        """Raises ValueError for empty cells, other than the action of the last row and what belongs to it."""
-        final = rows.without_action
-        if (partly := np.isnan(rows.action).any(axis=1) & ~final).any():
-            place, columns = self.place(rows.row[partly][0]), ", ".join(self.config.action_columns)
-            raise ValueError(f"{place}: part of the action ({columns}) is empty; fill it")
-        last = len(rows) - max(1, self.config.action_offset)
-        if final[:last].any():
-            fix = "only the last row of an episode may have none: fill it, or start a new episode after it"
-            raise ValueError(f"{self.place(rows.row[:last][final[:last]][0])}: no action; {fix}")
-        self._check_filled(rows.obs, rows, self.features)
-        kept = rows[~final]
-        self._check_filled(kept.action, kept, self.config.action_columns)
-        for param, name in self.config.single.items():
-            if param in ("reward_column", "terminal_column", "timeout_column"):
-                self._check_filled(vars(kept)[param.removesuffix("_column")][:, None], kept, [name])
-
-    def _check_filled(self, array: np.ndarray, rows: Rows, names: list[str]) -> None:
-        invalid = ~np.isfinite(array)
-        if invalid.any():
-            t, feature = (int(i) for i in np.argwhere(invalid)[0])
-            value = "empty" if np.isnan(array[t, feature]) else f"{array[t, feature]}"
-            name = names[min(feature, len(names) - 1)]
-            raise ValueError(f"{self.place(rows.row[t])}: column `{name}`: {value}; repair or remove the row")
-
     def _terminated(self, rows: Rows, last: int) -> bool:
         """Whether the episode terminated; the last action or the final observation may hold the mark."""
         ends = {name: self._mark(rows, name, last) for name in ("terminal", "timeout")}
@@ -135,51 +120,54 @@ class EpisodeBuilder:
         if not np.isin(marks, (0, 1)).all():
             row = rows.row[~np.isin(marks, (0, 1))][0]
             raise ValueError(f"{self.place(row)}: column `{column}` must hold only 0 and 1; repair it")
-        if last > 0 and marks[:last].any():
+        if marks[:last].any():
             row = rows.row[np.flatnonzero(marks[:last])[0]]
             fix = "start a new episode after it, or correct the mark"
             raise ValueError(f"{self.place(row)}: `{column}` is set, but the episode continues; {fix}")
-        return last >= 0 and bool(marks[last:].any())
+        return bool(marks[last:].any())
 
     def _cuts(self, rows: Rows) -> np.ndarray:
         """Whether an episode ends after each row but the last, bool "N-1"."""
-        cuts = np.zeros(len(rows) - 1, bool)
+        cuts = rows.without_action[:-1]
         if rows.next_obs is not None:
             after, obs = rows.next_obs[:-1], rows.obs[1:]
-            known = np.isfinite(after).all(axis=1)
-            cuts = known & ~np.isclose(after, obs, rtol=1e-5, atol=1e-6, equal_nan=True).all(axis=1)
-            self.breaks += int(cuts.sum())
+            breaks = (~np.isclose(after, obs, rtol=1e-5, atol=1e-6) & np.isfinite(after) & np.isfinite(obs)).any(axis=1)
+            cuts = cuts | breaks
+            self.breaks += int(breaks.sum())
         if rows.time is not None:
             cuts = cuts | self.gaps.cuts(rows.row, rows.time)
         return cuts
 
     def _complete(self, rows: Rows, terminated: bool) -> Rows | None:
         """The rows of an episode up to its final observation, "T+1"; None if no step is left."""
+        if not len(rows) or rows.without_action.all():
+            return None
         has_final = bool(rows.without_action[-1])
-        rows = rows[: np.flatnonzero(~rows.without_action)[-1] + 2] if not rows.without_action.all() else rows[:1]
         self.last_steps.count(rows.reward[: len(rows) - has_final])
-        if not has_final and rows.next_obs is not None and np.isfinite(rows.next_obs[-1]).all():
-            rows = self._with_final(rows, rows.next_obs[-1:])
-        elif not has_final and terminated:
+        if has_final:
+            return rows
+        empty = np.full_like(rows.obs[-1:], np.nan)
+        after = empty if rows.next_obs is None else rows.next_obs[-1:]
+        if np.isfinite(after).any():
+            return self._with_final(rows, after)
+        if terminated:
             self.last_steps.keep()
-            rows = self._with_final(rows, rows.obs[-1:])
-        elif not has_final:
-            self.last_steps.drop(rows.reward[-1:])
-        elif len(rows) == 1:
-            self.without_step += 1
+            return self._with_final(rows, empty)
+        self.last_steps.drop(rows.reward[-1:])
         return rows if len(rows) > 1 else None
 
     def _with_final(self, rows: Rows, obs: np.ndarray) -> Rows:
-        """The rows and a last one with the final observation "1 O", a step later."""
+        """The rows and a last one with the final observation "1 O", a step later; empty cells repeat the last one."""
         final = dataclasses.replace(rows[-1:], obs=obs)
         if rows.time is not None:
             final = dataclasses.replace(final, time=rows.time[-1:] + (self.gaps.step or 1.0))
         return concatenate([rows, final])
 
-    def _episode(self, rows: Rows, terminated: bool) -> Episode:
+    def _episode(self, rows: Rows, terminated: bool, group: str | None) -> Episode:
         span = None if rows.time is None else (float(rows.time[0]), float(rows.time[-1]))
+        rows = mark(rows, self.watched)
         if rows.time is not None and self.config.resample is not None:
-            obs, action, reward = self.resampler.on_grid(rows, rows.time, self.config.resample)
-        else:
-            obs, action, reward = rows.obs, rows.action[:-1], rows.reward[:-1]
-        return Episode({"state": obs}, action, reward, terminated, self.held_out, span=span)
+            rows = self.resampler.on_grid(rows, rows.time, self.config.resample)
+        obs = rows.obs if rows.measured is None else with_ages(rows.obs, rows.measured)
+        cost = None if rows.cost is None else rows.cost[:-1]
+        return Episode({"state": obs}, rows.action[:-1], rows.reward[:-1], terminated, self.held_out, cost, group, span)

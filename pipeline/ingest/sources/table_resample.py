@@ -1,6 +1,6 @@
-"""Episodes of a table on an even grid in time."""
+"""Rows of a table on an even grid in time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,15 +26,20 @@ class Resampler:
     empty: int = 0
     joined: int = 0
 
-    def on_grid(self, rows: Rows, time: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Observations "K+1 O", actions "K A" and rewards "K" at steps of the grid, from rows "T+1"."""
+    def on_grid(self, rows: Rows, time: np.ndarray, step: float) -> Rows:
+        """Rows "K+1" at the points of the grid, from rows "T+1"; the action and reward of the last one mean nothing."""
         grid = grid_of(time, step)
-        counts = grid.counts
         self.steps += grid.steps
-        self.empty += int((counts == 0).sum())
-        self.joined += int((counts > 1).sum())
-        reward = grid.rewards(rows.reward[:-1], self.config.reward_resample)
-        return rows.obs[grid.row], rows.action[grid.row[:-1]], reward
+        self.empty += int((grid.counts == 0).sum())
+        self.joined += int((grid.counts > 1).sum())
+        how, at = self.config.reward_resample, rows[grid.row]
+        cost = None if rows.cost is None else np.append(grid.rewards(rows.cost[:-1], how), rows.cost[-1:], axis=0)
+        return replace(
+            at,
+            reward=np.append(grid.rewards(rows.reward[:-1], how), rows.reward[-1]),
+            cost=cost,
+            measured=None if rows.measured is None else grid.measured(rows.measured),
+        )
 
     def warnings(self) -> list[str]:
         """A line on the grid, and one on steps whose sums of rewards are not of equally many rows."""

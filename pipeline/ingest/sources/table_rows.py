@@ -17,7 +17,10 @@ class Rows:
     terminal: np.ndarray  # "N"
     timeout: np.ndarray  # "N"
     time: np.ndarray | None = None  # "N"
-    next_obs: np.ndarray | None = None  # "N O"
+    next_obs: np.ndarray | None = None  # "N O"; NaN for exogenous columns
+    cost: np.ndarray | None = None  # "N C"
+    group: np.ndarray | None = None  # "N", text
+    measured: np.ndarray | None = None  # bool "N W", for the columns that are watched
 
     def __getitem__(self, chosen: slice | np.ndarray) -> "Rows":
         arrays: dict[str, Any] = {name: array if array is None else array[chosen] for name, array in vars(self).items()}
@@ -42,12 +45,15 @@ def concatenate(parts: list[Rows]) -> Rows:
 
 
 def shifted(rows: Rows, action_offset: int, reward_offset: int) -> Rows:
-    """The rows with the actions and rewards of the rows that many below; the last ones have none.
+    """The rows with the actions, rewards and costs of the rows that many below; the last ones have none.
 
     An offset of 1 is for a row that holds an observation and the action (or reward) that led to it.
     """
     action, reward = _shifted(rows.action, action_offset), _shifted(rows.reward, reward_offset)
-    return dataclasses.replace(rows, action=action, reward=reward)
+    if reward_offset:  # a step without its reward is none
+        action = np.concatenate([action[:-reward_offset], np.full_like(action[-reward_offset:], np.nan)])
+    cost = None if rows.cost is None else _shifted(rows.cost, reward_offset)
+    return dataclasses.replace(rows, action=action, reward=reward, cost=cost)
 
 
 def _shifted(array: np.ndarray, offset: int) -> np.ndarray:

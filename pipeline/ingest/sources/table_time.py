@@ -37,6 +37,11 @@ class Grid:
         """Rows in each step, int "steps"."""
         return np.bincount(np.floor(self.clock[:-1] + SLACK).astype(int), minlength=self.steps)
 
+    def measured(self, measured: np.ndarray) -> np.ndarray:
+        """Whether a value was measured after the point before and up to each point, from bool "T+1 W"."""
+        so_far = np.cumsum(measured, axis=0)[self.row]
+        return np.diff(so_far, axis=0, prepend=0) > 0
+
     def rewards(self, reward: np.ndarray, how: str) -> np.ndarray:
         """Rewards of the steps from those of the rows, "T" or "T C"; see ``dataset.reward_resample``."""
         if how == "last":

@@ -1,0 +1,118 @@
+"""Empty and infinite cells of a table: refused, or held and counted."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pipeline.ingest.sources.table_config import TableConfig
+from pipeline.ingest.sources.table_measured import LAST, REFUSE, first_known
+from pipeline.ingest.sources.table_rows import Rows
+
+LISTED = 5  # columns that a warning names
+
+
+@dataclass
+class EmptyCells:
+    """Checks the cells of a log's episodes, and counts those that are empty.
+
+    ``columns`` are the columns that the features of an observation are from.
+    """
+
+    config: TableConfig
+    columns: list[str]
+    place: Callable[[int], str] = field(default=str)  # of a row of the file, in messages
+    rows: int = 0
+    empty: Counter[str] = field(default_factory=Counter)  # cells of observations, by column
+    without_step: int = 0  # rows inside episodes whose action, reward or cost is empty
+    before_first: int = 0  # rows at the start of episodes that lack a value
+
+    def checked(self, rows: Rows) -> Rows:
+        """The rows, where those whose action, reward or cost is empty have no action.
+
+        Raises ValueError for infinite cells, and for empty ones if they are refused.
+        """
+        final = rows.without_action
+        last = len(rows) - int((~final)[::-1].argmax()) - 1  # the last row with an action
+        if self.config.missing == REFUSE:
+            self._refuse_actions(rows, final, last)
+        self._check(rows.obs, rows, self.columns)
+        kept = rows[~final]
+        self._check(kept.action, kept, self.config.action_columns)
+        for what in ("reward", "terminal", "timeout"):
+            if (name := self.config.single.get(f"{what}_column")) is not None:
+                self._check(vars(kept)[what][:, None], kept, [name])
+        if kept.cost is not None:
+            self._check(kept.cost, kept, self.config.cost_columns)
+        return rows if self.config.missing == REFUSE else self._without_broken_steps(rows, last)
+
+    def known(self, rows: Rows) -> Rows:
+        """The rows from the first one at which every feature has a value or had one, unless they are masked."""
+        if self.config.missing != LAST:
+            return rows
+        first = first_known(rows.obs)
+        self.before_first += first
+        return rows[first:]
+
+    def group(self, rows: Rows) -> str | None:
+        """The group of an episode. Raises ValueError if it changes."""
+        if rows.group is None:
+            return None
+        if (rows.group != rows.group[0]).any():
+            t = int((rows.group != rows.group[0]).argmax())
+            change = f"`{self.config.group_column}` changes from {rows.group[0]} to {rows.group[t]} inside an episode"
+            fix = "start a new episode there, or name another `dataset.group_column`"
+            raise ValueError(f"{self.place(rows.row[t])}: {change}; {fix}")
+        return str(rows.group[0])
+
+    def warnings(self) -> list[str]:
+        """One line for each kind of empty cell."""
+        lines = []
+        if most := [(name, count) for name, count in self.empty.most_common() if count]:
+            shares = [f"`{name}` {100 * count / self.rows:.3g} %" for name, count in most[:LISTED]]
+            more = f" and {len(most) - LISTED} more columns" if len(most) > LISTED else ""
+            lines.append(f"empty cells hold the last value above: {', '.join(shares)}{more}")
+        if self.without_step:
+            lines.append(f"{_rows(self.without_step)} without an action or reward: the episode is split there")
+        if self.before_first:
+            what = "at the start of an episode, before a column has its first value"
+            lines.append(f"{_rows(self.before_first)} {what}: left out")
+        return lines
+
+    def _refuse_actions(self, rows: Rows, final: np.ndarray, last: int) -> None:
+        fix = "or set `dataset.missing` to last or mask, which split the episode there"
+        if (partly := np.isnan(rows.action).any(axis=1) & ~final).any():
+            place, columns = self.place(rows.row[partly][0]), ", ".join(self.config.action_columns)
+            raise ValueError(f"{place}: part of the action ({columns}) is empty; fill it, {fix}")
+        offset = max(1, self.config.action_offset, self.config.reward_offset)
+        inner = final & (np.arange(len(rows)) < (last if last >= len(rows) - 1 - offset else len(rows) - offset))
+        if inner.any():
+            place = self.place(rows.row[inner][0])
+            raise ValueError(f"{place}: no action; only the last row of an episode may have none: fill it, {fix}")
+
+    def _check(self, array: np.ndarray, rows: Rows, names: list[str]) -> None:
+        """Raises ValueError for the first cell of "N F" that is infinite, or empty if that is refused."""
+        invalid = ~np.isfinite(array) if self.config.missing == REFUSE else np.isinf(array)
+        if invalid.any():
+            t, feature = (int(i) for i in np.argwhere(invalid)[0])
+            fix = "repair or remove the row"
+            value = f"{array[t, feature]}"
+            if np.isnan(array[t, feature]):
+                value, fix = "empty", f"{fix}, or set `dataset.missing` to last or mask"
+            name = names[min(feature, len(names) - 1)]  # a column of lists has more features than names
+            raise ValueError(f"{self.place(rows.row[t])}: column `{name}`: {value}; {fix}")
+
+    def _without_broken_steps(self, rows: Rows, last: int) -> Rows:
+        self.rows += len(rows)
+        for name, count in dict(zip(self.columns, np.isnan(rows.obs).sum(axis=0).tolist(), strict=True)).items():
+            self.empty[name] += count  # one of several features of a column stands for all
+        broken = np.isnan(rows.action).any(axis=1) | np.isnan(rows.reward)
+        if rows.cost is not None:
+            broken |= np.isnan(rows.cost).any(axis=1)
+        self.without_step += int(broken[: last + 1].sum())
+        return replace(rows, action=np.where(broken[:, None], np.nan, rows.action))
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
