@@ -15,13 +15,17 @@ app = typer.Typer(
 @app.command()
 def preset(name: Annotated[str, typer.Argument(help="A file of pipeline/presets, without .yaml")]) -> None:
     """Rewrite params.yaml from a preset, its dataset too. Comments stay; params.yaml.bak keeps the old file."""
+    from pipeline.cli.log_files import missing_files
     from pipeline.cli.preset import apply_preset, backup_of
+    from pipeline.params import read_params, section
 
     params_file = Path("params.yaml")
     for line in apply_preset(name, params_file):
         typer.echo(line)
     if backup_of(params_file).exists():
         typer.echo(f"{backup_of(params_file)}: the file before the last change by a preset")
+    for line in missing_files(section(read_params(params_file), "dataset"), Path()):
+        typer.echo(f"warning: {line}")
 
 
 @app.command()
@@ -38,12 +42,28 @@ def doctor() -> None:
 
 
 @app.command()
-def inspect(file: Annotated[Path, typer.Argument(help="A log: HDF5, npz, CSV, Parquet, or a Minari folder")]) -> None:
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A log: HDF5, npz, CSV, Parquet, or a folder of them or of Minari")],
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the block into params.yaml, and keep the old file")
+    ] = False,
+    delimiter: Annotated[str | None, typer.Option(help="Sign between the columns of a CSV file")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Decimal sign of a CSV file: . or ,")] = None,
+    header: Annotated[int | None, typer.Option(min=0, help="Number of header lines of a CSV file; 0: none")] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="Format of the times, such as %d.%m.%Y %H:%M, or s, ms")
+    ] = None,
+) -> None:
     """Print the `dataset:` block that reads a log, and what stands in the log."""
-    from pipeline.cli.inspect import inspect_log
+    from pipeline.cli.inspect import examine_log
+    from pipeline.cli.write_block import write_block
 
-    for line in inspect_log(file):
+    given = {"delimiter": delimiter, "decimal": decimal, "header": header, "time_format": time_format}
+    comments, block = examine_log(file, {key: value for key, value in given.items() if value is not None})
+    for line in [*comments, *block]:
         typer.echo(line)
+    if write:
+        typer.echo(write_block(block, Path("params.yaml")))
 
 
 @app.command()

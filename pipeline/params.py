@@ -6,6 +6,7 @@ in that family's registry and the rest of the block is loaded against the chosen
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -37,10 +38,23 @@ def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
     try:
         loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except Exception as error:  # YAML and interpolation errors share no base class
+        check_blocks_differ(path)
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
         raise ValueError(f"{path}: expected `section:` blocks, found {type(loaded).__name__}")
     return {str(k): v for k, v in loaded.items()}
+
+
+def check_blocks_differ(path: Path) -> None:
+    """Raises ValueError if a block is in the file twice, which a YAML parser reports over several lines."""
+    lines: dict[str, int] = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        key = re.match(r"(\w+)\s*:", line)
+        if key is None:
+            continue
+        first = lines.setdefault(key[1], number)
+        if first != number:
+            raise ValueError(f"{path}: block `{key[1]}` is there twice, in lines {first} and {number}; remove one")
 
 
 def section(params: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.cli.log_files import missing_files
 from pipeline.tracking import store
 from pipeline.tracking.paths import main_project, work_dir
 from pipeline.tracking.provenance import PACKAGES, versions
@@ -40,6 +41,7 @@ def examine() -> Iterator[Finding]:
     checks: dict[str, Callable[[], str]] = {
         "devices": _devices,
         "params.yaml": _params,
+        "logs": _logs,
         "mlflow store": _mlflow,
         "dvc cache": _dvc_cache,
         "minari": _minari,
@@ -67,6 +69,15 @@ def _params() -> str:
 
     check(read_params(main_project() / "params.yaml"))
     return "valid"
+
+
+def _logs() -> str:
+    from pipeline.params import read_params, section
+
+    dataset = section(read_params(main_project() / "params.yaml"), "dataset")
+    if missing := missing_files(dataset, main_project()):
+        raise ValueError("; ".join(missing))
+    return str(dataset.get("path"))
 
 
 def _mlflow() -> str:

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.cli.layouts import Guess, guess_layout, round_bounds
+from pipeline.cli.action_bounds import round_bounds
+from pipeline.cli.guess import Guess
+from pipeline.cli.layouts import guess_layout
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest.sources import SOURCES
@@ -55,35 +57,44 @@ class Survey:
         self.at_high = np.where(old_high < new_high, 0, self.at_high) + (action == new_high).sum(axis=0)
 
 
-def inspect_log(path: Path) -> Iterator[str]:
-    """Lines of YAML: comments and the block. Raises ValueError for logs that no source reads."""
-    guess = guess_layout(path)
+def inspect_log(path: Path, options: Mapping[str, object] | None = None) -> Iterator[str]:
+    """Lines of YAML: comments and the block. Raises ValueError for logs that no source reads.
+
+    ``options`` of the source are used to read the log, and stand in the block.
+    """
+    comments, block = examine_log(path, options)
+    yield from comments
+    yield from block
+
+
+def examine_log(path: Path, options: Mapping[str, object] | None = None) -> tuple[list[str], list[str]]:
+    """What stands in the log, as lines of comments, and the lines of the block. Raises as :func:`inspect_log` does."""
+    guess = guess_layout(path, dict(options or {}))
+    comments = [*_columns(path, guess), *(f"# {note}" for note in guess.notes)]
+    _add_environment(guess, None)
     if guess.undecided:
-        yield from _draft(path, guess)
-        return
-    logged, survey = _read(guess)
+        comments += [f"# not read yet: set {', and '.join(guess.undecided)}"]
+    if guess.block.get("action_columns") == []:
+        guess.block |= {"action_low": None, "action_high": None}
+        guess.unsure["action_low"] = "no action is named yet; null: the range of the log, with a warning"
+        return comments, block_lines(guess)
+    try:
+        logged, survey = _read(guess)
+    except ValueError as error:
+        if guess.block["source"] != "table":
+            raise
+        return [*comments, f"# not read yet: {error}"], block_lines(guess)
     _check_terminals(guess, survey)
     _add_environment(guess, logged)
     if logged.action_low is None:
         _add_bounds(guess, survey)
-    yield from _summary(path, guess, logged, survey)
-    yield from block_lines(guess)
+    return [*comments, *_summary(guess, logged, survey)], block_lines(guess)
 
 
-def _draft(path: Path, guess: Guess) -> Iterator[str]:
-    """An incomplete block, for a table whose column names do not show which ones are actions or rewards."""
-    yield from _columns(path, guess)
-    yield f"# not read yet: set {' and '.join(guess.undecided)} below, and the bounds of every action"
-    guess.block |= {"env_id": None, "action_low": [], "action_high": []}
-    yield from block_lines(guess)
-
-
-def block_lines(guess: Guess) -> Iterator[str]:
+def block_lines(guess: Guess) -> list[str]:
     """The ``dataset:`` block as lines of YAML, with a comment on each uncertain value."""
-    yield "dataset:"
-    for key, value in guess.block.items():
-        note = f"  # unsure: {guess.unsure[key]}" if key in guess.unsure else ""
-        yield f"  {key}: {_yaml(value)}{note}"
+    notes = {key: f"  # unsure: {text}" for key, text in guess.unsure.items()}
+    return ["dataset:", *(f"  {key}: {_yaml(value)}{notes.get(key, '')}" for key, value in guess.block.items())]
 
 
 def _yaml(value: object) -> str:
@@ -93,10 +104,11 @@ def _yaml(value: object) -> str:
 
 def _read(guess: Guess) -> tuple[LoggedData, Survey]:
     """Read the log with its source, which shows that the block works. Sets ``resample`` if rows are unevenly spaced."""
-    source, config = choose(SOURCES, guess.block, "dataset", key="source")
-    logged = source(config).read()
+    stand_in = {} if guess.block.get("reward_column", "") is not None else {"transform": "none:yet"}
+    source, config = choose(SOURCES, guess.block | stand_in, "dataset", key="source")
     survey = Survey()
     try:
+        logged = source(config).read()
         for episode in logged.episodes:
             survey.note(episode)
     except UnevenError as error:
@@ -122,9 +134,9 @@ def _check_terminals(guess: Guess, survey: Survey) -> None:
     guess.unsure[key] = f"{reason}; {fix}"
 
 
-def _add_environment(guess: Guess, logged: LoggedData) -> None:
+def _add_environment(guess: Guess, logged: LoggedData | None) -> None:
     guess.block["env_id"] = None
-    if logged.env_id:
+    if logged is not None and logged.env_id:
         guess.unsure["env_id"] = f"null uses {logged.env_id}, which the log names"
     else:
         guess.unsure["env_id"] = "the log names none that can be made here; without one, only evaluation is skipped"
@@ -146,22 +158,22 @@ def _short(values: np.ndarray) -> str:
     return f"{text}, ..." if len(values) > 6 else text
 
 
-def _columns(path: Path, guess: Guess) -> Iterator[str]:
-    yield f"# {path}"
-    for name, shape, dtype in guess.columns:
-        yield f"#   {name:<24} {shape:<16} {dtype}"
+def _columns(path: Path, guess: Guess) -> list[str]:
+    width = max((len(name) for name, *_ in guess.columns), default=0)
+    rows = ("  ".join([f"{name:<{width}}", *(f"{cell:<10}" for cell in cells)]) for name, *cells in guess.columns)
+    return [f"# {path}", *(f"#   {row.rstrip()}" for row in rows)]
 
 
-def _summary(path: Path, guess: Guess, logged: LoggedData, survey: Survey) -> Iterator[str]:
-    yield from _columns(path, guess)
+def _summary(guess: Guess, logged: LoggedData, survey: Survey) -> Iterator[str]:
     lengths, returns = np.array(survey.lengths), np.array(survey.returns)
     also = ", train and held-out" if guess.block["path"] != guess.block["held_out_path"] else ""
     yield f"# {lengths.sum()} steps in {len(lengths)} episodes of {lengths.min()} to {lengths.max()}{also}"
     dropped = logged.dropped + logged.remarks.dropped
     yield f"# {sum(survey.terminated)} terminations, {dropped} steps dropped"
-    yield f"# returns {returns.min():.6g} to {returns.max():.6g}, mean {returns.mean():.6g}"
+    if guess.block.get("reward_column", "") is not None:
+        yield f"# returns {returns.min():.6g} to {returns.max():.6g}, mean {returns.mean():.6g}"
     for name, (shape, dtype) in survey.shapes.items():
         low, high = survey.low[name].min(), survey.high[name].max()
         yield f"#   {name:<24} {shape!s:<16} {dtype:<8} {low:.4g} to {high:.4g}"
-    for warning in (*logged.warnings, *logged.remarks.warnings):
+    for warning in (w for w in (*logged.warnings, *logged.remarks.warnings) if w not in guess.notes):
         yield f"# warning: {warning}"

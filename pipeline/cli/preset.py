@@ -17,6 +17,7 @@ from ruamel.yaml.error import CommentMark
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.cli.fields import default, meanings
+from pipeline.params import check_blocks_differ
 from pipeline.stages.preflight import Family, blocks
 from pipeline.tracking.paths import main_project
 from pipeline.validation import did_you_mean
@@ -228,6 +229,7 @@ def _load(yaml: YAML, path: Path) -> CommentedMap:
     try:
         params = yaml.load(path)
     except Exception as error:
+        check_blocks_differ(path)
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(params, CommentedMap):
         raise ValueError(f"{path}: expected `section:` blocks, found {type(params).__name__}")

@@ -12,8 +12,8 @@ import yaml
 from data_examples import counting_columns
 from test_table import counting_table
 
+from pipeline.cli.action_bounds import round_bounds
 from pipeline.cli.inspect import inspect_log
-from pipeline.cli.layouts import round_bounds
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.sources.collect import CollectConfig, collect_minari
@@ -134,6 +134,7 @@ def test_a_file_beside_is_proposed_as_the_held_out_split(tmp_path: Path) -> None
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_tables(suffix: str, tmp_path: Path) -> None:
     columns = {**counting_table((4, 6, 5)), "gear": ["low", "high", "low"] * 6}
+    columns["x"] = [x * x for x in columns["x"]]  # a column that grows by one in each row is left out
     file = tmp_path / f"log.{suffix}"
     if suffix == "csv":
         pa.csv.write_csv(pa.table(columns), file)
@@ -148,15 +149,19 @@ def test_tables(suffix: str, tmp_path: Path) -> None:
 
 def test_a_table_whose_names_tell_little_gives_a_draft(tmp_path: Path) -> None:
     rows = "".join(f"{run},{t},{run * t / 7},{t % 2},{t % 3}\n" for run in (1, 2) for t in range(9))
-    (tmp_path / "plant.csv").write_text("run_id,time_s,level,valve,cost\n" + rows)
+    (tmp_path / "plant.csv").write_text("run_id,time_s,level,heating,cost\n" + rows)
     text = printed(tmp_path / "plant.csv")
-    assert "# not read yet: set action_columns and reward_column below" in text
-    assert "reward_column: null  # unsure: no name looks like a reward: set it here" in text
+    assert "# not read yet: set `action_columns`: what the policy sets (candidates: level, heating), and" in text
+    assert "and `reward_column` (candidates: cost), or a function that gives the reward:" in text
+    assert "# 18 rows: 2 episodes of 9 rows" in text
+    assert "#   level    number      0 to 2.2857" in text
+    assert "action_low: null  # unsure: no action is named yet; null: the range of the log, with a warning" in text
     block: dict[str, Any] = yaml.safe_load(text)["dataset"]
     assert (block["episode_column"], block["time_column"]) == ("run_id", "time_s")
-    assert block["obs_columns"] == ["level", "valve", "cost"]
-    named = {"obs_columns": ["level"], "action_columns": ["valve"], "reward_column": "cost"}
-    assert ingest({**block, **named, "action_low": [0.0], "action_high": [1.0]}, tmp_path / "d").spec.episodes == 2
+    assert block["obs_columns"] == ["level", "heating", "cost"]
+    named = {"obs_columns": ["level"], "action_columns": ["heating"], "reward_column": "cost"}
+    spec = ingest({**block, **named}, tmp_path / "d").spec
+    assert (spec.episodes, spec.action_low, spec.action_high) == (2, [0.0], [1.0])
 
 
 def test_uneven_tables_get_a_step(tmp_path: Path) -> None:
