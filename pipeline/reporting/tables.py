@@ -60,6 +60,7 @@ def dataset_table(results: Results) -> Table:
         "observation size": _observation_size(spec),
         "action size": f"{spec.action_dim} ({spec.action_kind}, bounds {spec.action_bounds})",
         "actions at a bound": _at_a_bound(results.card.action_saturation),
+        "drift": _drift(results.check("drift")),
         "environment": spec.env_id or "none",
         "references": _references(spec),
         "license": spec.license or "not stated",
@@ -84,6 +85,14 @@ def _at_a_bound(saturation: list[float]) -> str:
     if not saturation:
         return "discrete: none"
     return f"{percent(sum(saturation) / len(saturation), 1)} of steps, mean over dimensions"
+
+
+def _drift(check: CheckResult | None) -> str:
+    if check is None:
+        return "not measured"
+    ratio, feature = number(check.evidence["error_ratio"]), check.evidence["feature"]
+    measured = f"one-step errors on the last fifth are {ratio} times those on parts before ({feature})"
+    return f"{'yes' if check.warns else 'no sign'}: {measured}"
 
 
 def model_table(results: Results) -> Table:

@@ -109,7 +109,11 @@ BREAKS: dict[Break, dict[str, object]] = {
     late_rewards: {"reward_shift": 1},
     timeouts_marked: {"timeouts_as_terminals": 1.0},
     cut_without_terminal: {"missing_terminals": 29},  # but for the last: it may be cut
-    degrees_from_the_middle: {"unit_change": "degrees and radians", "memory": "state[0]"},  # the past tells the unit
+    degrees_from_the_middle: {  # the past tells the unit, and the last fifth has another one than most parts before
+        "unit_change": "degrees and radians",
+        "memory": "state[0]",
+        "drift": "state[2]",
+    },
     reward_in_the_observation: {"reward_leak": "state[3]"},
     without_velocity: {"memory": "state[0]"},
     an_angle: {"wrapping_angles": "state[0]"},

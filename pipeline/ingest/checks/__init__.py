@@ -7,7 +7,7 @@ a function and register it in ``CHECKS``.
 from collections.abc import Callable
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.ingest.checks import alignment, basics, drift, ends, features, repeats
+from pipeline.ingest.checks import alignment, basics, drift, ends, features, last_part, repeats
 from pipeline.ingest.checks.memory import memory
 from pipeline.ingest.checks.result import SEVERITIES, CheckResult
 from pipeline.ingest.checks.sample import Sample
@@ -23,6 +23,7 @@ CHECKS: dict[str, Check] = {
     "unit_change": drift.unit_change,
     "behavior_shift": drift.behavior_shift,
     "held_out_shift": drift.held_out_shift,
+    "drift": last_part.drift,
     "memory": memory,
     "reward_leak": features.reward_leak,
     "equal_rewards": basics.equal_rewards,

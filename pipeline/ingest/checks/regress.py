@@ -52,6 +52,22 @@ def fit(
     return lambda new_inputs: offset + (features(new_inputs) - center) @ weights
 
 
+def leverage(inputs: FloatArray, width: int = WIDTH) -> Callable[[FloatArray], FloatArray]:
+    """A function from inputs "m I" to their leverages "m" in a regression on ``inputs`` "n I": how far they lie outside
+    of what it was fitted on."""
+    mean, std = inputs.mean(axis=0), inputs.std(axis=0)
+    used = std > 1e-9 * (1 + abs(mean))
+
+    def features(x: FloatArray) -> FloatArray:
+        return _features((x[:, used] - mean[used]) / std[used], width)
+
+    phi = features(inputs)
+    center = phi.mean(axis=0)
+    gram = (phi - center).T @ (phi - center)
+    root = np.linalg.cholesky(gram + (RIDGES[1] * np.trace(gram) / len(gram) + 1e-12) * np.eye(len(gram)))
+    return lambda new_inputs: (np.linalg.solve(root, (features(new_inputs) - center).T) ** 2).sum(axis=0)
+
+
 def _features(x: FloatArray, width: int) -> FloatArray:
     """The inputs and rectified random projections of them, "n I+width"; every call draws the same projections."""
     x = np.clip(x, -FARTHEST, FARTHEST)

@@ -11,6 +11,7 @@ from pipeline.data.dataset import PreparedDataset
 ROWS = 200_000  # at most this many steps are counted
 FIT_ROWS = 18_000  # at most this many steps enter a regression, two thirds of them to fit it
 LEAST_ROWS = 300  # with fewer steps, results are not significant
+FEW_EPISODES, BLOCKS = 10, 30  # with fewer episodes, blocks of rows take their place in a train-test split
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -83,10 +84,13 @@ class Sample:
     def windows(self, length: int) -> tuple[IntArray, NDArray[np.bool_]]:
         """First rows "n" of windows of ``length`` steps inside an episode, and whether each is a test row, bool "n".
 
-        Every third episode is for testing, so that no test step is next to a training step.
+        Every third episode is for testing, so that no test step is next to a training step. Of few episodes, every
+        third block of rows is.
         """
         starts = evenly(self.dataset.windows("all", length), FIT_ROWS)
-        return starts, self.episode_of(starts) % 3 == 2
+        if len(self.lengths) >= FEW_EPISODES:
+            return starts, self.episode_of(starts) % 3 == 2
+        return starts, np.arange(len(starts)) * BLOCKS // max(len(starts), 1) % 3 == 2
 
     def episode_of(self, rows: IntArray) -> IntArray:
         """Index of the episode that each of ``rows`` belongs to, "n"."""

@@ -1,7 +1,8 @@
 """What the reader should not conclude from the report, derived from the results."""
 
+from pipeline.data.spec import GIVEN, LAST
 from pipeline.reporting.results import Results
-from pipeline.reporting.text.formatting import percent
+from pipeline.reporting.text.formatting import number, percent
 from pipeline.world_models.results import WorldModelHistory
 
 FEW_SEEDS = 3
@@ -24,9 +25,21 @@ def limits(results: Results) -> list[str]:
             f"Up to {percent(max(bounds))} of the world model's variances are at a bound and cannot rank errors there."
         )
     sentences += [check.meaning for check in results.checks if check.severity == "serious"]
+    sentences += _of_drift(results)
     if not spec.terminals:
         sentences.append("The logs hold no terminal: the world model never ends an episode.")
     return sentences
+
+
+def _of_drift(results: Results) -> list[str]:
+    drift = results.check("drift")
+    if drift is None or not drift.warns or results.dataset.spec.split in (LAST, GIVEN):
+        return []
+    ratio, feature = number(drift.evidence["error_ratio"]), drift.evidence["feature"]
+    return [
+        "Held-out episodes are from the same time as the training data, but the log drifts: one-step errors on its last"
+        f" fifth are {ratio} times those before ({feature}). `dataset.split: last` measures those of the time to come."
+    ]
 
 
 def _of_training(results: Results) -> list[str]:
