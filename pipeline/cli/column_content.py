@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipeline.cli.table_sample import DATE, NUMBER, TEXT, Sample, SampleColumn
+from pipeline.ingest.sources.dates import EPOCHS, NS
 
 EVEN = 0.05  # share of a step by which the rows of a clock may deviate
 SENTINELS = (-99.0, -999.0, -9999.0, -99999.0, 9999.0, 99999.0, 999999.0, -32768.0, 65535.0)
@@ -84,6 +85,12 @@ def empty_in(column: SampleColumn, rows: np.ndarray) -> bool:
     return np.array_equal(np.flatnonzero(np.isnan(column.values)), np.sort(rows))
 
 
+def marks_missing(column: SampleColumn, sample: Sample) -> bool:
+    """Whether a column of 0 and 1 says in which rows the cells of another one are empty, or are not."""
+    empty = (np.isnan(other.values) for other in sample.columns.values() if other.missing)
+    return any(np.array_equal(column.values == 1, rows) or np.array_equal(column.values == 0, rows) for rows in empty)
+
+
 def sentinel(column: SampleColumn) -> float | None:
     """A number far from all others that usually means "missing"; None if there is none."""
     values = column.filled
@@ -157,6 +164,16 @@ def _starts_again(clock: SampleColumn, starts: np.ndarray) -> bool:
         return False
     jumps = clock.values[starts[1:]] - clock.values[starts[1:] - 1]
     return bool(((jumps < 0) | (jumps > 1.5 * difference.max())).all())
+
+
+def epoch_unit(column: SampleColumn) -> str | None:
+    """The unit of a column of whole numbers that are times since 1970, between 1990 and 2100; None for others."""
+    if not column.whole:
+        return None
+    low, high = column.filled.min(), column.filled.max()
+    return next(
+        (unit for unit, ticks in EPOCHS.items() if low * ticks > 6.3e8 * NS and high * ticks < 4.1e9 * NS), None
+    )
 
 
 def is_static(column: SampleColumn, starts: np.ndarray) -> bool:

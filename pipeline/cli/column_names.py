@@ -10,6 +10,8 @@ FLAT_NAMES = {
     "terminal_key": ("terminals", "terminal", "terminations", "terminated", "dones", "done"),
     "timeout_key": ("timeouts", "timeout", "truncations", "truncated", "truncateds", "episode_terminals"),
     "next_obs_key": ("next_observations", "next_observation", "next_obs", "next_states", "next_state"),
+    "mask_key": ("mask", "masks", "valid", "padding_mask", "attention_mask"),
+    "episode_key": ("episode_ids", "episode_id", "episode_index", "episodes", "episode", "traj_id", "trajectory_id"),
 }
 TABLE_NAMES = {
     "reward_column": ("reward", "rewards", "rew", "next.reward", "r:reward", "r"),
@@ -60,6 +62,7 @@ INDEX_NAMES = (
     "record",
     "id",
 )
+UNIT = re.compile(r"(?<=.)[\[(][^\])]*[\])]")
 ID_TOKENS = {"id", "uuid", "guid", "ids", "key", "hash", "serial"}
 ACTION = re.compile(r"^(action|act|ctrl|control|cmd|command|setpoint|u|a)s?([_.\[ -].*|\d+\]?)?$", re.IGNORECASE)
 OBS = re.compile(r"^(observation|obs|state)s?([_.\[ -].*|\d+\]?)?$", re.IGNORECASE)
@@ -101,7 +104,7 @@ MAYBE_ACTUATORS = {
     *("compressor", "comp", "motor", "torque", "voltage", "current", "heizleistung", "leistung", "input", "level"),
 }
 EXOGENOUS = re.compile(
-    r"outdoor|outside|ambient|weather|oa\d*|oat|price|tariff|lmp|schedule|sched|occ\d*|occupancy|occupants?|solar|"
+    r"outdoor|outside|ambient|weather|wea|oa\d*|oat|price|tariff|lmp|schedule|sched|occ\d*|occupancy|occupants?|solar|"
     r"irradiance|ghi|dni|dhi|wind|rain|precipitation|cloud|meal|cho|carbs?|carbinput|carbohydrates?|holiday|forecast"
 )
 CALENDAR = re.compile(
@@ -132,8 +135,8 @@ VALUE_NAMES = {"value", "val", "values", "reading", "valuenum", "labresult", "we
 
 
 def tokens(name: str) -> list[str]:
-    """The words of a name in lower case: split at signs, blanks and inner capitals."""
-    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    """The words of a name in lower case, without units: split at signs, blanks and inner capitals."""
+    spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", UNIT.sub(" ", name).strip() or name)
     return [word for word in re.split(r"[^\w]+|_", spaced.lower()) if word]
 
 
@@ -150,13 +153,15 @@ def match_name(names: Iterable[str], aliases: tuple[str, ...]) -> str | None:
 
 def is_actuator(name: str) -> bool:
     """Whether the name is one that process and health logs give to what a controller sets."""
-    words = tokens(name)
+    words = [word.rstrip("0123456789") for word in tokens(name)]
     return bool(ACTUATORS & set(words)) or (len(words) > 1 and words[-1] == "u")
 
 
 def is_exogenous(name: str) -> bool:
-    """Whether the name is one of weather, prices, schedules, meals or the calendar."""
-    return any(EXOGENOUS.fullmatch(word) for word in tokens(name)) or bool(CALENDAR.fullmatch(name.strip().lower()))
+    """Whether the name is one of weather, prices, schedules (but not of set-points), meals or the calendar."""
+    words = {word for word in tokens(name) if EXOGENOUS.fullmatch(word)}
+    scheduled = words <= {"schedule", "sched"} and is_actuator(name)
+    return (bool(words) and not scheduled) or bool(CALENDAR.fullmatch(name.strip().lower()))
 
 
 def is_time(name: str) -> bool:

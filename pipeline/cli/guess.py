@@ -1,8 +1,11 @@
 """A guessed block of params.yaml."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+LISTED = 12  # names in one line
 
 
 @dataclass
@@ -26,3 +29,19 @@ def head(path: Path, source: str) -> Guess:
             guess.unsure["held_out_path"] = f"{other.name} is in the same folder; repeat `path` to split by episode"
             break
     return guess
+
+
+def ask_for_reward(guess: Guess, key: str, candidates: list[str]) -> None:
+    """Say what the user has to do where no name looks like a reward."""
+    named = f" (candidates: {some(candidates)})" if candidates else ""
+    guess.undecided.append(
+        f"`{key}`{named}, or a function that gives the reward: `def reward(episode): return "
+        '{"reward": ...}` in data/transforms/mine.py, with `transform: mine:reward`'
+    )
+    guess.unsure[key] = "no name looks like a reward"
+
+
+def some(names: Iterable[str]) -> str:
+    """The names in one line; of many, the first ones."""
+    every = [name.strip() or "a column without a name" for name in names]
+    return ", ".join(every[:LISTED]) + (f" and {len(every) - LISTED} more" if len(every) > LISTED else "")

@@ -85,6 +85,7 @@ def examine_log(path: Path, options: Mapping[str, object] | None = None) -> tupl
             raise
         return [*comments, f"# not read yet: {error}"], block_lines(guess)
     _check_terminals(guess, survey)
+    _check_split(guess, len(survey.lengths))
     _add_environment(guess, logged)
     if logged.action_low is None:
         _add_bounds(guess, survey)
@@ -104,7 +105,7 @@ def _yaml(value: object) -> str:
 
 def _read(guess: Guess) -> tuple[LoggedData, Survey]:
     """Read the log with its source, which shows that the block works. Sets ``resample`` if rows are unevenly spaced."""
-    stand_in = {} if guess.block.get("reward_column", "") is not None else {"transform": "none:yet"}
+    stand_in = {} if _has_reward(guess) else {"transform": "none:yet"}
     source, config = choose(SOURCES, guess.block | stand_in, "dataset", key="source")
     survey = Survey()
     try:
@@ -134,6 +135,12 @@ def _check_terminals(guess: Guess, survey: Survey) -> None:
     guess.unsure[key] = f"{reason}; {fix}"
 
 
+def _check_split(guess: Guess, episodes: int) -> None:
+    if episodes == 1 and guess.block["path"] == guess.block["held_out_path"]:
+        guess.block["split"] = "last"
+        guess.unsure["split"] = "the log is one episode: its last part is held out"
+
+
 def _add_environment(guess: Guess, logged: LoggedData | None) -> None:
     guess.block["env_id"] = None
     if logged is not None and logged.env_id:
@@ -158,6 +165,10 @@ def _short(values: np.ndarray) -> str:
     return f"{text}, ..." if len(values) > 6 else text
 
 
+def _has_reward(guess: Guess) -> bool:
+    return all(guess.block.get(key, "") is not None for key in ("reward_column", "reward_key"))
+
+
 def _columns(path: Path, guess: Guess) -> list[str]:
     width = max((len(name) for name, *_ in guess.columns), default=0)
     rows = ("  ".join([f"{name:<{width}}", *(f"{cell:<10}" for cell in cells)]) for name, *cells in guess.columns)
@@ -170,9 +181,10 @@ def _summary(guess: Guess, logged: LoggedData, survey: Survey) -> Iterator[str]:
     yield f"# {lengths.sum()} steps in {len(lengths)} episodes of {lengths.min()} to {lengths.max()}{also}"
     dropped = logged.dropped + logged.remarks.dropped
     yield f"# {sum(survey.terminated)} terminations, {dropped} steps dropped"
-    if guess.block.get("reward_column", "") is not None:
+    if _has_reward(guess):
         yield f"# returns {returns.min():.6g} to {returns.max():.6g}, mean {returns.mean():.6g}"
-    for name, (shape, dtype) in survey.shapes.items():
+    shapes = {name: shape for name, shape in survey.shapes.items() if name != "reward" or _has_reward(guess)}
+    for name, (shape, dtype) in shapes.items():
         low, high = survey.low[name].min(), survey.high[name].max()
         yield f"#   {name:<24} {shape!s:<16} {dtype:<8} {low:.4g} to {high:.4g}"
     for warning in (w for w in (*logged.warnings, *logged.remarks.warnings) if w not in guess.notes):

@@ -1,20 +1,33 @@
-"""Guess the layout of a log, and the block of params.yaml that reads it, from the names of its columns."""
+"""Which kind of log a file or folder is, and the block of params.yaml that reads it."""
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.cli.column_names import FLAT_NAMES, match_names
-from pipeline.cli.guess import Guess, head
+from pipeline.cli.flat_guess import HDF5, guess_flat, guess_hdf5, guess_lerobot
+from pipeline.cli.guess import Guess
+from pipeline.cli.minari_guess import guess_minari
 from pipeline.cli.table_guess import guess_table
-from pipeline.envs.action_space import CONTINUOUS, DISCRETE
-from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
-from pipeline.ingest.sources.flat import Columns, FlatConfig
-from pipeline.ingest.sources.npz import read_npz
-from pipeline.ingest.sources.stored import is_wide
 from pipeline.ingest.sources.text_stream import PARQUET, TEXT, is_table
-from pipeline.params import choose
 
-SUFFIXES = {"hdf5": (".hdf5", ".h5", ".hdf"), "npz": (".npz",), "table": (*TEXT, *PARQUET)}
+NPZ = (".npz",)
+# Formats of other tools, and how to make one of them that can be read.
+CONVERSIONS = {
+    (".xlsx", ".xls", ".ods"): "save the sheet as CSV: `pandas.read_excel(file).to_csv(new, index=False)`",
+    (".feather", ".arrow"): "convert it: `pandas.read_feather(file).to_parquet(new)`",
+    (".json", ".jsonl", ".ndjson"): "make a table of it: `pandas.read_json(file, lines=True).to_parquet(new)`",
+    (".xml",): "make a table of it, one row a step: `pandas.read_xml(file).to_csv(new, index=False)`",
+    (".mat",): "convert it: `numpy.savez(new, **scipy.io.loadmat(file))`, without the names that begin with `__`",
+    (".npy",): "put the arrays into one file: `numpy.savez(new, obs=..., action=..., reward=..., done=...)`",
+    (".pkl", ".pickle", ".pt", ".pth", ".joblib"): "it may run code when loaded, so it is not opened here; load it "
+    "yourself if you trust it, and save its arrays: `numpy.savez(new, obs=..., action=..., reward=..., done=...)`",
+    (".bag", ".db3", ".mcap"): "export one table, with the topics at common times: `rostopic echo -b file -p topic`, "
+    "or the Python package rosbags",
+    (".tfrecord", ".array_record"): "read the episodes with tensorflow_datasets, in a function (`source: callable`)",
+    (".zarr",): "save its arrays: `numpy.savez(new, obs=..., action=..., reward=..., episode=...)`",
+    (".zip", ".tar", ".tgz", ".7z", ".rar"): "unpack it, and name the file or folder in it",
+    (".db", ".sqlite", ".sqlite3"): "export a table: `pandas.read_sql(query, connection).to_parquet(new)`",
+    (".mdf", ".mf4", ".tdms"): "export it as CSV with one row a step, all channels at common times",
+}
 
 
 def guess_layout(path: Path, options: dict[str, object]) -> Guess:
@@ -24,69 +37,49 @@ def guess_layout(path: Path, options: dict[str, object]) -> Guess:
     """
     if not path.exists():
         raise ValueError(f"{path}: not found; name a log file or a Minari folder")
-    if (path.name == "main_data.hdf5" or path.is_dir()) and (minari := _minari_guess(path)):
+    if (path.name == "main_data.hdf5" or path.is_dir()) and (minari := guess_minari(path)):
         return minari
-    if path.is_dir() or is_table(path):
+    if path.is_dir():
+        return _guess_folder(path, options)
+    if is_table(path):
         return guess_table(path, options)
-    if path.name.endswith(SUFFIXES["hdf5"]):
-        return _flat_guess(path, "hdf5")
-    if path.name.endswith(SUFFIXES["npz"]):
-        return _flat_guess(path, "npz")
-    suffixes = ", ".join(suffix for group in SUFFIXES.values() for suffix in group)
+    if path.name.lower().endswith(HDF5):
+        return guess_hdf5(path)
+    if path.name.lower().endswith(NPZ):
+        return guess_flat(path, "npz")
+    if fix := _conversion(path):
+        raise ValueError(f"{path}: {path.suffix.lower()} is not read; {fix}")
+    suffixes = ", ".join((*HDF5, *NPZ, *TEXT[::3], PARQUET[0]))
     fix = f"use {suffixes} or a Minari folder, or write a function (`source: callable`)"
     raise ValueError(f"{path}: unknown layout; {fix}")
 
 
-def _flat_guess(path: Path, kind: str) -> Guess:
-    columns, defaults, source = _flat_columns(path, kind)
-    by_key = match_names(columns.names, FLAT_NAMES)
-    for key in ("obs_key", "action_key", "reward_key"):
-        if by_key[key] is None:
-            names = ", ".join(columns.names) or "none"
-            raise ValueError(f"{path}: no column looks like `{key}` (columns: {names}); set `dataset.{key}` by hand")
-    guess = head(path, source)
-    guess.block |= {key: name for key, name in by_key.items() if name != getattr(defaults, key)}
-    guess.columns = [(name, str(list(array.shape)), str(array.dtype)) for name, array in columns.arrays.items()]
-    guess.unsure |= {key: "no such column" for key, name in by_key.items() if name is None and key in guess.block}
-    action = columns.arrays[str(by_key["action_key"])]
-    if action.dtype.kind in "iub":
-        guess.block["action_kind"] = CONTINUOUS if is_wide(action.shape) else DISCRETE
-        guess.unsure["action_kind"] = "actions are integers: discrete if they are choices, else continuous"
-    if by_key["terminal_key"] and by_key["timeout_key"] and source != "d3rlpy_hdf5":
-        keys = ("terminal_key", "timeout_key")
-        terminal, timeout = (columns.arrays[str(by_key[key])][:].astype(bool) for key in keys)
-        if (both := int((terminal & timeout).sum())) and both == int(timeout.sum()):
-            guess.block["terminal_includes_timeouts"] = True
-            reason = f"all {both} rows with `{by_key['timeout_key']}` also have `{by_key['terminal_key']}`"
-            guess.unsure["terminal_includes_timeouts"] = f"{reason}, so they look like time limits"
-    return guess
+def _guess_folder(path: Path, options: dict[str, object]) -> Guess:
+    if (path / "meta/info.json").exists():
+        return guess_lerobot(path)
+    files = list(_files(path))
+    if any(is_table(file) for file in files):
+        return guess_table(path, options)
+    if any(file.name.lower().endswith(HDF5) for file in files):
+        return guess_hdf5(path)
+    if npz := [file for file in files if file.name.lower().endswith(NPZ)]:
+        fix = "name one of them, or join their arrays, episodes end to end"
+        raise ValueError(f"{path}: {len(npz)} npz files, such as {npz[0].name}; {fix}")
+    for file in files:
+        if how := _conversion(file):
+            raise ValueError(f"{path}: no table, but {file.name}, which is not read; {how}")
+    return guess_table(path, options)
 
 
-def _flat_columns(path: Path, kind: str) -> tuple[Columns, FlatConfig, str]:
-    """The columns of the file, the default names of its source, and the name of the source."""
-    from pipeline.ingest.sources import SOURCES
-
-    wanted = {name for names in FLAT_NAMES.values() for name in names}
-    columns = read_npz(path, wanted) if kind == "npz" else read_hdf5(path, wanted)
-    source = "npz" if kind == "npz" else "d3rlpy_hdf5" if "episode_terminals" in columns.names else "d4rl_hdf5"
-    defaults = choose(SOURCES, {"source": source, "path": "", "held_out_path": ""}, "dataset", key="source")[1]
-    return columns, defaults, source
+def _files(path: Path) -> Iterator[Path]:
+    return (file for file in sorted(path.rglob("*")) if not file.name.startswith("."))
 
 
-def _minari_guess(path: Path) -> Guess | None:
-    """The guess for the Minari dataset at or below ``path``; None if there is none."""
-    path = path.parent if path.name == "main_data.hdf5" else path
-    nearest = [folder for folder in (path, path.parent) if (folder / "data/metadata.json").exists()]
-    folders = nearest or sorted(file.parents[1] for file in path.glob("**/data/metadata.json"))
-    if not folders:
-        return None
-    dataset_id = json.loads((folders[0] / "data/metadata.json").read_text())["dataset_id"]
-    root = folders[0].resolve().parents[dataset_id.count("/")]
-    if not path.is_absolute() and root.is_relative_to(Path.cwd()):
-        root = root.relative_to(Path.cwd())
-    guess = Guess({"source": "minari", "name": dataset_id, "dataset_id": dataset_id, "path": str(root)})
-    guess.block["held_out_path"] = str(root)
-    if len(folders) > 1:
-        others = ", ".join(str(folder.relative_to(path)) for folder in folders[1:6])
-        guess.unsure["dataset_id"] = f"one of {len(folders)}; others: {others}"
-    return guess
+def _conversion(path: Path) -> str | None:
+    """How to convert a file of a format that is not read; None if its suffix is unknown."""
+    name = path.name.lower()
+    return next((fix for suffixes, fix in CONVERSIONS.items() if _has_suffix(name, suffixes)), None)
+
+
+def _has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
+    return name.endswith(suffixes) or any(f"{suffix}-" in name for suffix in suffixes)  # such as x.tfrecord-00000-of-1

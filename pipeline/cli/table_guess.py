@@ -1,14 +1,14 @@
 """Guess the block of params.yaml that reads a table."""
 
 import dataclasses
-from collections.abc import Iterable
+import re
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.cli import column_content as content
 from pipeline.cli import column_names as naming
-from pipeline.cli.guess import Guess, head
+from pipeline.cli.guess import Guess, ask_for_reward, head, some
 from pipeline.cli.table_roles import Roles, assign_roles
 from pipeline.cli.table_sample import DATE, LIST, NUMBER, TEXT, Sample, SampleColumn, read_sample
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
@@ -17,7 +17,6 @@ from pipeline.ingest.sources.table_files import file_notes, table_files
 from pipeline.params import build
 
 MOST_CHOICES = 64  # different whole numbers of an action that may be choices
-LISTED = 12  # names in one line
 ABSENT = {
     "terminal_column": "no such column: no episode terminates",
     "episode_column": "no such column: each file is one episode",
@@ -31,7 +30,8 @@ def guess_table(path: Path, options: dict[str, object]) -> Guess:
     Raises ValueError for tables that cannot be read, have no observations, or are in another form than a row a step.
     """
     files = table_files(path, text_options(options))
-    sample = read_sample(files)
+    time_format = options.get("time_format")
+    sample = read_sample(files, time_format if isinstance(time_format, str) else None)
     check_form(path, sample)
     roles = assign_roles(sample)
     if not roles.obs:
@@ -44,7 +44,10 @@ def guess_table(path: Path, options: dict[str, object]) -> Guess:
     _add_actions(guess, roles)
     guess.block |= {key: roles.single.get(key) for key in SINGLE}
     guess.unsure |= roles.unsure | {key: text for key, text in ABSENT.items() if roles.single.get(key) is None}
-    _ask_for_reward(guess, roles)
+    _add_time_format(guess, roles)
+    if roles.single.get("reward_column") is None:
+        names = [name for name in roles.obs if naming.REWARDS & set(naming.tokens(name))]
+        ask_for_reward(guess, "reward_column", names)
     _add_missing(guess, roles)
     guess.columns = [_cells(roles, column) for column in sample.columns.values()]
     guess.notes = [*file_notes(files), *_size(roles, len(files)), *_left_out(roles)]
@@ -67,6 +70,12 @@ def check_form(path: Path, sample: Sample) -> None:
     if {"r", "l"} <= lower <= {"r", "l", "t", "index", ""}:
         fix = "log every step, for example with Minari's DataCollector"
         raise ValueError(f"{path}: one row an episode (r: return, l: length), no observations or actions; {fix}")
+    for column in sample.columns.values():
+        if column.kind == TEXT and all(re.fullmatch(r"[\[(].*[\])]", text, re.DOTALL) for text in column.texts):
+            fix = "write one column a number, or arrays as npz or Parquet"
+            raise ValueError(
+                f"{path}: column `{column.name}` has arrays as text, such as `{column.texts[0][:40]}`; {fix}"
+            )
     tag = naming.match_name(names, tuple(naming.TAG_NAMES))
     value = naming.match_name(names, tuple(naming.VALUE_NAMES))
     if tag is None or value is None or sample.columns[tag].kind not in (TEXT, NUMBER):
@@ -82,7 +91,7 @@ def check_form(path: Path, sample: Sample) -> None:
 
 def _add_inputs(guess: Guess, roles: Roles) -> None:
     others = [name for names in roles.left_out.values() for name in names]
-    guess.unsure["obs_columns"] = f"without {_some(others)}" if others else "all other columns"
+    guess.unsure["obs_columns"] = f"without {some(others)}" if others else "all other columns"
     if roles.next_obs:
         guess.block["next_obs_columns"] = roles.next_obs
     if roles.exogenous:
@@ -116,19 +125,23 @@ def _add_actions(guess: Guess, roles: Roles) -> None:
         guess.unsure["action_kind"] = "actions are whole numbers: discrete if they are choices, else continuous"
 
 
-def _ask_for_reward(guess: Guess, roles: Roles) -> None:
-    if roles.single.get("reward_column") is not None:
+def _add_time_format(guess: Guess, roles: Roles) -> None:
+    """The format of ambiguous dates, and the unit of times since 1970."""
+    name = roles.single.get("time_column")
+    if name is None or guess.block.get("time_format") is not None:
         return
-    names = [name for name in roles.obs if naming.REWARDS & set(naming.tokens(name))]
-    guess.undecided.append(
-        f"`reward_column`{_candidates(names)}, or a function that gives the reward: `def reward(episode): return "
-        '{"reward": ...}` in data/transforms/mine.py, with `transform: mine:reward`'
-    )
-    guess.unsure["reward_column"] = "no name looks like a reward"
+    column = roles.sample.columns[name]
+    if column.formats:
+        first, second = column.formats
+        guess.block["time_format"] = first
+        guess.unsure["time_format"] = f"or {second}: no date tells days from months"
+    elif (unit := content.epoch_unit(column)) is not None:
+        guess.block["time_format"] = unit
+        guess.unsure["time_format"] = "the times look like counts since 1970"
 
 
 def _candidates(names: list[str]) -> str:
-    return f" (candidates: {_some(names)})" if names else ""
+    return f" (candidates: {some(names)})" if names else ""
 
 
 def _add_missing(guess: Guess, roles: Roles) -> None:
@@ -147,7 +160,7 @@ def _add_missing(guess: Guess, roles: Roles) -> None:
     last = np.r_[roles.starts[1:], len(roles.sample)] - 1
     at_end = all(not c.texts and set(np.flatnonzero(np.isnan(c.values))) <= set(last) for c in gaps)
     guess.block["missing"] = "last" if at_end and not numbers else "mask"
-    guess.unsure["missing"] = f"empty cells in {_some([c.name for c in gaps])}"
+    guess.unsure["missing"] = f"empty cells in {some([c.name for c in gaps])}"
 
 
 def _cells(roles: Roles, column: SampleColumn) -> tuple[str, str, str]:
@@ -173,16 +186,10 @@ def _size(roles: Roles, files: int) -> list[str]:
 
 
 def _left_out(roles: Roles) -> list[str]:
-    lines = [f"left out, {reason}: {_some(names)}" for reason, names in roles.left_out.items()]
+    lines = [f"left out, {reason}: {some(names)}" for reason, names in roles.left_out.items()]
     inputs = [roles.sample.columns[name] for name in (*roles.obs, *roles.exogenous)]
     if constant := [c.name for c in inputs if c.constant]:
-        lines.append(f"constant, but kept: {_some(constant)}")
+        lines.append(f"constant, but kept: {some(constant)}")
     if static := [c.name for c in inputs if content.is_static(c, roles.starts)]:
-        lines.append(f"constant within each episode, and kept: {_some(static)}")
+        lines.append(f"constant within each episode, and kept: {some(static)}")
     return lines
-
-
-def _some(names: Iterable[str]) -> str:
-    """The names in one line; of many, the first ones."""
-    every = [name.strip() or "a column without a name" for name in names]
-    return ", ".join(every[:LISTED]) + (f" and {len(every) - LISTED} more" if len(every) > LISTED else "")

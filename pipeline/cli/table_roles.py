@@ -217,6 +217,7 @@ def _find_actions(roles: Roles) -> None:
         (actuators, "inferred from their names"),
     )
     roles.action, reason = next(((names, why) for names, why in choices if names), ([], ""))
+    roles.action = [n for n in roles.action if not roles.sample.columns[n].constant] or roles.action
     roles.action_offset = bool(at_start) and set(roles.action) <= set(at_start)
     if reason:
         roles.unsure["action_columns"] = reason
@@ -226,6 +227,8 @@ def _find_actions(roles: Roles) -> None:
 def _leave_out_labels(roles: Roles) -> None:
     """Ids, marks of quality, dates, and text with too many values."""
     roles.leave_out("dates", [c.name for c in roles.columns() if c.kind == DATE])
+    flags = [c.name for c in roles.columns() if content.is_binary(c) and content.marks_missing(c, roles.sample)]
+    roles.leave_out("marks of missing values", flags)
     for column in roles.columns():
         words = set(naming.tokens(column.name))
         if _is_quality(column, words):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.ingest.sources.clock import Clock
+from pipeline.ingest.sources.dates import AmbiguousDatesError
 from pipeline.ingest.sources.table_cells import labels, numbers, parses
 from pipeline.ingest.sources.table_files import TableFile
-from pipeline.ingest.sources.table_time import Clock
 from pipeline.ingest.sources.text_cells import BOOLEANS, is_number
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class SampleColumn:
     values: np.ndarray
     texts: list[str] = field(default_factory=list)  # the texts that codes stand for; of numbers: other cells
     width: int = 1  # numbers in a cell
+    formats: tuple[str, ...] = ()  # of dates whose days and months cannot be told apart: the likelier one first
 
     @property
     def filled(self) -> np.ndarray:
@@ -83,8 +85,11 @@ class Sample:
         return np.r_[0, np.flatnonzero(changes) + 1]
 
 
-def read_sample(files: list[TableFile]) -> Sample:
-    """The first rows of the files. Raises ValueError for files that cannot be read, or that hold no rows."""
+def read_sample(files: list[TableFile], time_format: str | None = None) -> Sample:
+    """The first rows of the files; ``time_format`` is that of the times, None if it is recognized.
+
+    Raises ValueError for files that cannot be read, or that hold no rows.
+    """
     names = files[0].names()
     limit = max(1, min(ROWS, CELLS // len(names)))
     parts: list[pa.RecordBatch] = []
@@ -105,12 +110,12 @@ def read_sample(files: list[TableFile]) -> Sample:
             break
     if not count:
         raise ValueError(f"{files[0].path}: holds no rows; name another file")
-    columns = {name: _column(files[0], name, [part.column(name) for part in parts]) for name in names}
+    columns = {name: _column(files[0], name, [part.column(name) for part in parts], time_format) for name in names}
     unnamed = files[0].dialect.unnamed if files[0].dialect else ()
     return Sample(columns, np.concatenate(file_of), complete, list(unnamed) if len(unnamed) < len(names) else [])
 
 
-def _column(file: TableFile, name: str, chunks: "Iterable[pa.Array]") -> SampleColumn:
+def _column(file: TableFile, name: str, chunks: "Iterable[pa.Array]", time_format: str | None) -> SampleColumn:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -124,13 +129,13 @@ def _column(file: TableFile, name: str, chunks: "Iterable[pa.Array]") -> SampleC
     if pa.types.is_dictionary(kind):
         array = array.cast(kind.value_type)
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        return _of_text(file, name, array)
+        return _of_text(file, name, array, time_format)
     if pa.types.is_temporal(array.type):
-        return _of_dates(file, name, array)
+        return _of_dates(file, name, array, None) or SampleColumn(name, EMPTY, np.full(len(array), np.nan))
     return SampleColumn(name, NUMBER, np.asarray(array.cast(pa.float64()).to_numpy(zero_copy_only=False)))
 
 
-def _of_text(file: TableFile, name: str, array: "pa.Array") -> SampleColumn:
+def _of_text(file: TableFile, name: str, array: "pa.Array", time_format: str | None) -> SampleColumn:
     """Numbers, dates or texts, whichever the cells are."""
     encoded = labels(file, array).dictionary_encode()
     cells = encoded.dictionary.to_pylist()
@@ -142,10 +147,7 @@ def _of_text(file: TableFile, name: str, array: "pa.Array") -> SampleColumn:
     words = [cell for cell, value in zip(cells, values, strict=True) if np.isnan(value)]
     if counts[~np.isnan(values)].sum() >= MOSTLY * counts.sum() and len(words) <= max(3, FEW * len(cells)):
         return SampleColumn(name, NUMBER, _look_up(values, code), words)
-    dates = _dates(file, name, array)
-    if dates is not None:
-        return SampleColumn(name, DATE, dates)
-    return SampleColumn(name, TEXT, code, cells)
+    return _of_dates(file, name, array, time_format) or SampleColumn(name, TEXT, code, cells)
 
 
 def _numbers(file: TableFile, name: str, cells: list[str]) -> np.ndarray:
@@ -171,18 +173,26 @@ def _look_up(values: np.ndarray, code: np.ndarray) -> np.ndarray:
     return out
 
 
-def _of_dates(file: TableFile, name: str, array: "pa.Array") -> SampleColumn:
-    dates = _dates(file, name, array)
-    return SampleColumn(name, DATE, np.full(len(array), np.nan) if dates is None else dates)
-
-
-def _dates(file: TableFile, name: str, array: "pa.Array") -> np.ndarray | None:
-    """Seconds since the first date "N", NaN for empty cells; None if a cell is no date."""
+def _of_dates(
+    file: TableFile, name: str, array: "pa.Array", time_format: str | None, formats: tuple[str, ...] = ()
+) -> SampleColumn | None:
+    """Seconds since the first date; None if a cell is no date."""
     filled = array.is_valid().to_numpy(zero_copy_only=False)
+    clock = Clock(time_format, "UTC")  # in the zone of a place, the change of clocks might need to be told
+    values = np.full(len(array), np.nan)
     try:
-        seconds = Clock().read(file, name, array.drop_null(), 0)
+        values[filled] = clock.read(file, name, array.drop_null(), 0)
+    except AmbiguousDatesError as error:
+        choices = [_of_dates(file, name, array, one, error.formats) for one in error.formats]
+        return min((c for c in choices if c is not None), key=_unevenness, default=None)
     except ValueError:
         return None
-    out = np.full(len(array), np.nan)
-    out[filled] = seconds
-    return out
+    if clock.origin is None:
+        return None
+    likelier = sorted(formats, key=lambda one: one != time_format)
+    return SampleColumn(name, DATE, values, formats=tuple(likelier))
+
+
+def _unevenness(column: SampleColumn) -> int:
+    """How many different steps there are between the rows."""
+    return len(np.unique(np.diff(column.filled)))
