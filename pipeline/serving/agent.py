@@ -53,7 +53,8 @@ class PolicyAgent:
 
     @torch.no_grad()
     def act(self, obs: RawObservation) -> NDArray[Any]:
-        """Actions "B A", or integers "B" if actions are discrete, for raw observations "B ...".
+        """Actions "B A", or integers "B" if actions are discrete, for raw observations "B ...". Several vectors may be
+        one array "B O", side by side in the order of their sorted names.
 
         Raises ValueError for observations of another shape and for values that are not finite.
         """
@@ -81,7 +82,7 @@ class PolicyAgent:
 
     def _tensors(self, obs: RawObservation) -> dict[str, Tensor]:
         shapes = self.spec.obs_shapes
-        named = obs if isinstance(obs, Mapping) else {next(iter(shapes)): obs}
+        named = obs if isinstance(obs, Mapping) else self._named(np.asarray(obs))
         if set(named) != set(shapes):
             raise ValueError(f"the policy expects observations {sorted(shapes)}, got {sorted(named)}")
         arrays = {k: np.asarray(v, np.uint8 if len(shapes[k]) == 3 else np.float32) for k, v in named.items()}
@@ -91,6 +92,17 @@ class PolicyAgent:
             if not np.isfinite(array).all():
                 raise ValueError(f"observation `{key}` holds values that are not finite")
         return {k: torch.from_numpy(a) for k, a in arrays.items()}
+
+    def _named(self, obs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The observations by name, from one array. Raises ValueError for several vectors of another total size."""
+        names = sorted(self.spec.obs_shapes)
+        if len(names) == 1:
+            return {names[0]: obs}
+        sizes = [math.prod(self.spec.obs_shapes[name]) for name in names]
+        if obs.shape[1:] != (sum(sizes),):
+            shape = f"shape {obs.shape}, expected (batch, {sum(sizes)}): {', '.join(names)} side by side"
+            raise ValueError(f"the observation has {shape}")
+        return dict(zip(names, np.split(obs, np.cumsum(sizes)[:-1], axis=1), strict=True))
 
 
 def behavior(policy: Policy) -> Actor:
