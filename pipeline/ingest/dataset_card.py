@@ -9,6 +9,7 @@ from pipeline.data.dataset import PreparedDataset
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest.checks.basics import SATURATED
 from pipeline.ingest.checks.result import CheckResult
+from pipeline.ingest.measured import unmeasured
 from pipeline.ingest.results import ActionBounds, DatasetCard, Distribution, References, RewardRange
 from pipeline.ingest.statistics import CHUNK
 
@@ -45,6 +46,7 @@ def card(dataset: PreparedDataset, checks: Sequence[CheckResult]) -> DatasetCard
         warnings=spec.warnings,
         checks={result.name: _scalars(result) for result in checks},
         split=spec.split,
+        unmeasured=unmeasured(dataset),
     )
 
 

@@ -1,6 +1,6 @@
 """What ``reports/metrics/dataset.json`` holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.data.spec import RANDOM
 from pipeline.ingest.checks.result import CheckResult
@@ -50,6 +50,14 @@ class References:
 
 
 @dataclass(frozen=True)
+class Unmeasured:
+    """Observations in which a column was not measured, but holds an old value or none."""
+
+    share: float
+    parts: list[float]  # the share in each of ten equal parts of the log, in its order
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """The contents of ``reports/metrics/dataset.json``."""
 
@@ -79,3 +87,5 @@ class DatasetCard:
     warnings: list[str]
     checks: dict[str, CheckResult]  # by name, without the lists that only figures use
     split: str = RANDOM  # how the held-out episodes were chosen
+    # by column, for columns with empty cells under `missing: mask` and those of `update_every`
+    unmeasured: dict[str, Unmeasured] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pipeline.assessment.results import ModelErrors
 from pipeline.data.spec import GIVEN, GROUP, LAST, RANDOM, DatasetSpec
 from pipeline.ingest.checks.result import CheckResult, evidence_text
+from pipeline.ingest.results import Unmeasured
 from pipeline.reporting.figures.style import LOSSES
 from pipeline.reporting.results import Arrays, Results
 from pipeline.reporting.text.formatting import interval, mean_return, number, percent, with_interval
@@ -19,6 +20,7 @@ HELD_OUT = {  # by `dataset.split`
     GROUP: "whole groups",
     GIVEN: "those that the log names",
 }
+MOST_COLUMNS = 5  # that a cell names
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ def dataset_table(results: Results) -> Table:
         "references": _references(spec),
         "license": spec.license or "not stated",
     }
+    if results.card.unmeasured:
+        rows["not measured"] = _not_measured(results.card.unmeasured)
     return pairs(rows)
 
 
@@ -93,6 +97,18 @@ def _drift(check: CheckResult | None) -> str:
     ratio, feature = number(check.evidence["error_ratio"]), check.evidence["feature"]
     measured = f"one-step errors on the last fifth are {ratio} times those on parts before ({feature})"
     return f"{'yes' if check.warns else 'no sign'}: {measured}"
+
+
+def _not_measured(columns: dict[str, Unmeasured]) -> str:
+    """The columns with the largest shares of old or missing values, and the range of the share over the log."""
+    largest = sorted(columns.items(), key=lambda item: -item[1].share)
+    texts = [
+        f"{name} {percent(column.share)} of rows ({percent(min(column.parts))} to {percent(max(column.parts))} in ten "
+        "parts of the log)"
+        for name, column in largest[:MOST_COLUMNS]
+    ]
+    more = f" and {len(largest) - MOST_COLUMNS} more columns" if len(largest) > MOST_COLUMNS else ""
+    return ", ".join(texts) + more
 
 
 def model_table(results: Results) -> Table:

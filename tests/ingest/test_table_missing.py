@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from table_examples import Columns, ingest, refusal, write
 
+from pipeline.ingest.measured import unmeasured
 from pipeline.ingest.sources.table_measured import Survey, held
 
 
@@ -164,4 +165,20 @@ def test_a_repeated_final_observation_was_not_measured(tmp_path: Path) -> None:
 def test_bad_options_of_missing_values(more: dict[str, Any], expected: str, tmp_path: Path) -> None:
     message = refusal(tmp_path, write(tmp_path / "log.csv", lab_log(lab=[1.0] * 6)), **options(**more))
     assert expected in message
-    print(message)
+
+
+def test_the_card_shows_what_was_not_measured(tmp_path: Path) -> None:
+    rows = 100
+    lab: list[float | None] = [float(t) if t < 50 or t % 2 else None for t in range(rows)]
+    columns = {
+        "episode": [t // 10 for t in range(rows)],
+        "x": [float(t) for t in range(rows)],
+        "u": [None if t % 10 == 9 else t / rows for t in range(rows)],
+        "reward": [1.0] * rows,
+        "terminal": [0] * rows,
+        "lab": lab,
+    }
+    dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", columns), **options(missing="mask"))
+    shares = unmeasured(dataset)
+    assert {name: column.share for name, column in shares.items()} == {"lab": 0.25}
+    assert shares["lab"].parts == [0.0] * 5 + [0.5] * 5

@@ -13,6 +13,7 @@ from reporting_outputs import write_outputs
 
 from pipeline.evaluation.results import EvaluationSummary, ScoreSummary
 from pipeline.ingest.checks.result import CheckResult
+from pipeline.ingest.results import Unmeasured
 from pipeline.ope.results import AgentEstimates, PooledEstimate
 from pipeline.reporting.page import as_yaml, write_figures, write_page
 from pipeline.reporting.results import Results, load
@@ -176,6 +177,14 @@ def test_tables_hold_the_numbers(finished: Path) -> None:
     assert facts["environment"] == "Pendulum-v1"
     gap = dict(gap_table(results).rows)
     assert gap["exploitation gap (imagined − real)"] == number(results.evaluation.exploitation_gap)
+
+
+def test_columns_that_were_not_measured_are_in_the_facts_of_the_dataset(finished: Path) -> None:
+    results = load(finished, [0])
+    assert "not measured" not in dict(dataset_table(results).rows)
+    card = replace(results.card, unmeasured={"lab": Unmeasured(0.25, [0.0] * 5 + [0.5] * 5)})
+    facts = dict(dataset_table(replace(results, card=card)).rows)
+    assert facts["not measured"] == "lab 25\u00a0% of rows (0\u00a0% to 50\u00a0% in ten parts of the log)"
 
 
 def test_open_loop_errors_by_horizon(finished: Path, tmp_path: Path) -> None:
