@@ -9,6 +9,7 @@ from data_examples import LENGTHS, counting_columns, npz_block, of_reading
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.sources import SOURCES, stored
+from pipeline.ingest.transform import apply_transform
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 
@@ -19,7 +20,8 @@ NO_LIMIT = {"max_dropped_return": 1.0}
 def ingest(folder: Path, columns: dict[str, np.ndarray], **options: Any) -> PreparedDataset:
     block = npz_block(folder / "log.npz", columns, **options)
     source, config = choose(SOURCES, block, "dataset", key="source")
-    return write_dataset(folder / "d", source(config).read(), "log", config.held_out_fraction, config.split_seed)
+    logged = apply_transform(source(config).read(), config.transform)
+    return write_dataset(folder / "d", logged, "log", config.held_out_fraction, config.split_seed)
 
 
 def refusal(folder: Path, columns: dict[str, np.ndarray], **options: Any) -> str:
@@ -80,6 +82,20 @@ def test_misspelt_optional_columns_are_refused(tmp_path: Path) -> None:
     assert "no column `truncate` (did you mean `truncated`?); set `dataset.timeout_key`" in message
     message = refusal(tmp_path, counting_columns(), next_obs_key="next")
     assert "no column `next`" in message
+
+
+def test_a_transform_may_define_the_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {name: column for name, column in counting_columns().items() if name != "reward"}
+    with pytest.raises(ValueError, match="reward_key is null, so the log has no reward: write a function"):
+        ingest(tmp_path, columns, reward_key=None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/transforms").mkdir(parents=True)
+    (tmp_path / "data/transforms/mine.py").write_text("def clock(e): return {'reward': e['obs']['state'][:-1, 0]}")
+    dataset = ingest(tmp_path, columns, reward_key=None, transform="mine:clock")
+    assert steps(dataset) == counting_steps(LENGTHS)
+    (tmp_path / "data/transforms/mine.py").write_text("def clock(e): return {}")
+    with pytest.raises(ValueError, match=r"through `mine:clock`: episode 0, reward\[0\]: nan"):
+        ingest(tmp_path, columns, reward_key=None, transform="mine:clock")
 
 
 def test_no_column_of_ends(tmp_path: Path) -> None:

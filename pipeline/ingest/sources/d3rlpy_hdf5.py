@@ -1,22 +1,33 @@
-"""HDF5 files of d3rlpy 1.x (``MDPDataset.dump``; Seno and Imai, arXiv:2111.03788)."""
+"""HDF5 files of d3rlpy (Seno and Imai, arXiv:2111.03788): ``MDPDataset.dump`` of 1.x, ``ReplayBuffer.dump`` of 2.x."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from pydantic.dataclasses import dataclass
 
-from pipeline.data.episode import LoggedData
+from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
+from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
+from pipeline.ingest.sources.episode_parts import with_final
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
+from pipeline.ingest.sources.hdf5_file import find, open_hdf5
+from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.validation import OPTIONS
+
+if TYPE_CHECKING:
+    import h5py
+
+FIX = "store the final observation as a Minari dataset does"
 
 
 @dataclass(frozen=True, config=OPTIONS)
 class D3rlpyHdf5Config(FlatConfig):
-    """``terminals`` holds true ends alone, ``episode_terminals`` every end. There are no next observations, so the last
-    step of each episode is dropped and counted."""
+    """Of d3rlpy 1.x, ``terminals`` holds true ends alone, ``episode_terminals`` every end; of 2.x, the names of columns
+    are fixed. There are no next observations, so the last step of an episode that did not truly end is dropped."""
 
     timeout_key: str | None = "episode_terminals"
     next_obs_key: str | None = None
@@ -24,7 +35,7 @@ class D3rlpyHdf5Config(FlatConfig):
 
 
 class D3rlpyHdf5:
-    """Source of the files that ``MDPDataset.dump`` writes."""
+    """Source of the files that d3rlpy dumps."""
 
     Config = D3rlpyHdf5Config
 
@@ -33,7 +44,22 @@ class D3rlpyHdf5:
 
     def read(self) -> LoggedData:
         """The log. Raises ValueError for files that are missing, damaged or lack a column."""
-        return read_flat(self.config, "d3rlpy_hdf5", _read)
+        path = require_path(Path(self.config.path))
+        with open_hdf5(path) as file:
+            episodes = _count(file)
+            if episodes == 0:
+                return read_flat(self.config, "d3rlpy_hdf5", _read)
+            first = _episode(path, file, 0)
+        parts = [(require_path(path), held_out) for path, held_out in self.config.parts]
+        kind = first.action.dtype.kind
+        spec = LogSpec(
+            obs_dim=first.obs["state"].shape[1] if list(first.obs) == ["state"] else None,
+            integer_actions=f"{path}: `actions_0` holds {first.action.dtype}" if kind in "iub" else None,
+        )
+        remarks = Remarks()
+        return combine(
+            self.config, "d3rlpy_hdf5", spec, _episodes(self.config, parts, remarks), 0, [], 0, remarks=remarks
+        )
 
 
 def _read(path: Path, wanted: set[str]) -> Columns:
@@ -42,3 +68,47 @@ def _read(path: Path, wanted: set[str]) -> Columns:
     discrete = columns.arrays.pop("discrete_action", None)
     kind = None if discrete is None else DISCRETE if discrete else CONTINUOUS
     return replace(columns, attributes={**columns.attributes, "action_kind": kind})
+
+
+def _count(file: "h5py.File") -> int:
+    """Number of episodes of a file of d3rlpy 2.x; 0 for another file."""
+    number = find(file, "num_episodes")
+    return 0 if number is None else int(number[()])
+
+
+def _episodes(config: D3rlpyHdf5Config, parts: list[tuple[Path, bool | None]], remarks: Remarks) -> Iterator[Episode]:
+    last_steps = LastSteps(config.path, config.max_dropped_return, FIX)
+    for path, held_out in parts:
+        with open_hdf5(path) as file:
+            for index in range(_count(file)):
+                episode = with_final(_episode(path, file, index), last_steps)
+                if episode is not None:
+                    yield replace(episode, held_out=held_out)
+    last_steps.report(remarks)
+
+
+def _episode(path: Path, file: "h5py.File", index: int) -> Episode:
+    """An episode without its final observation. Raises ValueError if a part of it is missing."""
+    obs = _tuple(file, f"observations_{index}")
+    action, reward, terminated = (find(file, f"{name}_{index}") for name in ("actions", "rewards", "terminated"))
+    if not obs or action is None or reward is None or terminated is None:
+        problem = f"episode {index} lacks observations, actions, rewards or terminated"
+        raise ValueError(f"{path}: {problem}; dump the buffer again with d3rlpy 2.1 or later")
+    actions = action[()]
+    return Episode(
+        obs={"state": obs[0]} if len(obs) == 1 else {str(i): part for i, part in enumerate(obs)},
+        action=actions[:, None] if actions.ndim == 1 else actions,
+        reward=reward[()].reshape(-1),
+        terminated=bool(terminated[()]),
+    )
+
+
+def _tuple(file: "h5py.File", name: str) -> list[np.ndarray]:
+    """The observations ``name``, or those of a tuple: ``name_0``, ``name_1``, ..."""
+    single = find(file, name)
+    if single is not None:
+        return [single[()]]
+    parts: list[np.ndarray] = []
+    while (part := find(file, f"{name}_{len(parts)}")) is not None:
+        parts.append(part[()])
+    return parts

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
+from pipeline.ingest.sources.episode_parts import unknown_rewards
 from pipeline.ingest.sources.flat_axes import as_rows
 from pipeline.ingest.sources.flat_config import FlatConfig
 from pipeline.ingest.sources.flat_ends import Ends, find_ends, missing_column
@@ -105,7 +106,7 @@ def _load(config: FlatConfig, path: Path, reader: Reader) -> FlatLog:
     columns = {key: stored.arrays[name] for key, name in config.columns.items() if name in stored.arrays}
     _check_columns(config, path, columns)
     rows = as_rows(config, path, columns)
-    for key in ("obs_key", "action_key", "reward_key"):
+    for key in [key for key in ("obs_key", "action_key", "reward_key") if key in rows.columns]:
         check_column_kind(str(path), getattr(config, key), rows.columns[key].dtype, rows.columns[key].shape)
     obs, action = _matrix(rows.columns["obs_key"]), _matrix(rows.columns["action_key"])
     next_obs = _matrix(rows.columns["next_obs_key"]) if "next_obs_key" in rows.columns else None
@@ -114,7 +115,7 @@ def _load(config: FlatConfig, path: Path, reader: Reader) -> FlatLog:
         raise ValueError(f"{path}: `{config.next_obs_key}` has {shapes}; set `dataset.next_obs_key` to another column")
     ends = find_ends(config, path, rows)
     env_id, kind = (stored.attributes.get(key) for key in ("env_id", "action_kind"))
-    reward = rows.columns["reward_key"][:]
+    reward = rows.columns["reward_key"][:] if "reward_key" in rows.columns else unknown_rewards(len(obs))
     reward = reward[:, 0] if reward.ndim == 2 and reward.shape[1] == 1 else reward
     return FlatLog(path, obs, action, reward, next_obs, ends, [*rows.warnings, *ends.warnings], env_id, kind)
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
-from pipeline.ingest.sources.base import SourceConfig
+from pipeline.ingest.sources.base import SourceConfig, require_reward
 from pipeline.validation import OPTIONS, OneOf
 
 EPISODES, ENVIRONMENTS = "episodes_steps", "steps_environments"
@@ -23,7 +23,7 @@ class FlatConfig(SourceConfig):
 
     obs_key: str = "observations"  # column of observations
     action_key: str = "actions"  # column of actions
-    reward_key: str = "rewards"  # column of rewards
+    reward_key: str | None = "rewards"  # column of rewards; null: `transform` defines them
     terminal_key: str | None = "terminals"  # column of true ends; null: no episode truly ends
     # column of time limits; null: there are none. The default may be absent from the file, if it has next observations
     timeout_key: str | None = "timeouts"
@@ -36,6 +36,11 @@ class FlatConfig(SourceConfig):
     leading_axes: Annotated[str, OneOf((EPISODES, ENVIRONMENTS))] | None = None
 
     ends_share_a_column: ClassVar[bool] = False  # true ends are marked in the timeout column too
+
+    @model_validator(mode="after")
+    def _reward_is_defined(self) -> Self:
+        require_reward(self, "reward_key", self.reward_key)
+        return self
 
     @model_validator(mode="after")
     def _keys_differ(self) -> Self:

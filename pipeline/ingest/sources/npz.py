@@ -21,7 +21,7 @@ class NpzConfig(FlatConfig):
 
     obs_key: str = "obs"  # column of observations
     action_key: str = "action"
-    reward_key: str = "reward"
+    reward_key: str | None = "reward"
     terminal_key: str | None = "done"
     timeout_key: str | None = "truncated"
     next_obs_key: str | None = "next_obs"
