@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.data.episode import Remarks
-from pipeline.envs.registration import SIDES
+from pipeline.envs.registration import CHANNELS, SIDES
 from pipeline.ingest.sources.episode_parts import feature_names
 from pipeline.ingest.sources.hdf5_file import find, own_names
 from pipeline.validation import did_you_mean
@@ -104,7 +104,7 @@ def _fits(dataset: "h5py.Dataset", steps: int) -> bool:
         return False
     if dataset.ndim < 3:
         return dataset.dtype.kind in "fiub" and 0 not in shape[1:]
-    square = dataset.ndim == 4 and shape[1] == shape[2] and shape[1] in SIDES and shape[3] in (1, 3)
+    square = dataset.ndim == 4 and shape[1] == shape[2] and shape[1] in SIDES and shape[3] in CHANNELS
     return square and dataset.dtype == np.uint8
 
 
