@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import minari
 import numpy as np
+import pytest
 from gymnasium.spaces import Space
 from minari.data_collector import EpisodeBuffer
 
@@ -69,17 +70,42 @@ def record(root: Path, env: gymnasium.Env[Any, Any], episodes: int = 3, **option
     return store(root, buffers, env=env, **spaces, **options)
 
 
-def episode(obs: Any, actions: np.ndarray, ends: list[int] | None = None, **more: Any) -> EpisodeBuffer:
-    """An episode with the rewards 1, 2, ... and terminations at the steps ``ends``."""
-    steps = len(actions)
+def episode(
+    obs: Any, actions: Any, steps: int, ends: list[int] | None = None, first: float = 1.0, **more: Any
+) -> EpisodeBuffer:
+    """An episode with the rewards ``first``, ``first`` + 1, ... and terminations at the steps ``ends``."""
     terminations = [t in (ends or []) for t in range(steps)]
     values: dict[str, Any] = {"terminations": terminations, "truncations": [False] * steps, **more}
-    return EpisodeBuffer(observations=obs, actions=actions, rewards=list(np.arange(1.0, steps + 1)), **values)  # type: ignore[arg-type]
+    return EpisodeBuffer(observations=obs, actions=actions, rewards=list(first + np.arange(steps)), **values)  # type: ignore[arg-type]
+
+
+def pair(obs: Any, actions: Any, steps: int, **more: Any) -> list[EpisodeBuffer]:
+    """Two episodes that differ in their rewards alone, enough for a split."""
+    return [episode(obs, actions, steps, first=first, **more) for first in (1.0, 11.0)]
 
 
 def blocks(space: Space[Any], *values: Any) -> np.ndarray:
     """Values of ``space`` over time, in its dtype."""
     return np.array(values, space.dtype)
+
+
+def ramp(rows: int, first: float = 0.0) -> np.ndarray:
+    """One feature over ``rows`` rows that grows by 1."""
+    return (first + np.arange(rows, dtype=np.float32))[:, None]
+
+
+def still(steps: int) -> np.ndarray:
+    """Actions of zero."""
+    return np.zeros((steps, 1), np.float32)
+
+
+def refusal(tmp_path: Path, **block: Any) -> str:
+    """The line with which ingest refuses a log; it never asks to delete anything."""
+    with pytest.raises(ValueError) as caught:
+        ingest(tmp_path / "d", **block)
+    assert "delete" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 class Replay:

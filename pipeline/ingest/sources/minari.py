@@ -151,13 +151,15 @@ def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
     """The dataset, downloaded if missing. Raises ValueError if it cannot be downloaded or read."""
     import minari
 
-    from pipeline.ingest.sources.minari_storage import read_storage
+    from pipeline.ingest.sources.minari_storage import UnknownError, read_storage
 
     folder = root / split_id(dataset_id)[1] / "data"
     if not is_complete(root, dataset_id):
         fetch_minari(root, dataset_id)
     try:
         return minari.MinariDataset(read_storage(folder))
+    except UnknownError as error:
+        raise ValueError(f"{folder}: {error}") from None
     except Exception as error:  # json, h5py, gymnasium and minari raise different errors
         reason = " ".join(str(error).split())
         fix = "restore it from a copy, or move its folder away to download it again"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.data.episode import Episode, Remarks
-from pipeline.ingest.sources.last_step import FAIR, LastSteps
+from pipeline.ingest.sources.last_step import LastSteps
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -73,7 +73,7 @@ class EpisodeReader:
             return
         share = self.lost / self.last.total if self.last.total else 0.0
         what = f"{self.after} steps on which an end flag stays set, and with them {100 * share:.3g} % of the return"
-        if share > max(self.last.limit, FAIR * self.after / self.last.steps):
+        if share > self.last.limit:
             fix = "store the flag on the last step alone, or set `dataset.max_dropped_return` to"
             limit = np.ceil(100 * share) / 100
             raise ValueError(f"{self.place}: {what}, would be dropped as steps after the end; {fix} {limit:g}")

@@ -20,6 +20,10 @@ from minari.serialization import deserialize_space
 from pipeline.envs.rebuilt import parse_spec, rebuild
 
 
+class UnknownError(ValueError):
+    """A dataset that is not damaged, but that cannot be read here; the message says what to do."""
+
+
 class AttributesStorage(HDF5Storage):
     """Minari 0.4: the metadata are attributes of ``main_data.hdf5``."""
 
@@ -54,13 +58,14 @@ class _ParquetTables(_Tables):
 
 
 def read_storage(folder: Path) -> MinariStorage:
-    """The storage in the data folder of a dataset. Raises ValueError for a version of Minari that cannot be read, and
-    the errors of damaged files."""
+    """The storage in the data folder of a dataset. Raises UnknownError for versions and spaces that cannot be read,
+    and the errors of damaged files."""
     if not (folder / "metadata.json").exists():
         return AttributesStorage(folder, *_spaces(attributes(folder)), jpeg_encoding=False)
     metadata = MinariStorage.read_raw_metadata(folder)
     if (version := metadata.get("minari_version")) not in minari.supported_dataset_versions:
-        raise ValueError(f"it is of Minari {version}, and Minari {minari.__version__} is installed: update Minari")
+        fix = "update it with `pip install -U minari`"
+        raise UnknownError(f"written by Minari {version}, and {minari.__version__} is installed; {fix}")
     kind = {ArrowStorage.FORMAT: _Tables, ParquetStorage.FORMAT: _ParquetTables}.get(metadata["data_format"])
     kind = kind or get_minari_storage(metadata["data_format"])
     return kind(folder, *_spaces(metadata), jpeg_encoding=bool(metadata.get("jpeg_encoding", True)))
@@ -94,7 +99,15 @@ def _spaces(metadata: Mapping[str, Any]) -> list[Space[Any]]:
     """Observation and action space; where the metadata lack one, that of the environment."""
     names = ("observation_space", "action_space")
     if all(name in metadata for name in names):
-        return [deserialize_space(json.loads(metadata[name])) for name in names]
-    env = rebuild(parse_spec(metadata["env_spec"]))
+        try:
+            return [deserialize_space(json.loads(metadata[name])) for name in names]
+        except (TypeError, NotImplementedError):  # Minari's error for an unknown space depends on the first call
+            fix = "store it with spaces of other kinds"
+            raise UnknownError(f"has a space of a kind that Minari cannot read; {fix}") from None
+    try:
+        env = rebuild(parse_spec(metadata["env_spec"]))
+    except Exception as error:  # constructors of environments may raise anything
+        reason = " ".join(str(error).split())
+        raise UnknownError(f"its spaces are those of its environment: {reason}; install its package") from None
     env.close()
     return [env.observation_space, env.action_space]
