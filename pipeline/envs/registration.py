@@ -29,7 +29,8 @@ def make(env_id: str, env_kwargs: Mapping[str, Any], max_steps: int | None = Non
     if module:
         importlib.import_module(module)
     quiet_mujoco(str(gymnasium.spec(name).entry_point))
-    return gymnasium.make(env_id, max_episode_steps=max_steps, **env_kwargs)
+    limit = {} if max_steps is None else {"max_episode_steps": max_steps}
+    return gymnasium.make(env_id, **{**env_kwargs, **limit})
 
 
 def quiet_mujoco(entry_point: str) -> None:

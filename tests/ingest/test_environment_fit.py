@@ -216,6 +216,48 @@ def test_misfits_of_params_are_refused_with_a_fix(rail: Any, tmp_path: Path) -> 
         assert "\n" not in str(caught.value)
 
 
+def test_the_time_limit_is_that_of_the_log(tmp_path: Path) -> None:
+    dataset = ingest(
+        tmp_path / "d", **record(tmp_path / "m", gymnasium.make("Pendulum-v1", max_episode_steps=30, g=5.0))
+    )
+    assert dataset.spec.env_kwargs == {"g": 5.0, "max_episode_steps": 30}
+    assert_replays(dataset)
+
+
+def test_wrapped_and_converted_at_once(tmp_path: Path) -> None:
+    env = wrappers.ClipReward(gymnasium.make("valves:Valves-v0"), 0, 5)
+    dataset = ingest(tmp_path / "d", **record(tmp_path / "m", env))
+    assert chain(dataset.spec.env_id, dataset.spec.env_kwargs) == ["Prepared-v0", "Rebuilt-v0", "Valves-v0"]
+    assert dataset.reward.max() == 5
+    assert_replays(dataset)
+
+
+def test_running_statistics_are_lost_with_a_warning(tmp_path: Path) -> None:
+    env = wrappers.NormalizeObservation(gymnasium.make("Pendulum-v1", max_episode_steps=5))
+    warnings = ingest(tmp_path / "d", **record(tmp_path / "m", env)).spec.warnings
+    assert any(w.startswith("the log lacks the running statistics of NormalizeObservation") for w in warnings)
+
+
+def test_an_environment_without_a_time_limit_is_a_warning(tmp_path: Path) -> None:
+    gymnasium.register("Endless-v0", entry_point=Rail)
+    block = flat_log(tmp_path / "log.csv", Rail(0.5), ["pos", "vel"])
+    spec = ingest(tmp_path / "d", **block, env_id="Endless-v0", env_kwargs={"gain": 0.5}).spec
+    assert "Endless-v0 has no time limit: set `evaluation.max_steps`" in spec.warnings
+
+
+def test_tasks_with_numbered_states_can_be_collected(tmp_path: Path) -> None:
+    behaviors = [{"name": "random"}]
+    block = {"source": "collect", "path": "data/logs", "behaviors": behaviors, "episodes": 3}
+    spec = ingest(tmp_path / "d", **block, env_id="FrozenLake-v1").spec
+    assert spec.obs_names["state"][:2] == ["state=0", "state=1"]
+    assert (spec.env_id, spec.env_kwargs["env_id"]) == (PREPARED, "FrozenLake-v1")
+    with pytest.raises(ValueError, match=f"set `dataset.env_id: {PREPARED}` with .*env_id: valves:Valves-v0"):
+        ingest(tmp_path / "e", **block, env_id="valves:Valves-v0")
+    wrapped = {"env_id": PREPARED, "env_kwargs": {"env_id": "valves:Valves-v0"}}
+    spec = ingest(tmp_path / "f", **block, **wrapped).spec
+    assert (spec.env_id, spec.env_kwargs, spec.action_dim) == (*wrapped.values(), 12)
+
+
 def test_other_bounds_of_actions_are_a_warning(tmp_path: Path) -> None:
     block = record(tmp_path / "m", wrappers.RescaleAction(gymnasium.make("Pendulum-v1"), -1, 1))
     warnings = ingest(tmp_path / "d", **block, env_id="Pendulum-v1").spec.warnings

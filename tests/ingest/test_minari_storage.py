@@ -8,7 +8,7 @@ import gymnasium
 import h5py
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiBinary, MultiDiscrete, Sequence, Space, Text, Tuple
+from gymnasium.spaces import Box
 from minari.data_collector import EpisodeBuffer
 from minari.serialization import serialize_space
 from minari_logs import episode, ingest, ramp, record, refusal, still, store

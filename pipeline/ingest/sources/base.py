@@ -215,8 +215,13 @@ def _environment(config: SourceConfig, log: LogSpec, first: Episode) -> Environm
     assert env_id is not None
     kind = config.action_kind or log.action_kind
     low, high = _bounds(config, [log.bounds]) if kind == DISCRETE else log.bounds or (None, None)
-    bounds = None if low is None or high is None else (low, high)
-    form = LogForm.of(first, kind, bounds, log.obs_names)
+    form = LogForm.of(
+        first,
+        action_kind=kind,
+        bounds=None if low is None or high is None else (low, high),
+        obs_names=log.obs_names,
+        max_episode_steps=log.max_episode_steps if env_id == log.env_id else None,
+    )
     try:
         if config.env_id is None:
             check_installed(env_id.rpartition(":")[0] or "gymnasium")

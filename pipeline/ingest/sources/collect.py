@@ -1,5 +1,6 @@
 """Collect logs: run seeded scripted behaviors in a Gymnasium environment and store them as a Minari dataset."""
 
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -119,7 +120,7 @@ def collect_minari(config: CollectConfig, root: Path) -> str:
         raise ValueError(f"{config.env_id}: actions {env.action_space} are not supported; {fix}")
     names = np.repeat(np.arange(len(config.behaviors)), _counts(config))
     buffers = (_episode(env, config.behaviors[b], config.seed, e) for e, b in enumerate(names))
-    short = [name.split("/")[-1].rsplit("-v", 1)[0].lower() for name in reversed(config.environments)]
+    short = [re.split("[/:]", name)[-1].rsplit("-v", 1)[0].lower() for name in reversed(config.environments)]
     dataset_id = f"{'-'.join(short)}/mixed-v0"
     with minari_root(root), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Minari warns about missing author metadata
@@ -170,7 +171,7 @@ def _steps(
     act = BEHAVIORS[behavior.name]
     done = False
     while not done:
-        action = np.asarray(_noisy(act(state, actions, rng), behavior.noise, actions, rng), space.dtype)
+        action = np.asarray(_noisy(act(state, actions, rng), behavior.noise, actions, rng), space.dtype)[()]
         obs, reward, terminated, truncated, info = env.step(action)
         state, done = info.get("state", obs), terminated or truncated
         yield action, obs, float(reward), terminated, truncated

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.data.episode import Episode
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
-from pipeline.envs.registration import PREPARED, make
+from pipeline.envs.registration import PREPARED, chain, make
 
 if TYPE_CHECKING:
     from gymnasium.spaces import Space
@@ -43,14 +43,13 @@ class LogForm:
     action_kind: str | None
     bounds: Bounds | None  # of actions
     obs_names: Mapping[str, list[str]]
+    max_episode_steps: int | None  # of the environment that made the log
 
     @classmethod
-    def of(
-        cls, episode: Episode, action_kind: str | None, bounds: Bounds | None, obs_names: Mapping[str, list[str]]
-    ) -> "LogForm":
-        """The form of the log that begins with ``episode``."""
+    def of(cls, episode: Episode, **declared: Any) -> "LogForm":
+        """The form of the log that begins with ``episode``; ``declared`` are the other fields."""
         shapes = {key: np.shape(value)[1:] for key, value in episode.obs.items()}
-        return cls(shapes, math.prod(np.shape(episode.action)[1:]), action_kind, bounds, obs_names)
+        return cls(shapes, math.prod(np.shape(episode.action)[1:]), **declared)
 
 
 class MisfitError(ValueError):
@@ -62,7 +61,7 @@ class MisfitError(ValueError):
 
 
 def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environment:
-    """The environment ``env_id``, wrapped if that makes it fit.
+    """The environment ``env_id``, wrapped if that makes it fit, with the time limit of the log.
 
     Raises MisfitError if it does not fit, and the errors of an environment that cannot be made.
     """
@@ -70,62 +69,71 @@ def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environmen
     from pipeline.envs.spaces import obs_parts
 
     env = make(env_id, env_kwargs)
-    obs_space, action_space, spec = env.observation_space, env.action_space, env.spec
+    obs_space, action_space = env.observation_space, env.action_space
+    limit = env.spec.max_episode_steps if env.spec else None
     env.close()
+    name = " of ".join(chain(env_id, env_kwargs))
     try:
         parts, form = obs_parts(obs_space), action_form(action_space, log.action_kind == CONTINUOUS)
     except ValueError as error:
-        raise MisfitError(f"{env_id}: {error}") from None
-    flatten = _flattens(env_id, obs_space, parts, log)
-    _check_actions(env_id, form, log)
-    changes = [part.change for part in parts if part.change] + ([form.change] if form.change else [])
-    wrap = flatten or bool(changes) or _is_nested(obs_space)
-    options = ({"flatten": True} if flatten else {}) | ({"amounts": True} if _takes_amounts(form, action_space) else {})
-    kwargs = {"env_id": env_id, "env_kwargs": env_kwargs, **options} if wrap else env_kwargs
-    limit = spec.max_episode_steps if spec else None
-    warnings = [*_wrapping(env_id, parts, changes, flatten), *_other_bounds(env_id, form, log)]
+        raise MisfitError(f"{name}: {error}") from None
+    flatten = _flattens(name, parts, log)
+    _check_actions(name, form, log)
+    warnings = _other_bounds(name, form, log)
+    if log.max_episode_steps not in (None, limit) and "max_episode_steps" not in env_kwargs:
+        limit = log.max_episode_steps
+        env_kwargs = {**env_kwargs, "max_episode_steps": limit}
     if limit is None:
-        warnings.append(f"{env_id} has no time limit: set `evaluation.max_steps`")
-    return Environment(PREPARED if wrap else env_id, kwargs, form.kind, form.bounds, limit, warnings)
+        warnings.append(f"{name} has no time limit: set `evaluation.max_steps`")
+    changes = [change for change in (*(part.change for part in parts), form.change) if change]
+    if flatten:
+        changes.append(_order(parts))
+    if changes:
+        warnings.append(f"{name} is evaluated through {PREPARED}: {'; '.join(changes)}")
+    if changes or _is_nested(obs_space):
+        amounts = form.kind == CONTINUOUS and not _is_boxes(action_space)
+        options = {key: True for key, chosen in (("flatten", flatten), ("amounts", amounts)) if chosen}
+        env_id, env_kwargs = PREPARED, {"env_id": env_id, "env_kwargs": env_kwargs, **options}
+    return Environment(env_id, env_kwargs, form.kind, form.bounds, limit, warnings)
 
 
-def _other_bounds(env_id: str, form: "ActionForm", log: LogForm) -> list[str]:
+def _other_bounds(name: str, form: "ActionForm", log: LogForm) -> list[str]:
     """A warning if actions have other bounds than in the log; for choices, MisfitError if the log has more of them."""
     if log.bounds is None or form.bounds is None:
         return []
     low, high = log.bounds
-    ranges = f"{_range(log.bounds)} in the log, {_range(form.bounds)} in {env_id}"
+    ranges = f"{_range(log.bounds)} in the log, {_range(form.bounds)} in {name}"
     if form.kind == DISCRETE and not form.bounds[0] <= low <= high <= form.bounds[1]:
         raise MisfitError(f"the choices of actions differ: {ranges}")
     if form.kind == DISCRETE or np.allclose(log.bounds, form.bounds, rtol=1e-4):
         return []
-    return [f"the bounds of actions differ: {ranges}; if the log's actions are scaled, returns in {env_id} are wrong"]
+    return [f"the bounds of actions differ: {ranges}; if the log's actions are scaled, returns in {name} are wrong"]
 
 
-def _flattens(env_id: str, space: "Space[Any]", parts: "list[ObsPart]", log: LogForm) -> bool:
+def _flattens(name: str, parts: "list[ObsPart]", log: LogForm) -> bool:
     """Whether the observations fit only as one vector. Raises MisfitError if they do not fit at all."""
     shapes = {part.name: part.shape for part in parts}
     alone = len(parts) == 1 and not parts[0].path and len(log.shapes) == 1
     if log.shapes == shapes or (alone and list(log.shapes.values()) == list(shapes.values())):
         return False
-    reason = f"the log has observations {_text(log.shapes)}, {env_id} has {_text(shapes)}"
+    reason = f"the log has observations {_text(log.shapes)}, {name} has {_text(shapes)}"
     vectors = not any(part.is_image for part in parts)
     size = sum(part.shape[0] for part in parts) if vectors else None
     if list(log.shapes.values()) != [(size,)]:
         raise MisfitError(reason)
-    features = [name for part in parts for name in part.features]
+    features = [feature for part in parts for feature in part.features]
     (names,) = (log.obs_names.get(key, []) for key in log.shapes)
     if names != features and sorted(names) == sorted(features):
         order = f"order the observations of the log (`dataset.obs_columns`) as {', '.join(features)}"
-        raise MisfitError(f"the log has its features in another order than {env_id}", order)
+        raise MisfitError(f"the log has its features in another order than {name}", order)
     return True
 
 
-def _check_actions(env_id: str, form: "ActionForm", log: LogForm) -> None:
+def _check_actions(name: str, form: "ActionForm", log: LogForm) -> None:
     if log.action_kind is not None and log.action_kind != form.kind:
-        raise MisfitError(f"actions are {log.action_kind} in the log, {form.kind} in {env_id}")
+        raise MisfitError(f"actions are {log.action_kind} in the log, {form.kind} in {name}")
     if log.action_size != form.size:
-        numbers = f"the log has {log.action_size} numbers for an action, {env_id} takes {form.size}"
+        numbers = f"the log has {log.action_size} numbers for an action, {name} takes {form.size}"
         raise MisfitError(f"{numbers} ({form.change})" if form.change else numbers)
 
 
@@ -136,20 +144,18 @@ def _is_nested(space: "Space[Any]") -> bool:
     return isinstance(space, Tuple) or any(isinstance(part, Dict | Tuple) for part in parts)
 
 
-def _takes_amounts(form: "ActionForm", space: "Space[Any]") -> bool:
+def _is_boxes(space: "Space[Any]") -> bool:
     from gymnasium.spaces import Box
 
     from pipeline.envs.spaces import leaves
 
-    return form.kind == CONTINUOUS and not all(isinstance(leaf, Box) for leaf in leaves(space))
+    return all(isinstance(leaf, Box) for leaf in leaves(space))
 
 
-def _wrapping(env_id: str, parts: "list[ObsPart]", changes: list[str], flatten: bool) -> list[str]:
-    if flatten:
-        features = [name for part in parts for name in part.features]
-        order = f"{', '.join(features[:8])}{', ...' if len(features) > 8 else ''}"
-        changes = [*changes, f"its observations are one vector in the order {order}, which must be the log's"]
-    return [f"{env_id} is evaluated through {PREPARED}: {'; '.join(changes)}"] if changes else []
+def _order(parts: "list[ObsPart]") -> str:
+    features = [feature for part in parts for feature in part.features]
+    order = f"{', '.join(features[:8])}{', ...' if len(features) > 8 else ''}"
+    return f"its observations are one vector in the order {order}, which must be the log's"
 
 
 def _text(shapes: Shapes) -> str:

@@ -143,6 +143,7 @@ class Form:
         fix = "if the original frames exist, store them with jpeg_encoding=False"
         return [
             *([f"spaces are converted: {'; '.join(changes)}"] if changes else []),
+            *_running_statistics(self.dataset.env_spec),
             *([f"JPEG compression has changed the pixels of {', '.join(lossy)}; {fix}"] if lossy else []),
         ]
 
@@ -195,6 +196,14 @@ def _recorded(spec: "EnvSpec") -> tuple[str, dict[str, Any]]:
     if spec.additional_wrappers and not env_id.startswith(f"{OURS}:"):
         return REBUILT, {"spec": spec.to_json()}
     return env_id, dict(spec.kwargs)
+
+
+def _running_statistics(spec: "EnvSpec | None") -> list[str]:
+    wrappers = [wrapper.name for wrapper in spec.additional_wrappers] if spec else []
+    kept = [name for name in wrappers if name.startswith("Normalize")]
+    fix = "log what they normalize instead, or set `dataset.env_id: none`"
+    lost = f"the log lacks the running statistics of {', '.join(kept)}, so evaluation starts them anew"
+    return [f"{lost}; {fix}"] if kept else []
 
 
 def _importing_id(spec: "EnvSpec") -> str:
