@@ -21,6 +21,29 @@ SPLITS = ("train", "held_out", "all")
 EPISODES = 1024  # whose rewards are read at once
 
 
+class Starts:
+    """The start rows of all windows of ``length`` steps within single episodes, in order; indexed without an array of
+    all of them. ``first`` and ``lengths`` "E" are the first row and the number of steps of each episode."""
+
+    def __init__(self, first: np.ndarray, lengths: np.ndarray, length: int) -> None:
+        assert length >= 1
+        self.first = first
+        self.count = np.maximum(lengths - length + 1, 0)
+        self.ends = np.cumsum(self.count)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        """The start rows of the windows ``index``, int64 of the same shape."""
+        episode = np.searchsorted(self.ends, index, side="right")
+        return (self.first - self.ends + self.count)[episode] + index
+
+    def all(self) -> np.ndarray:
+        """The start rows of all windows, int64."""
+        return np.repeat(self.first - self.ends + self.count, self.count) + np.arange(len(self))
+
+
 @dataclass(frozen=True)
 class PreparedDataset:
     """A dataset of R rows in E episodes. ``split`` is "train", "held_out" or "all".
@@ -43,13 +66,13 @@ class PreparedDataset:
         chosen = np.ones_like(self.held_out) if split == "all" else self.held_out == (split == "held_out")
         return np.flatnonzero(chosen)
 
+    def starts(self, split: str, length: int) -> Starts:
+        """The start rows of all windows of ``length`` steps within one episode."""
+        return Starts(self.offsets[self.episodes(split)], self.episode_lengths(split), length)
+
     def windows(self, split: str, length: int) -> np.ndarray:
-        """Start rows of all windows of ``length`` steps within one episode, int64."""
-        assert length >= 1
-        first = self.offsets[self.episodes(split)]
-        count = np.maximum(self.episode_lengths(split) - length + 1, 0)
-        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        return np.repeat(first, count) + within
+        """The same as one array, int64."""
+        return self.starts(split, length).all()
 
     def steps(self, split: str) -> np.ndarray:
         """The row of every transition, int64; its next observation is in row + 1."""

@@ -1,6 +1,6 @@
 """One entry for each episode on disk while a log is ingested."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Self, TypeVar
@@ -29,7 +29,7 @@ class EpisodeTable:
 
     lengths: list[int] = field(default_factory=list)
     held_out: list[bool | None] = field(default_factory=list)
-    copies: list[int] = field(default_factory=list)  # equal for copies of one episode
+    copies: list[int] = field(default_factory=list)  # equal for copies of one episode; set after the last episode
     terminated: list[bool] = field(default_factory=list)
     groups: list[str | None] = field(default_factory=list)  # as in Episode, such as a patient
     spans: list[tuple[float, float] | None] = field(default_factory=list)  # as in Episode
@@ -39,16 +39,18 @@ class EpisodeTable:
     action_max: np.ndarray = field(default_factory=lambda: np.array(-np.inf))
     rounding: Rounding = field(default_factory=Rounding)
 
-    def note(self, episode: Episode, copy: int) -> None:
-        """Add an episode, with float32 actions "T A"."""
-        self.lengths.append(len(episode.action))
-        self.held_out.append(episode.held_out)
-        self.copies.append(copy)
-        self.terminated.append(episode.terminated)
-        self.groups.append(episode.group)
-        self.spans.append(episode.span)
-        self.action_min = np.minimum(self.action_min, episode.action.min(axis=0))
-        self.action_max = np.maximum(self.action_max, episode.action.max(axis=0))
+    def note(
+        self, episodes: Sequence[Episode], raw: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]
+    ) -> None:
+        """Add episodes, whose rows are in ``raw`` as logged and in ``stored`` as float32."""
+        self.lengths += [len(episode.action) for episode in episodes]
+        self.held_out += [episode.held_out for episode in episodes]
+        self.terminated += [bool(episode.terminated) for episode in episodes]
+        self.groups += [episode.group for episode in episodes]
+        self.spans += [episode.span for episode in episodes]
+        self.action_min = np.minimum(self.action_min, stored["action"].min(axis=0))
+        self.action_max = np.maximum(self.action_max, stored["action"].max(axis=0))
+        self.rounding.note(raw, stored)
 
     def only(self, kept: np.ndarray) -> Self:
         """The episodes in ``kept``, bool "E".

@@ -6,7 +6,8 @@ from typing import BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.episode import Episode
+from pipeline.ingest.blocks import Block
+from pipeline.ingest.copies import in_order
 
 
 class GrowingArray:
@@ -44,34 +45,29 @@ class GrowingArray:
 class EpisodeFiles:
     """The arrays of :mod:`pipeline.data.dataset` that have one entry a row, open for appending."""
 
-    def __init__(self, folder: Path, first: Episode) -> None:
-        self.obs = {k: GrowingArray(folder / f"obs.{k}.npy", v.shape[1:], v.dtype) for k, v in first.obs.items()}
-        self.action = GrowingArray(folder / "action.npy", first.action.shape[1:], np.float32)
-        self.reward = GrowingArray(folder / "reward.npy", (), np.float32)
+    def __init__(self, folder: Path, first: Block) -> None:
+        self.files = {name: folder / f"{name.replace('obs ', 'obs.', 1)}.npy" for name in first.arrays}
+        self.arrays = {n: GrowingArray(self.files[n], a.shape[1:], a.dtype) for n, a in first.arrays.items()}
         self.terminal = GrowingArray(folder / "terminal.npy", (), bool)
-        self.cost = None if first.cost is None else GrowingArray(folder / "cost.npy", first.cost.shape[1:], np.float32)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for array in (*self.obs.values(), self.action, self.reward, self.terminal, self.cost):
-            if array is not None:
-                array.close()
+        for array in (*self.arrays.values(), self.terminal):
+            array.close()
 
-    def append(self, episode: Episode) -> None:
-        """Write the T steps of an episode as T + 1 rows; the last one holds the final observation alone."""
-        steps = len(episode.action)
-        for key, values in episode.obs.items():
-            self.obs[key].append(values)
-        self.action.append(_with_final_row(episode.action))
-        self.reward.append(_with_final_row(episode.reward))
-        terminal = np.zeros(steps + 1, bool)
-        terminal[steps - 1] = episode.terminated
+    def append(self, block: Block) -> None:
+        """Write the rows of ``block``. An episode's last row keeps its final observation alone, and zeros."""
+        last = block.offsets[1:] - 1
+        for name, array in block.arrays.items():
+            if not name.startswith("obs "):
+                array[last] = 0
+            self.arrays[name].append(array)
+        terminal = np.zeros(block.offsets[-1], bool)
+        terminal[last - 1] = [episode.terminated for episode in block.episodes]
         self.terminal.append(terminal)
-        if self.cost is not None and episode.cost is not None:
-            self.cost.append(_with_final_row(episode.cost))
 
-
-def _with_final_row(array: np.ndarray) -> np.ndarray:
-    return np.concatenate([array, np.zeros_like(array[:1])])
+    def read(self) -> list[np.ndarray]:
+        """The written arrays of the log in the order of their names, memory-mapped, once the files are closed."""
+        return in_order({name: np.load(file, mmap_mode="r") for name, file in self.files.items()})

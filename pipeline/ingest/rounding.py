@@ -1,12 +1,11 @@
 """Rounding errors of float32, such as times in seconds since 1970, which it rounds to multiples of 128."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.data.episode import Episode
-from pipeline.ingest.validate import arrays_of
-
+CHUNK = 1 << 14  # rows compared at a time
 TOLERANCE = 1e-3  # share of an entry's range; larger errors are reported
 NOISE = 1e-12  # share of an entry's size; a smaller range is rounding noise of the log itself
 
@@ -19,12 +18,13 @@ class Rounding:
     low: dict[str, np.ndarray] = field(default_factory=dict)
     high: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def note(self, raw: Episode, stored: Episode) -> None:
-        """Compare an episode as logged with the same episode as float32."""
-        narrow = arrays_of(stored)
-        for name, wide in arrays_of(raw).items():
-            if narrow[name].dtype == np.float32 and not np.can_cast(wide.dtype, np.float32):
-                self._note(name, wide.reshape(len(wide), -1), narrow[name].reshape(len(wide), -1))
+    def note(self, raw: Mapping[str, np.ndarray], stored: Mapping[str, np.ndarray]) -> None:
+        """Compare arrays "R ..." as logged with the same arrays as float32."""
+        for name, wide in raw.items():
+            if stored[name].dtype == np.float32 and not np.can_cast(wide.dtype, np.float32):
+                narrow = stored[name]
+                for rows in (slice(i, i + CHUNK) for i in range(0, len(wide), CHUNK)):
+                    self._note(name, wide[rows].reshape(len(wide[rows]), -1), narrow[rows].reshape(len(wide[rows]), -1))
 
     def _note(self, name: str, wide: np.ndarray, narrow: np.ndarray) -> None:
         error = abs(wide - narrow.astype(np.float64)).max(axis=0)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,37 @@ QUANTILE_STEPS = 1 << 20  # at most this many steps are used for quantiles
 Moments = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # minimum, maximum, mean, standard deviation
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The rows of the chosen episodes, bool "E": all, or without those of final observations."""
+
+    offsets: np.ndarray  # int64 "E+1"
+    chosen: np.ndarray
+    final: bool
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return int((np.diff(self.offsets) - (not self.final))[self.chosen].sum())
+
+    def between(self, start: int, stop: int) -> np.ndarray:
+        """Whether each row from ``start`` to ``stop`` is one of them, bool "R"."""
+        first, last = np.searchsorted(self.offsets, [start, stop - 1], side="right") - 1
+        edges = self.offsets[first : last + 2].clip(start, stop)
+        rows = np.repeat(self.chosen[first : last + 1], np.diff(edges))
+        if not self.final:
+            ends = self.offsets[first + 1 : last + 2] - 1
+            rows[ends[ends < stop] - start] = False
+        return rows
+
+
 def statistics(folder: Path, offsets: np.ndarray, held_out: np.ndarray) -> tuple[dict[str, Moments], Moments]:
     """Moments of the train split: of all observations by key (of images by channel), and of all rewards."""
-    train = np.repeat(~held_out, np.diff(offsets))
+    rows, steps = (Rows(offsets, ~held_out, final) for final in (True, False))
     keys = sorted(file.name[len("obs.") : -len(".npy")] for file in folder.glob("obs.*.npy"))
     arrays = {key: np.load(folder / f"obs.{key}.npy", mmap_mode="r") for key in keys}
-    obs = {key: _moments(a, train) if a.ndim == 2 else _channel_moments(a, train) for key, a in arrays.items()}
-    train[offsets[1:] - 1] = False
-    return obs, _moments(np.load(folder / "reward.npy", mmap_mode="r"), train)
+    obs = {key: _moments(a, rows) if a.ndim == 2 else _channel_moments(a, rows) for key, a in arrays.items()}
+    return obs, _moments(np.load(folder / "reward.npy", mmap_mode="r"), steps)
 
 
 def action_quantiles(file: Path, offsets: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -31,8 +55,9 @@ def action_quantiles(file: Path, offsets: np.ndarray, share: float) -> tuple[np.
     Of longer logs, about a million evenly spaced steps are used.
     """
     actions = np.load(file, mmap_mode="r")
-    steps = np.delete(np.arange(len(actions)), offsets[1:] - 1)
-    chosen = actions[steps[:: -(-len(steps) // QUANTILE_STEPS)]].astype(np.float64)
+    ends = np.cumsum(np.diff(offsets) - 1)  # steps up to the end of each episode
+    steps = np.arange(0, ends[-1], -(-ends[-1] // QUANTILE_STEPS))
+    chosen = actions[steps + np.searchsorted(ends, steps, side="right")].astype(np.float64)
     low, high = np.quantile(chosen, [share, 1 - share], axis=0)
     return low, high
 
@@ -65,8 +90,8 @@ def one_hot_actions(file: Path, offsets: np.ndarray, start: int, count: int) -> 
     wide.replace(file)
 
 
-def _moments(array: np.ndarray, rows: np.ndarray) -> Moments:
-    """Each float64 "O", over the rows where ``rows`` is True.
+def _moments(array: np.ndarray, rows: Rows) -> Moments:
+    """Each float64 "O", over ``rows``.
 
     Two passes, because a difference of large squares loses precision.
     """
@@ -74,24 +99,27 @@ def _moments(array: np.ndarray, rows: np.ndarray) -> Moments:
 
     def chunks() -> Iterator[np.ndarray]:
         for start in range(0, len(array), size):
-            chosen = rows[start : start + size]
+            block = array[start : start + size]
+            chosen = rows.between(start, start + len(block))
             if chosen.any():
-                yield array[start : start + size][chosen].reshape(chosen.sum(), -1).astype(np.float64)
+                yield block[chosen].reshape(chosen.sum(), -1)
 
-    ends = [(chunk.min(axis=0), chunk.max(axis=0), chunk.sum(axis=0)) for chunk in chunks()]
+    ends = [(c.min(axis=0), c.max(axis=0), c.astype(np.float64).sum(axis=0)) for c in chunks()]
     lows, highs, sums = zip(*ends, strict=True)
-    low, high, mean = np.min(lows, axis=0), np.max(highs, axis=0), np.sum(sums, axis=0) / rows.sum()
-    variance = np.sum([((chunk - mean) ** 2).sum(axis=0) for chunk in chunks()], axis=0) / rows.sum()
+    low, high = np.min(lows, axis=0).astype(np.float64), np.max(highs, axis=0).astype(np.float64)
+    mean = np.sum(sums, axis=0) / rows.count
+    variance = np.sum([((chunk - mean) ** 2).sum(axis=0) for chunk in chunks()], axis=0) / rows.count
     return low, high, mean, np.where(low == high, 0.0, np.sqrt(variance))
 
 
-def _channel_moments(images: np.ndarray, rows: np.ndarray) -> Moments:
+def _channel_moments(images: np.ndarray, rows: Rows) -> Moments:
     """Each float64 "C", exact, from the counts of the values 0 to 255 in images "R H W C"."""
     channels, value = images.shape[-1], np.arange(256)
     counts = np.zeros((channels, 256), np.int64)
     chunk = max(1, IMAGE_BYTES // images[0].nbytes)
     for start in range(0, len(images), chunk):
-        block = images[start : start + chunk][rows[start : start + chunk]]
+        block = images[start : start + chunk]
+        block = block[rows.between(start, start + len(block))]
         counts += [np.bincount(block[..., c].ravel(), minlength=256) for c in range(channels)]
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ value

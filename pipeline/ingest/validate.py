@@ -3,7 +3,6 @@
 Unusual but valid logs are reported by :mod:`pipeline.ingest.checks` instead.
 """
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -158,11 +157,3 @@ def check_disk(folder: Path, needed: int) -> None:
     if free < needed:
         space = f"needs {needed >> 20} MiB, but {free >> 20} MiB are free"
         raise ValueError(f"{folder}: {space}; free disk space and run again")
-
-
-def content_hash(episode: Episode) -> bytes:
-    """Equal for episodes that are exact copies of each other."""
-    digest = hashlib.blake2b(digest_size=16)
-    for _, array in sorted(arrays_of(episode).items()):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.digest()

@@ -13,6 +13,8 @@ from pipeline.data.episode import Episode, LoggedData
 from pipeline.data.spec import RANDOM, SCHEMA_VERSION, DatasetSpec, write_spec
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest import validate
+from pipeline.ingest.blocks import Block, blocks
+from pipeline.ingest.copies import copies_of, digest_in, in_order, marks_of
 from pipeline.ingest.episode_table import EpisodeTable
 from pipeline.ingest.npy_append import EpisodeFiles
 from pipeline.ingest.roles import exogenous_features, flagged_features
@@ -92,20 +94,34 @@ def _append_all(folder: Path, logged: LoggedData) -> EpisodeTable:
         raise ValueError(f"{logged.place}: holds no episodes; name another log")
     validate.check_episode(logged.place, 0, first, first)
     bounds = _declared_bounds(logged, first.action.shape[1])
-    table, group_of = EpisodeTable(), dict[bytes, int]()
-    with EpisodeFiles(folder, _as_stored(first)) as files:
-        for index, raw in enumerate(chain([first], episodes)):
-            validate.check_episode(logged.place, index, raw, first)
-            episode = _as_stored(raw)
-            validate.check_finite(logged.place, index, episode)
-            if discrete:
-                validate.check_discrete(logged.place, index, episode.action, bounds)
-            elif bounds is not None:
-                validate.check_bounds(logged.place, index, episode.action, *bounds)
-            files.append(episode)
-            table.rounding.note(raw, episode)
-            table.note(episode, group_of.setdefault(validate.content_hash(episode), len(group_of)))
+    table, marks = EpisodeTable(), []
+    with EpisodeFiles(folder, Block.of(0, first).stored()) as files:
+        for raw in blocks(logged.place, chain([first], episodes), first):
+            block = raw.stored()
+            _check_values(logged, block, bounds)
+            table.note(block.episodes, raw.arrays, block.arrays)
+            files.append(block)
+            marks.append(marks_of(in_order(block.arrays), block.offsets))
+    table.copies = copies_of(np.concatenate(marks), digest_in(files.read(), table.offsets)).tolist()
     return table
+
+
+def _check_values(logged: LoggedData, block: Block, bounds: tuple[np.ndarray, np.ndarray] | None) -> None:
+    """Raises ValueError at the first episode with a bad value. Only after an error are the episodes checked singly."""
+
+    def check(index: int, episode: Episode) -> None:
+        validate.check_finite(logged.place, index, episode)
+        if logged.action_kind == DISCRETE:
+            validate.check_discrete(logged.place, index, episode.action, bounds)
+        elif bounds is not None:
+            validate.check_bounds(logged.place, index, episode.action, *bounds)
+
+    try:
+        check(block.index, block.whole())
+    except ValueError:
+        for index, episode in enumerate(block.split(), block.index):
+            check(index, episode)
+        raise
 
 
 def _with_action_column(episode: Episode) -> Episode:
@@ -118,15 +134,6 @@ def _declared_bounds(logged: LoggedData, action_dim: int) -> tuple[np.ndarray, n
         return None
     validate.check_action_range(logged.place, logged.action_low, logged.action_high, action_dim)
     return np.array(logged.action_low, np.float64), np.array(logged.action_high, np.float64)
-
-
-def _as_stored(episode: Episode) -> Episode:
-    """Convert all arrays to float32, except images, which stay uint8."""
-    with np.errstate(over="ignore"):
-        obs = {k: v if v.ndim == 4 else v.astype(np.float32, copy=False) for k, v in episode.obs.items()}
-        action, reward = episode.action.astype(np.float32, copy=False), episode.reward.astype(np.float32, copy=False)
-        cost = None if episode.cost is None else episode.cost.astype(np.float32, copy=False)
-    return replace(episode, obs=obs, action=action, reward=reward, terminated=bool(episode.terminated), cost=cost)
 
 
 def _finish(

@@ -1,21 +1,25 @@
 """Duplicates in the log: episodes, nearly equal episodes, rows."""
 
-import hashlib
+from itertools import pairwise
 
 import numpy as np
 
-from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.checks.result import CheckResult
-from pipeline.ingest.checks.sample import IntArray, Sample
+from pipeline.ingest.checks.sample import FloatArray, IntArray, Sample, evenly
 
 MARKS = 16  # rows of an episode that are compared
+EPISODES = 200_000  # at most so many episodes are compared with each other, the first of the log
+SCALED = 10_000  # at most so many of them determine the spread
+AT_ONCE = 4096  # episodes whose marks are in memory at a time
+PLANES = 4  # directions of the marks in which close episodes are searched
+PAIRS = 1_000_000  # with more close pairs, fewer episodes are compared
 CLOSE = 1e-3  # root mean square difference in standard deviations
 REPEATED_SHARE = 0.02  # of steps that occur more than once
 
 
 def duplicate_episodes(sample: Sample) -> CheckResult | None:
     """Exact copies of earlier episodes; None if there are none."""
-    copies = len(sample.lengths) - len(np.unique(_groups(sample.dataset)))
+    copies = len(sample.lengths) - len(np.unique(sample.copies))
     if not copies:
         return None
     evidence = {"copies": copies, "share": copies / len(sample.lengths)}
@@ -38,8 +42,7 @@ def near_duplicate_episodes(sample: Sample) -> CheckResult | None:
 
 def duplicate_rows(sample: Sample) -> CheckResult:
     """Steps with equal observation, action, reward and next observation, without those of copied episodes."""
-    groups = _groups(sample.dataset)
-    first = np.unique(groups, return_index=True)[1]
+    first = np.unique(sample.copies, return_index=True)[1]
     originals = np.isin(sample.episode_of(sample.rows), first)
     step = np.concatenate([sample.obs, sample.action, sample.reward[:, None], sample.next_obs], axis=1)[originals]
     step = np.ascontiguousarray(step.astype(np.float32))
@@ -53,30 +56,55 @@ def duplicate_rows(sample: Sample) -> CheckResult:
     return CheckResult("duplicate_rows", "warning", evidence, meaning, remedy)
 
 
-def _groups(dataset: PreparedDataset) -> IntArray:
-    """A number for every episode "E", the same for exact copies. Of images, three frames an episode are compared."""
-    keys, group_of = dataset.spec.vector_keys, dict[bytes, int]()
-    arrays = [dataset.action, dataset.reward, dataset.terminal, *(dataset.obs[key] for key in keys)]
-    frames = [dataset.obs[key] for key in dataset.spec.image_keys]
-    groups = []
-    for start, stop in zip(dataset.offsets[:-1], dataset.offsets[1:], strict=True):
-        parts = [a[start:stop] for a in arrays] + [f[[start, (start + stop) // 2, stop - 1]] for f in frames]
-        digest = hashlib.blake2b(b"".join(np.ascontiguousarray(p).tobytes() for p in parts), digest_size=16).digest()
-        groups.append(group_of.setdefault(digest, len(group_of)))
-    return np.array(groups, np.int64)
-
-
 def _close_pairs(sample: Sample) -> IntArray:
-    """Pairs "P 2" of different episodes that are close at each of ``MARKS`` rows."""
-    first = np.unique(_groups(sample.dataset), return_index=True)[1]
-    offsets, lengths = sample.dataset.offsets[:-1][first], sample.lengths[first]
-    rows = offsets[:, None] + np.round(np.linspace(0, 1, MARKS) * lengths[:, None]).astype(np.int64)
-    marks = np.concatenate([sample.observed(rows.ravel())[:, sample.moving], sample.actions(rows.ravel())], axis=1)
-    marks = marks / np.maximum(marks.std(axis=0), 1e-12)
+    """Pairs "P 2" of different episodes that are close at each of ``MARKS`` rows, in the order of the log.
+
+    Close episodes are close in every projection, so a search in few dimensions finds all candidates.
+    """
+    episodes = np.unique(sample.copies, return_index=True)[1][:EPISODES]
+    scale = np.maximum(_marks(sample, evenly(episodes, SCALED)).std(axis=0), 1e-12)
+    size = MARKS * len(scale)
+    within = min(CLOSE * np.sqrt(size), 0.5)
+    planes = np.linalg.qr(np.random.default_rng(0).normal(size=(size, min(PLANES, size))))[0]
     # The length is a coordinate with large distances, so that only episodes of the same length are neighbors.
-    points = np.concatenate([marks.reshape(len(first), -1), lengths[:, None] * 1.0], axis=1)
-    within = CLOSE * np.sqrt(marks.shape[1] * MARKS)
+    points = np.concatenate(
+        [
+            np.column_stack([_flat_marks(sample, part, scale) @ planes, sample.lengths[part]])
+            for part in _parts(episodes)
+        ]
+    )
+    candidates = episodes[_neighbors(points, within)]
+    close = [np.zeros(0, bool)]
+    for part in _parts(candidates):
+        first, second = (_flat_marks(sample, side, scale) for side in part.T)
+        close.append(np.linalg.norm(first - second, axis=1) <= within)
+    return candidates[np.concatenate(close)]
+
+
+def _neighbors(points: FloatArray, within: float) -> IntArray:
+    """Pairs "P 2" of rows of ``points`` "N D" that are close, sorted; of the first rows where there are too many."""
     from scipy.spatial import cKDTree  # slow to import
 
-    pairs = cKDTree(points).query_pairs(min(within, 0.5), output_type="ndarray")
-    return first[np.sort(pairs, axis=1)]
+    tree = cKDTree(points)
+    while tree.count_neighbors(tree, within) - len(points) > 2 * PAIRS:
+        points = points[: len(points) // 2]
+        tree = cKDTree(points)
+    pairs = np.sort(tree.query_pairs(within, output_type="ndarray"), axis=1).astype(np.int64)
+    return pairs[np.lexsort(pairs.T[::-1])]
+
+
+def _flat_marks(sample: Sample, episodes: IntArray, scale: FloatArray) -> FloatArray:
+    """The marks of each episode side by side, "N MARKS*F", divided by ``scale`` "F"."""
+    return (_marks(sample, episodes) / scale).reshape(len(episodes), MARKS * len(scale))
+
+
+def _marks(sample: Sample, episodes: IntArray) -> FloatArray:
+    """Observations and actions at ``MARKS`` rows of each of the ``episodes`` "N", "N*MARKS F"."""
+    offsets, lengths = sample.dataset.offsets[episodes], sample.lengths[episodes]
+    rows = (offsets[:, None] + np.round(np.linspace(0, 1, MARKS) * lengths[:, None]).astype(np.int64)).ravel()
+    return np.concatenate([sample.observed(rows)[:, sample.moving], sample.actions(rows)], axis=1)
+
+
+def _parts(rows: IntArray) -> list[IntArray]:
+    """``rows`` "N ..." in parts of at most ``AT_ONCE``, at least one part."""
+    return [rows[a:b] for a, b in pairwise([*range(0, max(len(rows), 1), AT_ONCE), len(rows)])]

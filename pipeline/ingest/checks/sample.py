@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.dataset import PreparedDataset
+from pipeline.data.dataset import PreparedDataset, Starts
+from pipeline.ingest.copies import copies_of, digest_in, marks_of
 
 ROWS = 200_000  # at most this many steps are counted
 FIT_ROWS = 18_000  # at most this many steps enter a regression, two thirds of them to fit it
@@ -32,7 +33,7 @@ class Sample:
     @cached_property
     def rows(self) -> IntArray:
         """At most ``ROWS`` steps in the order of the log."""
-        return evenly(self.dataset.steps("all"), ROWS)
+        return evenly(self.dataset.starts("all", 1), ROWS)
 
     @cached_property
     def obs(self) -> FloatArray:
@@ -65,6 +66,14 @@ class Sample:
         return np.asarray(self.dataset.terminal[self.dataset.offsets[1:] - 2])
 
     @cached_property
+    def copies(self) -> IntArray:
+        """A number for every episode "E", the same for exact copies; of images, three frames are compared."""
+        dataset, spec = self.dataset, self.dataset.spec
+        vectors = [dataset.action, dataset.reward, dataset.terminal, *(dataset.obs[key] for key in spec.vector_keys)]
+        images = [dataset.obs[key] for key in spec.image_keys]
+        return copies_of(marks_of([*vectors, *images], dataset.offsets), digest_in(vectors, dataset.offsets))
+
+    @cached_property
     def moving(self) -> NDArray[np.bool_]:
         """Which features ever change within an episode, "O"."""
         return (self.obs != self.next_obs).any(axis=0)
@@ -87,7 +96,7 @@ class Sample:
         Every third episode is for testing, so that no test step is next to a training step. Of few episodes, every
         third block of rows is.
         """
-        starts = evenly(self.dataset.windows("all", length), FIT_ROWS)
+        starts = evenly(self.dataset.starts("all", length), FIT_ROWS)
         if len(self.lengths) >= FEW_EPISODES:
             return starts, self.episode_of(starts) % 3 == 2
         return starts, np.arange(len(starts)) * BLOCKS // max(len(starts), 1) % 3 == 2
@@ -97,7 +106,7 @@ class Sample:
         return np.searchsorted(self.dataset.offsets, rows, side="right") - 1
 
 
-def evenly(rows: IntArray, most: int) -> IntArray:
+def evenly(rows: IntArray | Starts, most: int) -> IntArray:
     """At most ``most`` of ``rows``, evenly spaced, with the first and the last."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-BLOCK = 1 << 25  # bytes of a column in memory at a time
+BLOCK = 1 << 23  # bytes of a column in memory at a time
 ReadRows = Callable[[int, int], np.ndarray]
 
 
