@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import gymnasium
 
+PACKAGE = "pipeline"
 OURS = "pipeline.envs.wrappers"  # ids of this project's own environments import this module
 PREPARED, REBUILT = f"{OURS}:Prepared-v0", f"{OURS}:Rebuilt-v0"
 SIDES = range(32, 129)  # sides in pixels of the images that a prepared dataset may hold
@@ -45,7 +46,7 @@ def check_installed(module: str) -> None:
     """Raises ValueError unless ``module`` belongs to this project or to an installed package: what a log names must not
     run code of the working folder, nor any of Python's own modules."""
     package = module.partition(".")[0]
-    if package == OURS.partition(".")[0]:
+    if package == PACKAGE:
         return
     found = None if package in sys.stdlib_module_names else importlib.util.find_spec(package)
     if found is None:

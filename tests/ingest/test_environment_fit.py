@@ -17,6 +17,8 @@ from pipeline.data.dataset import PreparedDataset
 from pipeline.envs.registration import PREPARED, REBUILT, chain
 from pipeline.evaluation.episodes import run_episodes
 
+MASKED = "pipeline.envs.wrappers:Masked-v0"
+
 
 def assert_replays(dataset: PreparedDataset) -> None:
     """The actions of each logged episode give its observations and its return again, in the dataset's environment."""
@@ -229,6 +231,16 @@ def test_wrapped_and_converted_at_once(tmp_path: Path) -> None:
     dataset = ingest(tmp_path / "d", **record(tmp_path / "m", env))
     assert chain(dataset.spec.env_id, dataset.spec.env_kwargs) == ["Prepared-v0", "Rebuilt-v0", "Valves-v0"]
     assert dataset.reward.max() == 5
+    assert_replays(dataset)
+
+
+def test_ids_of_this_project_keep_their_own_wrappers_and_take_others(tmp_path: Path) -> None:
+    env = gymnasium.make("pipeline.envs.wrappers:Masked-v0", env_id="Pendulum-v1", keep=[0, 2])
+    spec = ingest(tmp_path / "d", **record(tmp_path / "m", env, episodes=2)).spec
+    assert (spec.env_id, spec.env_kwargs) == (MASKED, {"env_id": "Pendulum-v1", "keep": [0, 2]})
+    env = wrappers.TimeAwareObservation(env)
+    dataset = ingest(tmp_path / "e", **record(tmp_path / "n", env, episodes=2))
+    assert (dataset.spec.env_id, dataset.spec.obs_shapes) == (REBUILT, {"state": [3]})
     assert_replays(dataset)
 
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.envs.action_space import CONTINUOUS
-from pipeline.envs.registration import OURS, REBUILT
+from pipeline.envs.registration import OURS, PACKAGE, REBUILT
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
 from pipeline.ingest.sources.minari_episodes import EpisodeReader
 from pipeline.ingest.sources.minari_remote import fetch_minari, is_complete, minari_root, split_id
@@ -192,8 +192,10 @@ def _all_episodes(readers: list[EpisodeReader], remarks: Remarks) -> Iterator[Ep
 
 def _recorded(spec: "EnvSpec") -> tuple[str, dict[str, Any]]:
     """Id and arguments of the environment that made the log: with wrappers, those that make them again."""
+    own = [i for i, wrapper in enumerate(spec.additional_wrappers) if wrapper.entry_point.startswith(f"{PACKAGE}.")]
+    inside = own[-1] + 1 if own else 0  # the ids of this project add their wrappers themselves
     env_id = _importing_id(spec)
-    if spec.additional_wrappers and not env_id.startswith(f"{OURS}:"):
+    if len(spec.additional_wrappers) > inside and env_id != REBUILT:
         return REBUILT, {"spec": spec.to_json()}
     return env_id, dict(spec.kwargs)
 
@@ -208,11 +210,10 @@ def _running_statistics(spec: "EnvSpec | None") -> list[str]:
 
 def _importing_id(spec: "EnvSpec") -> str:
     """An id with the module that registers the environment, so that any process can make it."""
-    module = str(spec.entry_point).partition(":")[0]
-    if module == OURS:
-        return f"{module}:{spec.id}"
-    package = module.partition(".")[0]
-    return spec.id if package == "gymnasium" else f"{package}:{spec.id}"
+    package = str(spec.entry_point).partition(":")[0].partition(".")[0]
+    if package == "gymnasium":
+        return spec.id
+    return f"{OURS if package == PACKAGE else package}:{spec.id}"
 
 
 __all__ = ["Minari", "MinariConfig", "minari_root", "open_minari", "read_minari"]
