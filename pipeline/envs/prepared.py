@@ -15,13 +15,20 @@ Info = dict[str, Any]
 class Prepared(gymnasium.Wrapper[Any, Any, Any, Any]):
     """A task seen and driven through :mod:`pipeline.envs.spaces` and :mod:`pipeline.envs.action_forms`.
 
-    ``flatten`` puts all vectors into one, in Gymnasium's order (FlattenObservation); ``amounts`` takes discrete numbers
-    as amounts. Raises ValueError for spaces without a prepared form.
+    ``keys`` are the observations to keep, by their dotted names; None: all. ``flatten`` puts all vectors into one, in
+    the order of Gymnasium's FlattenObservation. ``amounts`` takes discrete numbers as amounts. Raises ValueError for
+    spaces without a prepared form.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], flatten: bool = False, amounts: bool = False) -> None:
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        flatten: bool = False,
+        amounts: bool = False,
+        keys: list[str] | None = None,
+    ) -> None:
         super().__init__(env)
-        self.parts = obs_parts(env.observation_space)
+        self.parts = obs_parts(env.observation_space, keys)
         self.form = action_form(env.action_space, amounts)
         self.flatten = flatten
         self.observation_space = _flat(self.parts) if flatten else _named(self.parts)

@@ -7,7 +7,7 @@ vector, or one choice among all combinations.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,10 @@ from pipeline.envs.registration import CHANNELS, SIDES
 Array = NDArray[Any]
 MOST_FEATURES = 1024  # of an observation that is no plain vector: more would be an image or an index without order
 SUPPORTED = "Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of them"
+
+
+class UnsupportedError(ValueError):
+    """An observation whose space has no prepared form."""
 
 
 @dataclass(frozen=True)
@@ -59,32 +63,40 @@ class ObsPart:
         return np.asarray(obs)
 
 
-def obs_parts(space: "Space[Any]") -> list[ObsPart]:
-    """The arrays of an observation, in Gymnasium's order. Raises ValueError, which starts with the name of the
-    observation, for a space that has no prepared form."""
-    return list(_parts(space, ()))
+def obs_parts(space: "Space[Any]", keys: Collection[str] | None = None) -> list[ObsPart]:
+    """The arrays of an observation, in Gymnasium's order; of those ``keys`` alone, if given. Raises ValueError, which
+    starts with the name of the observation, for a space that has no prepared form and for keys that do not exist."""
+    names = [".".join(map(str, path)) for path, _ in _leaves(space, ())]
+    for key in keys or ():
+        if key not in names:
+            raise ValueError(f"observation `{key}` does not exist; name some of {', '.join(names)}")
+    return [_part(leaf, path) for path, leaf in _leaves(space, ()) if keys is None or ".".join(map(str, path)) in keys]
 
 
-def _parts(space: "Space[Any]", path: tuple[str | int, ...]) -> Iterator[ObsPart]:
+def _leaves(space: "Space[Any]", path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], "Space[Any]"]]:
+    """The spaces within nested Dict and Tuple spaces, each with its place."""
     if isinstance(space, Dict | Tuple):
         items = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
         for key, part in items:
-            yield from _parts(part, (*path, key))
-        return
+            yield from _leaves(part, (*path, key))
+    else:
+        yield path, space
+
+
+def _part(space: "Space[Any]", path: tuple[str | int, ...]) -> ObsPart:
     name = ".".join(map(str, path))
     if "/" in name:
         raise ValueError(f"observation `{name}`: a file name cannot contain `/`; rename it")
     if isinstance(space, Box):
-        yield _box(space, path, name)
-    elif isinstance(space, Discrete | MultiDiscrete):
-        yield _one_hot(space, path, name or "state")
-    elif isinstance(space, MultiBinary):
+        return _box(space, path, name)
+    if isinstance(space, Discrete | MultiDiscrete):
+        return _one_hot(space, path, name or "state")
+    if isinstance(space, MultiBinary):
         size = math.prod(space.shape)
         change = f"`{name or 'state'}` becomes {size} features, 0 or 1"
-        yield ObsPart(path, name or "state", space, _unit_box(size), lambda x: x.reshape(len(x), size), change=change)
-    else:
-        fix = f"supported are {SUPPORTED}; leave it out of the dataset, or read the log with `source: callable`"
-        raise ValueError(f"observation `{name or 'state'}` is {short(space)}; {fix}")
+        return ObsPart(path, name or "state", space, _unit_box(size), lambda x: x.reshape(len(x), size), change=change)
+    fix = f"supported are {SUPPORTED}"
+    raise UnsupportedError(f"observation `{name or 'state'}` is {short(space)}; {fix}")
 
 
 def _box(space: Box, path: tuple[str | int, ...], name: str) -> ObsPart:
@@ -166,10 +178,7 @@ def choices(space: "Space[Any]") -> tuple[list[int], list[int]]:
 
 def leaves(space: "Space[Any]") -> list["Space[Any]"]:
     """The spaces within nested Dict and Tuple spaces, in order."""
-    if isinstance(space, Dict | Tuple):
-        parts = space.spaces.values() if isinstance(space, Dict) else space.spaces
-        return [leaf for part in parts for leaf in leaves(part)]
-    return [space]
+    return [leaf for _, leaf in _leaves(space, ())]
 
 
 def values_of(space: "Space[Any]", value: Any) -> list[Array]:

@@ -152,10 +152,11 @@ def prepared(
     env_kwargs: Info | None = None,
     flatten: bool = False,
     amounts: bool = False,
+    keys: list[str] | None = None,
     render_mode: str | None = None,
 ) -> Prepared:
     """Make the task ``env_id`` with ``env_kwargs`` and wrap it in :class:`~pipeline.envs.prepared.Prepared`."""
-    return Prepared(_task(env_id, env_kwargs, render_mode), flatten, amounts)
+    return Prepared(_task(env_id, env_kwargs, render_mode), flatten, amounts, keys)
 
 
 def rebuilt(spec: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:

@@ -124,6 +124,14 @@ def test_every_kind_of_space_is_logged_and_acted_in(binary: bool, tmp_path: Path
     assert_replays(dataset)
 
 
+def test_an_environment_shows_the_observations_that_are_read(tmp_path: Path) -> None:
+    block = record(tmp_path / "m", gymnasium.make("valves:Valves-v0"))
+    dataset = ingest(tmp_path / "d", **block, obs_keys=["past.1", "level"])
+    assert dataset.spec.obs_shapes == {"level": [2], "past.1": [1]}
+    assert dataset.spec.env_kwargs["keys"] == ["past.1", "level"]
+    assert_replays(dataset)
+
+
 def test_too_many_combinations_are_read_as_amounts_if_params_say_so(tmp_path: Path) -> None:
     block = record(tmp_path / "m", gymnasium.make("valves:Valves-v0"))
     dataset = ingest(tmp_path / "d", **block, action_kind="continuous")

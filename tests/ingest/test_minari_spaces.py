@@ -99,6 +99,19 @@ def test_spaces_without_a_prepared_form_are_refused(
     assert expected in message
 
 
+def test_observations_are_chosen_by_name(tmp_path: Path) -> None:
+    space = Dict({"mission": Text(9), "seen": Dict({"way": Discrete(2), "map": SQUARE})})
+    obs = {"mission": ["go"] * 3, "seen": {"way": np.array([0, 1, 1]), "map": np.zeros((3, 2, 2), np.float32)}}
+    block = store(tmp_path / "m", pair(obs, still(2), 2), observation_space=space, action_space=UNIT)
+    assert "`mission` is Text(1, 9, charset=" in (message := refusal(tmp_path, **block))
+    assert message.endswith("; name the others in `dataset.obs_keys`")
+    dataset = ingest(tmp_path / "d", **block, obs_keys=["seen.way"])
+    assert dataset.spec.obs_shapes == {"seen.way": [2]}
+    assert dataset.obs["seen.way"][:3].tolist() == [[1, 0], [0, 1], [0, 1]]
+    unknown = refusal(tmp_path, **block, obs_keys=["way"])
+    assert "observation `way` does not exist; name some of mission, seen.map, seen.way" in unknown
+
+
 @pytest.mark.parametrize("kind", [Graph, Sequence])
 def test_spaces_that_minari_cannot_store_are_refused(kind: type, tmp_path: Path) -> None:
     block = store(tmp_path / "m", [episode(ramp(3), still(2), 2)], observation_space=LINE, action_space=UNIT)

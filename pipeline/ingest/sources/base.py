@@ -124,6 +124,7 @@ class LogSpec:
 
     obs_dim: int | None = None
     obs_names: dict[str, list[str]] = field(default_factory=dict)
+    obs_keys: list[str] | None = None  # of the observations that are read; None: all
     action_kind: str | None = None
     integer_actions: str | None = None  # place of actions stored as integers, which may be discrete or continuous
     bounds: Bounds | None = None
@@ -221,6 +222,7 @@ def _environment(config: SourceConfig, log: LogSpec, first: Episode) -> Environm
         bounds=None if low is None or high is None else (low, high),
         obs_names=log.obs_names,
         max_episode_steps=log.max_episode_steps if env_id == log.env_id else None,
+        obs_keys=log.obs_keys,
     )
     try:
         if config.env_id is None:

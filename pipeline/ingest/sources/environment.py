@@ -44,6 +44,7 @@ class LogForm:
     bounds: Bounds | None  # of actions
     obs_names: Mapping[str, list[str]]
     max_episode_steps: int | None  # of the environment that made the log
+    obs_keys: list[str] | None  # of the observations that are read; None: all
 
     @classmethod
     def of(cls, episode: Episode, **declared: Any) -> "LogForm":
@@ -66,7 +67,7 @@ def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environmen
     Raises MisfitError if it does not fit, and the errors of an environment that cannot be made.
     """
     from pipeline.envs.action_forms import action_form
-    from pipeline.envs.spaces import obs_parts
+    from pipeline.envs.spaces import leaves, obs_parts
 
     env = make(env_id, env_kwargs)
     obs_space, action_space = env.observation_space, env.action_space
@@ -74,7 +75,8 @@ def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environmen
     env.close()
     name = " of ".join(chain(env_id, env_kwargs))
     try:
-        parts, form = obs_parts(obs_space), action_form(action_space, log.action_kind == CONTINUOUS)
+        parts = obs_parts(obs_space, log.obs_keys)
+        form = action_form(action_space, log.action_kind == CONTINUOUS)
     except ValueError as error:
         raise MisfitError(f"{name}: {error}") from None
     flatten = _flattens(name, parts, log)
@@ -90,9 +92,11 @@ def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environmen
         changes.append(_order(parts))
     if changes:
         warnings.append(f"{name} is evaluated through {PREPARED}: {'; '.join(changes)}")
-    if changes or _is_nested(obs_space):
+    keys = log.obs_keys if len(parts) < len(leaves(obs_space)) else None
+    if changes or keys or _is_nested(obs_space):
         amounts = form.kind == CONTINUOUS and not _is_boxes(action_space)
-        options = {key: True for key, chosen in (("flatten", flatten), ("amounts", amounts)) if chosen}
+        options = {"flatten": flatten, "amounts": amounts, "keys": keys}
+        options = {option: value for option, value in options.items() if value}
         env_id, env_kwargs = PREPARED, {"env_id": env_id, "env_kwargs": env_kwargs, **options}
     return Environment(env_id, env_kwargs, form.kind, form.bounds, limit, warnings)
 

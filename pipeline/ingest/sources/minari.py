@@ -38,6 +38,8 @@ class MinariConfig(SourceConfig):
 
     # full id such as D4RL/door/human-v2, or one with its remote such as hf://farama-minari/D4RL/door/human-v2
     dataset_id: Annotated[str, AfterValidator(_whole_id)] = field(kw_only=True)
+    # the observations to read by their names, such as direction or arm.speed; null: all of them
+    obs_keys: list[str] | None = None
     cost_key: str | None = None  # where the infos hold a cost for each step, such as cost or safety/cost; null: none
 
     @property
@@ -58,13 +60,14 @@ class Minari:
         """The log. Raises ValueError as :func:`open_minari` and :func:`read_minari` do."""
         roots = [(root, held_out) for root, held_out in self.config.parts]
         datasets = [(open_minari(root, self.config.dataset_id), held_out) for root, held_out in roots]
-        return read_minari(self.config, "minari", datasets, self.config.cost_key)
+        return read_minari(self.config, "minari", datasets, self.config.obs_keys, self.config.cost_key)
 
 
 def read_minari(
     config: SourceConfig,
     source: str,
     datasets: "list[tuple[MinariDataset, bool | None]]",
+    obs_keys: list[str] | None = None,
     cost_key: str | None = None,
     **more: Any,
 ) -> LoggedData:
@@ -72,7 +75,7 @@ def read_minari(
 
     Raises ValueError for spaces that have no prepared form; damaged files raise it when the episodes are read.
     """
-    forms = [Form.of(dataset, config.action_kind == CONTINUOUS) for dataset, _ in datasets]
+    forms = [Form.of(dataset, config.action_kind == CONTINUOUS, obs_keys) for dataset, _ in datasets]
     if forms[0].sizes != forms[-1].sizes:
         fix = "name two datasets of the same layout"
         raise ValueError(f"{config.held_out_path}: observations or actions differ from {config.path}; {fix}")
@@ -85,7 +88,7 @@ def read_minari(
     logged = combine(
         config,
         source,
-        _log_spec(datasets[0][0], forms[0]),
+        _log_spec(datasets[0][0], forms[0], obs_keys),
         _all_episodes(readers, remarks),
         0,
         list(dict.fromkeys(warning for form in forms for warning in form.warnings)),
@@ -105,13 +108,16 @@ class Form:
     action: "ActionForm"
 
     @classmethod
-    def of(cls, dataset: "MinariDataset", amounts: bool) -> "Form":
+    def of(cls, dataset: "MinariDataset", amounts: bool, obs_keys: list[str] | None) -> "Form":
         """The form of ``dataset``. Raises ValueError for spaces that have none."""
         from pipeline.envs.action_forms import action_form
-        from pipeline.envs.spaces import obs_parts
+        from pipeline.envs.spaces import UnsupportedError, obs_parts
 
         try:
-            parts, action = obs_parts(dataset.observation_space), action_form(dataset.action_space, amounts)
+            parts = obs_parts(dataset.observation_space, obs_keys)
+            action = action_form(dataset.action_space, amounts)
+        except UnsupportedError as error:
+            raise ValueError(f"{dataset.id}: {error}; name the others in `dataset.obs_keys`") from None
         except ValueError as error:
             raise ValueError(f"{dataset.id}: {error}") from None
         for part in parts:
@@ -167,12 +173,13 @@ def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
         raise ValueError(f"{folder}: unreadable Minari dataset ({reason}); {fix}") from None
 
 
-def _log_spec(dataset: "MinariDataset", form: Form) -> LogSpec:
+def _log_spec(dataset: "MinariDataset", form: Form, obs_keys: list[str] | None) -> LogSpec:
     metadata, env_spec = dataset.storage.metadata, dataset.env_spec
     references = (metadata.get("ref_min_score"), metadata.get("ref_max_score"))
     env_id, env_kwargs = _recorded(env_spec) if env_spec else (None, {})
     return LogSpec(
         obs_names={part.name: part.names for part in form.parts if part.names},
+        obs_keys=obs_keys,
         action_kind=form.action.kind,
         bounds=form.action.bounds,
         env_id=env_id,

@@ -87,6 +87,7 @@ class EpisodeReader:
         except ValueError as error:
             raise ValueError(f"{where}: {error}; correct the log") from None
         reward = np.asarray(raw["rewards"])
+        reward = reward.reshape(-1) if reward.shape == (len(action), 1) else reward
         cost = self._cost(raw["infos"], len(reward), where)
         ends = [np.asarray(raw[name]).astype(bool).reshape(-1) for name in ("terminations", "truncations")]
         stretches = divide(ends[0] | ends[1])
