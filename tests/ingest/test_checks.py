@@ -143,7 +143,7 @@ def test_a_broken_copy_is_found_and_named_and_nothing_else(
 
 def test_a_moved_log_is_moved_back_by_the_rows_that_the_remedy_names(pendulum: list[Episode], tmp_path: Path) -> None:
     result = only("action_shift", stored([late_actions(0, e) for e in pendulum], tmp_path))
-    assert "move actions by -1 rows" in result.remedy
+    assert "set a table's `action_offset: 1`, or move actions by -1 rows" in result.remedy
 
 
 def test_copies_exact_and_nearly(pendulum: list[Episode], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ a function and register it in ``CHECKS``.
 from collections.abc import Callable
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.ingest.checks import alignment, basics, drift, ends, features, last_part, repeats
+from pipeline.ingest.checks import alignment, basics, columns, drift, ends, features, jumps, last_part, repeats, rewards
 from pipeline.ingest.checks.memory import memory
 from pipeline.ingest.checks.result import SEVERITIES, CheckResult
 from pipeline.ingest.checks.sample import Sample
@@ -20,6 +20,10 @@ CHECKS: dict[str, Check] = {
     "timeouts_as_terminals": ends.timeouts_as_terminals,
     "missing_terminals": ends.missing_terminals,
     "time_gaps": ends.time_gaps,
+    "jumps": jumps.jumps,
+    "running_on": jumps.running_on,
+    "next_state_features": columns.next_state_features,
+    "counters": columns.counters,
     "unit_change": drift.unit_change,
     "behavior_shift": drift.behavior_shift,
     "held_out_shift": drift.held_out_shift,
@@ -27,6 +31,8 @@ CHECKS: dict[str, Check] = {
     "memory": memory,
     "reward_leak": features.reward_leak,
     "equal_rewards": basics.equal_rewards,
+    "zero_rewards": rewards.zero_rewards,
+    "reward_spikes": rewards.reward_spikes,
     "constant_features": features.constant_features,
     "nearly_constant_features": features.nearly_constant_features,
     "discrete_features": features.discrete_features,

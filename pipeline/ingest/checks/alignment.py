@@ -56,8 +56,8 @@ def action_shift(sample: Sample) -> CheckResult | None:
         return CheckResult("action_shift", "info", evidence, meaning)
     meaning = f"The action {_rows(best)} explains the change of observation best: an off-by-one error or a delay."
     remedy = (
-        f"off-by-one error: move actions by {-best} rows in `dataset.transform`; real delay: set "
-        "`world_model.history: k`"
+        f"off-by-one error: {_option('action_offset', best)}move actions by {-best} rows in `dataset.transform`; real "
+        "delay: set `world_model.history: k`"
     )
     return CheckResult("action_shift", "serious", evidence, meaning, remedy)
 
@@ -92,8 +92,8 @@ def reward_shift(sample: Sample) -> CheckResult | None:
         return CheckResult("reward_shift", "info", evidence, meaning)
     meaning = f"A step explains the reward {_rows(best)} best: an off-by-one error or a delayed reward."
     remedy = (
-        f"off-by-one error: move rewards by {-best} rows in `dataset.transform`; real delay: set "
-        "`world_model.name: rssm`"
+        f"off-by-one error: {_option('reward_offset', best)}move rewards by {-best} rows in `dataset.transform`; real "
+        "delay: set `world_model.name: rssm`"
     )
     return CheckResult("reward_shift", "serious", evidence, meaning, remedy)
 
@@ -115,6 +115,10 @@ def _scaled(change: FloatArray) -> FloatArray:
 
 def _mean(r2: FloatArray) -> float:
     return float(np.maximum(r2, -1).mean())
+
+
+def _option(name: str, late: int) -> str:
+    return f"set a table's `{name}: {late}`, or " if late > 0 else ""
 
 
 def _rows(shift: int) -> str:

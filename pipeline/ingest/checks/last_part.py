@@ -109,13 +109,14 @@ def _errors(sample: Sample) -> Errors | None:
         return None
     obs, next_obs = (sample.observed(rows + i) for i in (0, 1))
     inputs, change = np.concatenate([obs, sample.actions(rows)], axis=1), (next_obs - obs)[:, sample.moving]
-    change = change / np.maximum(change.std(axis=0), 1e-300)
+    size, spread = np.sqrt((change**2).mean(axis=0)), change.std(axis=0)
+    change = change / np.where(spread > 1e-9 * size, spread, np.maximum(size, 1e-300))
     squared, leverages = np.zeros_like(change), np.zeros(len(rows))
     for fold in range(FOLDS):
         tested = ~late & (block % FOLDS == fold)
         model = fit(inputs[~late], change[~late], tested[~late], WIDTH)
-        spread = leverage(inputs[~late & ~tested], WIDTH)
+        leverage_of = leverage(inputs[~late & ~tested], WIDTH)
         for part, weight in ((tested, 1), (late, 1 / FOLDS)):
             squared[part] += weight * (change[part] - model(inputs[part])) ** 2
-            leverages[part] += weight * spread(inputs[part])
+            leverages[part] += weight * leverage_of(inputs[part])
     return Errors(squared, leverages <= np.quantile(leverages[~late], LIKE), block)

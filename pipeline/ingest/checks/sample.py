@@ -12,7 +12,7 @@ from pipeline.ingest.copies import copies_of, digest_in, marks_of
 ROWS = 200_000  # at most this many steps are counted
 FIT_ROWS = 18_000  # at most this many steps enter a regression, two thirds of them to fit it
 LEAST_ROWS = 300  # with fewer steps, results are not significant
-FEW_EPISODES, BLOCKS = 10, 30  # with fewer episodes, blocks of rows take their place in a train-test split
+FEW_EPISODES, BLOCKS = 30, 30  # with fewer episodes, blocks of rows take their place in a train-test split
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -77,6 +77,13 @@ class Sample:
     def moving(self) -> NDArray[np.bool_]:
         """Which features ever change within an episode, "O"."""
         return (self.obs != self.next_obs).any(axis=0)
+
+    @cached_property
+    def exogenous(self) -> NDArray[np.bool_]:
+        """Which features no action changes, "O"."""
+        spec = self.dataset.spec
+        flags = [i in spec.exogenous.get(key, ()) for key in spec.vector_keys for i in range(len(spec.obs_names[key]))]
+        return np.array(flags, bool)
 
     def observed(self, rows: IntArray) -> FloatArray:
         """Observations of ``rows``, "n O"."""
