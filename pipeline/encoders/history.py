@@ -30,7 +30,8 @@ class HistoryEncoder(nn.Module):
 
     The current observation and the changes determine all past observations of the window. Each change is divided by the
     standard deviation of one-step changes in the logs, because it can be much smaller than the value itself. Changes
-    cover only the features that steps change. At the start of an episode changes and actions are zero.
+    cover only the features that steps change and the exogenous ones. At the start of an episode changes and actions are
+    zero.
     """
 
     Config = HistoryConfig
@@ -44,12 +45,14 @@ class HistoryEncoder(nn.Module):
         self.standard = StandardEncoder(obs_shapes, statistics)
         self.action_dim = action_dim
         self.current_dim = self.standard.state_dim
-        self.pair_dim = action_dim + len(statistics.changing)
+        moving = [*statistics.changing, *statistics.exogenous]
+        self.pair_dim = action_dim + len(moving)
         self.state_dim = self.current_dim + config.history * self.pair_dim
-        self.register_buffer("changing", torch.tensor(statistics.changing, dtype=torch.long), persistent=False)
-        self.register_buffer("delta_std", torch.tensor(statistics.delta_std), persistent=False)
-        self.changing: Tensor
-        self.delta_std: Tensor
+        scale = [*statistics.delta_std, *statistics.exogenous_delta_std]
+        self.register_buffer("moving", torch.tensor(moving, dtype=torch.long), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+        self.moving: Tensor
+        self.scale: Tensor
 
     @classmethod
     def from_data(cls, config: HistoryConfig, data: DataSpec) -> "HistoryEncoder":
@@ -58,7 +61,7 @@ class HistoryEncoder(nn.Module):
 
     def initial(self, batch: int) -> Tensor:
         """Zeros "B Z"; the first observation of an episode replaces them."""
-        return torch.zeros(batch, self.state_dim, device=self.changing.device)
+        return torch.zeros(batch, self.state_dim, device=self.moving.device)
 
     def observe(self, state: Tensor, action: Tensor, obs: Observation, first: Tensor) -> Tensor:
         """The state "B Z" after ``action`` "B A" in ``state`` led to ``obs``; where ``first`` "B" is 1.0, an empty
@@ -78,8 +81,8 @@ class HistoryEncoder(nn.Module):
         return torch.cat([current, action, self._change(self.current_obs(state), current), newer_pairs], dim=-1)
 
     def _change(self, before: Tensor, after: Tensor) -> Tensor:
-        """Scaled change of the changing features between normalized observations "... O"."""
-        return (after - before)[..., self.changing] / self.delta_std
+        """Scaled change of the moving features between normalized observations "... O"."""
+        return (after - before)[..., self.moving] / self.scale
 
     def decode(self, state: Tensor) -> Observation:
         """The current observations in states "... Z", in the log's own units."""

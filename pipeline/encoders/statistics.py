@@ -42,6 +42,7 @@ class Statistics:
     terminals: NonNegativeInt
     settings: list[NonNegativeInt] = field(default_factory=list)  # active ones that seldom change in an episode
     exogenous: list[NonNegativeInt] = field(default_factory=list)  # features that no action changes
+    exogenous_delta_std: list[PositiveFloat] = field(default_factory=list)  # of their normalized changes
     flags: dict[NonNegativeInt, NonNegativeInt] = field(default_factory=dict)  # feature -> its 0/1 flag "measured"
 
     @property
@@ -77,7 +78,9 @@ class Statistics:
         given = torch.isin(active, torch.tensor(list(exogenous), dtype=torch.long))
         seldom = _moments((y != x).double(), measured)[0][active] < SELDOM
         changing = active[~seldom & ~given]
-        delta_mean, delta_std = _moments(((y - x) / std)[:, changing], measured[:, changing])
+        delta = (y - x) / std
+        delta_mean, delta_std = _moments(delta[:, changing], measured[:, changing])
+        given_std = _spread(delta[:, list(exogenous)])
         reward_std = float(r.std(correction=0))
         return cls(
             obs_mean=mean.tolist(),
@@ -86,7 +89,7 @@ class Statistics:
             obs_max=torch.maximum(x.amax(0), y.amax(0)).tolist(),
             active=active.tolist(),
             delta_mean=delta_mean.tolist(),
-            delta_std=torch.where(delta_std > CONSTANT, delta_std, torch.ones_like(delta_std)).tolist(),
+            delta_std=_or_one(delta_std).tolist(),
             reward_mean=float(r.mean()),
             reward_std=reward_std if reward_std > CONSTANT else 1.0,
             reward_min=float(r.min()),
@@ -94,8 +97,14 @@ class Statistics:
             terminals=int(terminal.sum()),
             settings=active[seldom & ~given].tolist(),
             exogenous=list(exogenous),
+            exogenous_delta_std=_or_one(given_std).tolist(),
             flags=flags,
         )
+
+
+def _or_one(std: Tensor) -> Tensor:
+    """Standard deviations that can divide: 1 in place of 0."""
+    return torch.where(std > CONSTANT, std, torch.ones_like(std))
 
 
 def _spread(values: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def expected_state(dataset: PreparedDataset, row: int, history: int) -> list[flo
 
 def raw(state: torch.Tensor, encoder: HistoryEncoder) -> torch.Tensor:
     """In raw units: the present as it is decoded, changes of feature 0 by their spread."""
-    change = encoder.standard.std[0] * encoder.delta_std[0]
+    change = encoder.standard.std[0] * encoder.scale[0]
     pairs = state[:, 3:] * torch.stack([torch.tensor(1.0), change]).repeat(encoder.config.history)
     return torch.cat([encoder.decode(state)["state"], pairs], dim=-1)
 
@@ -137,7 +137,7 @@ def test_an_imagined_step_shifts_the_history(counted: PreparedDataset):
     assert prediction.mean.shape[-1] == 1 + 1  # the feature that changes, and the reward
     step = model.draw(state, action, prediction, torch.Generator().manual_seed(0))
     present, newest, older = step.state.split([3, 2, 2], dim=-1)
-    change = (present - state[:, :3])[:, 0] / model.encoder.delta_std
+    change = (present - state[:, :3])[:, 0] / model.encoder.scale
     assert torch.equal(newest, torch.stack([action[:, 0], change], dim=-1))
     assert torch.equal(older, state[:, 3:5])
     assert torch.equal(present[:, 1:], state[:, 1:3])

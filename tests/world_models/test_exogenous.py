@@ -173,3 +173,13 @@ def test_errors_leave_out_what_is_given(dataset: PreparedDataset, kind: str):
     rollout = replay(model, windows, 1, scale)
     decoded = model.decode(rollout.state[0])["state"]
     torch.testing.assert_close(decoded[:, WEATHER], windows.obs["state"][0, 1:, WEATHER], atol=1e-4, rtol=0)
+
+
+def test_a_history_holds_the_changes_of_exogenous_features(dataset: PreparedDataset):
+    model = model_of(dataset, "history")
+    steps = encode_transitions(dataset, "all", model)
+    obs = torch.from_numpy(np.array(dataset.obs["state"]))
+    second = steps.state[1]  # of the first episode
+    weather = model.encoder.current_dim + model.action_dim + 2  # after the changes of room and lab
+    scale = torch.tensor(model.data_spec.statistics.exogenous_delta_std[0]) * model.encoder.standard.std[WEATHER]
+    assert second[weather].item() == pytest.approx(((obs[1] - obs[0])[WEATHER] / scale).item(), rel=1e-4)
