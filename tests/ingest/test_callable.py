@@ -27,6 +27,22 @@ def dicts(lengths, marked=False):
                    terminated=episode.terminated)
         yield {{**raw, "held_out": e % 2 == 1}} if marked else raw
 
+def without_final(lengths):
+    for raw in dicts(lengths):
+        yield {{**raw, "obs": raw["obs"][:-1], "group": "a", "span": (0, 9), "cost": raw["action"] * 0 + 2}}
+
+def scalars(lengths):
+    for raw in dicts(lengths):
+        yield {{**raw, "reward": 1.0}}
+
+def text(lengths):
+    for raw in dicts(lengths):
+        yield {{**raw, "reward": ["a"] * len(raw["action"]), "obs": raw["obs"][:-1]}}
+
+def late(lengths):
+    for raw in dicts(lengths):
+        yield {{**raw, "span": (3, 1)}}
+
 def half_marked(lengths):
     for e, raw in enumerate(dicts(lengths)):
         yield {{**raw, "held_out": True}} if e else raw
@@ -82,6 +98,17 @@ def test_episodes_may_say_that_they_are_held_out(block: dict[str, Any], tmp_path
     assert dataset.held_out.tolist() == [False, True, False, True, False]
 
 
+def test_without_final_observations_true_ends_are_kept(block: dict[str, Any], tmp_path: Path) -> None:
+    options = {"function": "my_logs:without_final", "max_dropped_return": 1.0, "cost_names": ["energy"]}
+    dataset = ingest(tmp_path / "d", block, **options)
+    columns = {name: column for name, column in counting_columns().items() if name != "next_obs"}
+    flat = npz_block(tmp_path / "log.npz", columns, max_dropped_return=1.0)
+    stored = ingest(tmp_path / "e", flat)
+    assert dataset.obs["state"].tolist() == stored.obs["state"].tolist()
+    assert (dataset.spec.terminals, dataset.spec.dropped, dataset.spec.cost_names) == (3, 2, ["energy"])
+    assert any("3 steps are true ends without a next observation: kept" in w for w in dataset.spec.warnings)
+
+
 def test_features_may_have_names(block: dict[str, Any], tmp_path: Path) -> None:
     names = {"state": ["clock", "episode"]}
     assert ingest(tmp_path / "d", block, obs_names=names).spec.obs_names == names
@@ -107,6 +134,10 @@ def test_features_may_have_names(block: dict[str, Any], tmp_path: Path) -> None:
             {"obs_names": {"state": ["clock"]}},
             "1 names for `state`, but observations are {'state': [2]}; correct `dataset.obs_names`",
         ),
+        ({"function": "my_logs:scalars"}, "episode 0: reward is a single float64; yield numbers, one row per step"),
+        ({"function": "my_logs:text"}, "episode 0: reward is an array of <U1; yield numbers, one row per step"),
+        ({"function": "my_logs:late"}, "episode 0: `span` is (3, 1); yield the times of the first and the last obs"),
+        ({"cost_names": ["energy"]}, "episode 0: no cost for 1 cost_names; yield `cost` [steps, costs]"),
         ({"path": "nowhere.py"}, "nowhere.py: not found; correct `dataset.path`"),
     ],
 )

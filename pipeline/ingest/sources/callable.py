@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +14,16 @@ import numpy as np
 from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
-from pipeline.data.episode import Episode, LoggedData
+from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require_path
+from pipeline.ingest.sources.episode_parts import unknown_rewards
+from pipeline.ingest.sources.last_step import LastSteps
+from pipeline.ingest.validate import arrays_of
 from pipeline.validation import OPTIONS, did_you_mean
 
-FIELDS = ("obs", "action", "reward", "terminated", "held_out")
+REQUIRED = ("obs", "action", "reward", "terminated")
+FIELDS = (*REQUIRED, "held_out", "cost", "group", "span")
+FIX = "give observations one row more than actions, the final one, or `terminated` at true ends"
 
 
 def _module_and_function(text: str) -> str:
@@ -30,12 +35,14 @@ def _module_and_function(text: str) -> str:
 @dataclass(frozen=True, config=OPTIONS)
 class CallableConfig(SourceConfig):
     """The function yields :class:`pipeline.data.episode.Episode`, or dicts with its fields; an episode says itself
-    whether it is ``held_out``. ``path`` and ``held_out_path`` are what DVC watches for it, such as its file."""
+    whether it is ``held_out``. Without the final observation, the last step is kept at a true end, else dropped.
+    ``path`` and ``held_out_path`` are what DVC watches for it, such as its file."""
 
     # module:function that gives episodes, found from the project's root
     function: Annotated[str, AfterValidator(_module_and_function)] = field(kw_only=True)
     kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the function
     obs_names: dict[str, list[str]] = field(default_factory=dict)  # names of the features of each observation
+    cost_names: list[str] = field(default_factory=list)  # names of the columns of costs, where episodes have `cost`
 
     @property
     def title(self) -> str:
@@ -55,8 +62,22 @@ class FromCallable:
         """The log. Raises ValueError for missing paths; errors of the function are raised with the episodes."""
         for path, param in ((self.config.path, "path"), (self.config.held_out_path, "held_out_path")):
             require_path(Path(path), param)
-        spec = LogSpec(obs_names=self.config.obs_names)
-        return combine(self.config, "callable", spec, _episodes(self.config), 0, [], 0)
+        spec, remarks = LogSpec(obs_names=self.config.obs_names), Remarks()
+        episodes = _complete(self.config, remarks)
+        logged = combine(self.config, "callable", spec, episodes, 0, [], 0, remarks=remarks)
+        return replace(logged, cost_names=self.config.cost_names)
+
+
+def _complete(config: CallableConfig, remarks: Remarks) -> Iterator[Episode]:
+    """The episodes, each with its final observation."""
+    last_steps = LastSteps(config.function, config.max_dropped_return, FIX)
+    for episode in _episodes(config):
+        rows = {len(value) for value in (*episode.obs.values(), episode.action, episode.reward)}
+        if len(rows) != 1 or rows == {0}:
+            yield last_steps.complete(episode)  # or of wrong lengths: refused later, in words of its own
+        elif (closed := last_steps.close(episode)) is not None:
+            yield closed
+    last_steps.report(remarks)
 
 
 def _episodes(config: CallableConfig) -> Iterator[Episode]:
@@ -69,8 +90,10 @@ def _episodes(config: CallableConfig) -> Iterator[Episode]:
             raw = next(raws, None)
         if raw is None:
             return
-        episode = raw if isinstance(raw, Episode) else _episode(f"{config.function}: episode {index}", raw)
-        _check_names(config, episode)
+        where = f"{config.function}: episode {index}"
+        episode = raw if isinstance(raw, Episode) else _episode(where, raw, config.transform is not None)
+        _check_arrays(where, episode)
+        _check_names(config, episode, where)
         marked = episode.held_out is not None if marked is None else marked
         if marked != (episode.held_out is not None):
             fix = "set `held_out` in all episodes, or in none"
@@ -111,27 +134,59 @@ def _one_line_errors(function: str) -> Iterator[None]:
         raise ValueError(f"{function}: {reason} ({last.filename}:{last.lineno}); correct the function") from None
 
 
-def _episode(where: str, raw: object) -> Episode:
-    """Convert a dict to an episode; ``obs`` is one array "T+1 O" or a dict of them."""
+def _episode(where: str, raw: object, transformed: bool) -> Episode:
+    """Convert a dict to an episode; ``obs`` is one array "T+1 O" or a dict of them.
+
+    ``reward`` may be missing if the episode is ``transformed``, which defines it then.
+    """
     if not isinstance(raw, Mapping):
-        raise ValueError(f"{where}: got {type(raw).__name__}; yield a dict with {', '.join(FIELDS[:4])}")
+        raise ValueError(f"{where}: got {type(raw).__name__}; yield a dict with {', '.join(REQUIRED)}")
     for key in raw:
         if key not in FIELDS:
             raise ValueError(f"{where}: unknown key `{key}`{did_you_mean(str(key), FIELDS)}")
-    for key in FIELDS[:4]:
-        if key not in raw:
-            raise ValueError(f"{where}: no `{key}`{did_you_mean(key, raw)}; yield {', '.join(FIELDS[:4])}")
+    for key in REQUIRED:
+        if key not in raw and not (key == "reward" and transformed):
+            fix = ", or define it in `dataset.transform`" if key == "reward" else ""
+            raise ValueError(f"{where}: no `{key}`{did_you_mean(key, raw)}; yield {', '.join(REQUIRED)}{fix}")
     if np.ndim(raw["terminated"]):
         raise ValueError(f"{where}: `terminated` is an array; yield one bool, True if the task terminated")
     obs = raw["obs"] if isinstance(raw["obs"], Mapping) else {"state": raw["obs"]}
-    arrays = {str(key): np.asarray(value) for key, value in obs.items()}
-    action, reward = np.asarray(raw["action"]), np.asarray(raw["reward"])
-    return Episode(arrays, action, reward, bool(raw["terminated"]), raw.get("held_out"))
+    action = np.asarray(raw["action"])
+    return Episode(
+        obs={str(key): np.asarray(value) for key, value in obs.items()},
+        action=action,
+        reward=np.asarray(raw["reward"]) if "reward" in raw else unknown_rewards(len(action)),
+        terminated=bool(raw["terminated"]),
+        held_out=raw.get("held_out"),
+        cost=None if raw.get("cost") is None else np.asarray(raw["cost"]),
+        group=None if raw.get("group") is None else str(raw["group"]),
+        span=None if raw.get("span") is None else _span(where, raw["span"]),
+    )
 
 
-def _check_names(config: CallableConfig, episode: Episode) -> None:
+def _span(where: str, span: Any) -> tuple[float, float]:
+    """Times of the first and the last observation. Raises ValueError for anything else than two ascending numbers."""
+    numbers = np.asarray(span)
+    if numbers.shape != (2,) or numbers.dtype.kind not in "fiu" or numbers[0] > numbers[1]:
+        raise ValueError(f"{where}: `span` is {span}; yield the times of the first and the last observation")
+    return float(numbers[0]), float(numbers[1])
+
+
+def _check_arrays(where: str, episode: Episode) -> None:
+    for name, array in arrays_of(episode).items():
+        if array.ndim == 0 or array.dtype.kind not in "fiub":
+            what = f"a single {array.dtype}" if array.ndim == 0 else f"an array of {array.dtype}"
+            raise ValueError(f"{where}: {name} is {what}; yield numbers, one row per step")
+
+
+def _check_names(config: CallableConfig, episode: Episode, where: str) -> None:
     for key, names in config.obs_names.items():
         shapes = {name: list(array.shape[1:]) for name, array in episode.obs.items()}
         if shapes.get(key) != [len(names)]:
             fix = "correct `dataset.obs_names`"
             raise ValueError(f"{config.function}: {len(names)} names for `{key}`, but observations are {shapes}; {fix}")
+    columns = 0 if episode.cost is None else episode.cost.shape[1] if episode.cost.ndim == 2 else -1
+    if columns != len(config.cost_names):
+        shape = "no cost" if episode.cost is None else f"cost {list(episode.cost.shape)}"
+        fix = "yield `cost` [steps, costs], and name each column in `dataset.cost_names`"
+        raise ValueError(f"{where}: {shape} for {len(config.cost_names)} cost_names; {fix}")
