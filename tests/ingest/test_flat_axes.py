@@ -8,7 +8,7 @@ import pytest
 from data_examples import LENGTHS, counting_columns, npz_block, of_reading
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.ingest.sources import SOURCES, stored
+from pipeline.ingest.sources import SOURCES, flat_axes, stored
 from pipeline.ingest.transform import apply_transform
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
@@ -249,6 +249,68 @@ def test_a_mask_of_rows(tmp_path: Path) -> None:
     dataset = ingest(tmp_path, columns, mask_key="written")
     assert steps(dataset) == counting_steps(LENGTHS)
     assert any("5 rows where `written` is 0: left out" in warning for warning in dataset.spec.warnings)
+
+
+@pytest.mark.parametrize("axis", [False, True])
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_rows_that_were_never_written_are_left_out(
+    chunk: int, axis: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A buffer that is not full, without a mask."""
+    monkeypatch.setattr(flat_axes, "CHUNK", chunk)
+    columns = {name: np.concatenate([c, np.zeros((5, *c.shape[1:]))]) for name, c in counting_columns().items()}
+    dataset = ingest(tmp_path, {name: c[:, None] for name, c in columns.items()} if axis else columns)
+    assert steps(dataset) == counting_steps(LENGTHS)
+    assert any("the last 5 rows are zero in all columns" in warning for warning in dataset.spec.warnings)
+
+
+def test_zeros_in_some_columns_are_kept(tmp_path: Path) -> None:
+    columns = counting_columns()
+    columns["reward"][-4:], columns["action"][-4:], columns["done"][-4:] = 0, 0, 0
+    assert len(ingest(tmp_path, columns).steps("all")) == 19
+
+
+def folder_of_files(folder: Path) -> Path:
+    """One file an episode, `episode_2` before `episode_10`, in two folders."""
+    lengths = (*LENGTHS, 2, 3, 4, 2, 3, 4)
+    columns, stops = counting_columns(lengths), np.cumsum(lengths)
+    for e, (start, stop) in enumerate(zip(np.r_[0, stops[:-1]], stops, strict=True)):
+        part = folder / ("a" if e < 11 else "b")
+        part.mkdir(parents=True, exist_ok=True)
+        np.savez(part / f"episode_{e}.npz", **{name: column[start:stop] for name, column in columns.items()})
+    return folder
+
+
+def test_one_file_an_episode(tmp_path: Path) -> None:
+    folder = str(folder_of_files(tmp_path / "logs"))
+    block = {"source": "npz", "path": folder, "held_out_path": folder, "timeout_key": None, "next_obs_key": None}
+    source, config = choose(SOURCES, {**block, "max_dropped_return": 1.0}, "dataset", key="source")
+    dataset = write_dataset(tmp_path / "d", source(config).read(), "log", 0.2, 0)
+    kept = [n - e % 2 for e, n in enumerate((*LENGTHS, 2, 3, 4, 2, 3, 4))]
+    assert dataset.flat_obs(dataset.steps("all"))[:, 0].tolist() == [
+        100.0 * e + t for e, n in enumerate(kept) for t in range(n)
+    ]
+    assert (dataset.spec.terminals, dataset.spec.dropped) == (6, 5)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    _, config = choose(SOURCES, {**block, "path": str(empty)}, "dataset", key="source")
+    with pytest.raises(ValueError, match=r"a folder without \.npz, \.npy; name a log file or another folder"):
+        source(config).read()
+
+
+def test_one_file_a_column(tmp_path: Path) -> None:
+    columns, folder = counting_columns(), tmp_path / "logs"
+    folder.mkdir()
+    for name, column in columns.items():
+        np.save(folder / f"{name}.npy", column)
+    block = {"source": "npz", "path": str(folder), "held_out_path": str(folder)}
+    source, config = choose(SOURCES, block, "dataset", key="source")
+    dataset = write_dataset(tmp_path / "d", source(config).read(), "log", 0.2, 0)
+    stored = ingest(tmp_path, columns, action_low=None, action_high=None)
+    assert dataset.spec.digest == stored.spec.digest
+    np.save(folder / "obs.npy", np.array([{}] * 19, object))
+    with pytest.raises(ValueError, match=r"obs\.npy: `obs` hold pickled Python objects"):
+        source(config).read()
 
 
 @pytest.mark.parametrize(("shift", "where"), [(-1, "the same row"), (1, "two rows later"), (-2, "the row before")])

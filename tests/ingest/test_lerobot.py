@@ -197,6 +197,11 @@ def test_damaged_datasets(damage: str, expected: str, tmp_path: Path) -> None:
     assert expected in refusal(tmp_path, root)
 
 
+def test_a_folder_of_datasets_is_refused_with_their_names(tmp_path: Path) -> None:
+    root = write(tmp_path / "log")
+    assert f"no meta/info.json (did you mean `{root}`?); name the folder" in refusal(tmp_path, tmp_path)
+
+
 def test_lists_of_different_lengths_are_refused(tmp_path: Path) -> None:
     ragged = {"observation.contacts": lambda e, n: pa.array([[1.0] * (1 + t % 2) for t in range(n)])}
     assert "lists of `observation.contacts` differ in length" in refusal(tmp_path, write(tmp_path / "log", **ragged))

@@ -10,11 +10,12 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
+from pipeline.ingest.sources.array_files import array_files
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
 from pipeline.ingest.sources.episode_parts import with_final
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
-from pipeline.ingest.sources.hdf5_file import find, open_hdf5
+from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.validation import OPTIONS
 
@@ -44,13 +45,18 @@ class D3rlpyHdf5:
 
     def read(self) -> LoggedData:
         """The log. Raises ValueError for files that are missing, damaged or lack a column."""
-        path = require_path(Path(self.config.path))
+        path = array_files(require_path(Path(self.config.path)), SUFFIXES)[0]
         with open_hdf5(path) as file:
             episodes = _count(file)
             if episodes == 0:
-                return read_flat(self.config, "d3rlpy_hdf5", _read)
+                return read_flat(self.config, "d3rlpy_hdf5", _read, SUFFIXES)
             first = _episode(path, file, 0)
-        parts = [(require_path(path), held_out) for path, held_out in self.config.parts]
+        pairs = zip(self.config.parts, ("path", "held_out_path"), strict=False)
+        parts = [
+            (file, held_out)
+            for (part, held_out), param in pairs
+            for file in array_files(require_path(part, param), SUFFIXES)
+        ]
         kind = first.action.dtype.kind
         spec = LogSpec(
             obs_dim=first.obs["state"].shape[1] if list(first.obs) == ["state"] else None,

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
-from pipeline.ingest.sources.hdf5_file import find, open_hdf5, own_names
+from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, own_names
 from pipeline.ingest.sources.stored import StoredRows, is_wide
 from pipeline.validation import OPTIONS
 
@@ -31,7 +31,7 @@ class D4rlHdf5:
 
     def read(self) -> LoggedData:
         """The log. Raises ValueError for files that are missing, damaged or lack a column."""
-        return read_flat(self.config, "d4rl_hdf5", read_hdf5)
+        return read_flat(self.config, "d4rl_hdf5", read_hdf5, SUFFIXES)
 
 
 def read_hdf5(path: Path, wanted: set[str]) -> Columns:

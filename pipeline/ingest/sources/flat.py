@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
+from pipeline.ingest.sources.array_files import array_files
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.episode_parts import unknown_rewards
 from pipeline.ingest.sources.flat_axes import as_rows
@@ -68,15 +69,18 @@ class FlatLog:
         return 4 * (len(self.obs) + len(self.ends.stops)) * (self.obs.shape[1] + self.action.shape[1] + 2)
 
 
-def read_flat(config: FlatConfig, source: str, reader: Reader) -> LoggedData:
-    """A flat log from one file, or from a train and a held-out file. Raises ValueError for missing or wrong columns."""
-    params = ["path", "held_out_path"]
-    pairs = zip(config.parts, params, strict=False)
-    logs = [_load(config, require_path(path, param), reader) for (path, _), param in pairs]
+def read_flat(config: FlatConfig, source: str, reader: Reader, suffixes: tuple[str, ...]) -> LoggedData:
+    """A flat log from one file, or from a train and a held-out file; each may be a folder of files instead.
+
+    Raises ValueError for missing or wrong columns.
+    """
+    pairs = zip(config.parts, ("path", "held_out_path"), strict=False)
+    parts = [(array_files(require_path(path, param), suffixes), held_out) for (path, held_out), param in pairs]
+    logs = [_load(config, file, reader, len(files) > 1) for files, _ in parts for file in files]
     if len({(log.obs.shape[1], log.action.shape[1]) for log in logs}) > 1:
         fix = "name two files of the same layout"
         raise ValueError(f"{config.held_out_path}: observations or actions differ in size from {config.path}; {fix}")
-    flags = [held_out for _, held_out in config.parts]
+    flags = [held_out for files, held_out in parts for _ in files]
     integer = (f"{log.place}: `{config.action_key}` holds {log.action.dtype}" for log in logs if log.integer_actions)
     spec = LogSpec(
         obs_dim=logs[0].obs.shape[1],
@@ -84,10 +88,21 @@ def read_flat(config: FlatConfig, source: str, reader: Reader) -> LoggedData:
         integer_actions=next(integer, None),
         env_id=logs[0].env_id,
     )
-    warnings = [f"{log.place.name}: {warning}" for log in logs for warning in log.warnings]
     remarks = Remarks()
     episodes = _episodes(config, list(zip(logs, flags, strict=True)), remarks)
-    return combine(config, source, spec, episodes, 0, warnings, sum(log.size for log in logs), remarks=remarks)
+    return combine(config, source, spec, episodes, 0, _warnings(logs), sum(log.size for log in logs), remarks=remarks)
+
+
+def _warnings(logs: list[FlatLog]) -> list[str]:
+    """Each warning once, with the file or the number of files that it is about."""
+    places: dict[str, list[str]] = {}
+    for log in logs:
+        for warning in log.warnings:
+            places.setdefault(warning, []).append(log.place.name)
+    return [
+        f"{names[0]}: {warning}" if len(names) == 1 else f"{len(names)} files, such as {names[0]}: {warning}"
+        for warning, names in places.items()
+    ]
 
 
 def _episodes(config: FlatConfig, logs: list[tuple[FlatLog, bool | None]], remarks: Remarks) -> Iterator[Episode]:
@@ -97,7 +112,8 @@ def _episodes(config: FlatConfig, logs: list[tuple[FlatLog, bool | None]], remar
     last_steps.report(remarks)
 
 
-def _load(config: FlatConfig, path: Path, reader: Reader) -> FlatLog:
+def _load(config: FlatConfig, path: Path, reader: Reader, one_of_many: bool) -> FlatLog:
+    """The log of a file; the end of ``one_of_many`` files is an end of an episode."""
     stored = reader(path, set(config.columns.values()))
     for key, name in config.required.items():
         if name not in stored.names and (message := missing_column(path, key, name, stored.names)):
@@ -105,7 +121,7 @@ def _load(config: FlatConfig, path: Path, reader: Reader) -> FlatLog:
         check_column(str(path), name, stored.names, key)
     columns = {key: stored.arrays[name] for key, name in config.columns.items() if name in stored.arrays}
     _check_columns(config, path, columns)
-    rows = as_rows(config, path, columns)
+    rows = as_rows(config, path, columns, one_of_many)
     for key in [key for key in ("obs_key", "action_key", "reward_key") if key in rows.columns]:
         check_column_kind(str(path), getattr(config, key), rows.columns[key].dtype, rows.columns[key].shape)
     obs, action = _matrix(rows.columns["obs_key"]), _matrix(rows.columns["action_key"])

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.ingest.sources.flat_config import ENVIRONMENTS, EPISODES, FlatConfig
-from pipeline.ingest.sources.stored import Rows, joined_axes
+from pipeline.ingest.sources.stored import Rows, first_rows, joined_axes
 
 CHUNK = 1 << 20  # numbers in memory at a time
+FEWEST = 2  # rows of zeros at the end that were never written: a single one may be a step
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,22 @@ class RowColumns:
     warnings: list[str]
 
 
-def as_rows(config: FlatConfig, path: Path, columns: dict[str, Rows]) -> RowColumns:
-    """The columns with one leading axis. Raises ValueError if the meaning of two leading axes is unclear."""
+def as_rows(config: FlatConfig, path: Path, columns: dict[str, Rows], one_of_many: bool) -> RowColumns:
+    """The columns with one leading axis; ``one_of_many`` files is a part of the log.
+
+    Raises ValueError if the meaning of two leading axes is unclear.
+    """
     columns, warnings = _without_unit_axis(config, columns)
+    if "mask_key" not in columns and (unwritten := _unwritten(columns)):
+        columns = {key: first_rows(column, len(column) - unwritten) for key, column in columns.items()}
+        warnings.append(f"the last {unwritten} rows are zero in all columns, as of a buffer that is not full: left out")
     shape = _two_axes(columns)
     if shape is None:
         valid = np.ones(len(columns["obs_key"]), bool)
         if "mask_key" in columns:
             valid = flag(path, config, "mask_key", columns)
             warnings.append(f"{_count(int((~valid).sum()), 'row')} where `{config.mask_key}` is 0: left out")
-        return RowColumns(columns, valid, len(valid), "", warnings)
+        return RowColumns(columns, valid, len(valid), EPISODES if one_of_many else "", warnings)
     meaning = config.leading_axes or _meaning(columns, shape)
     place = f"`{config.obs_key}` {list(columns['obs_key'].shape)}"
     if meaning is None:
@@ -66,6 +73,32 @@ def _without_unit_axis(config: FlatConfig, columns: dict[str, Rows]) -> tuple[di
     names = ", ".join(f"`{getattr(config, key)}` {list(columns[key].shape)}" for key in unit)
     squeezed = {key: joined_axes(column, 1) if key in unit else column for key, column in columns.items()}
     return squeezed, [f"{names}: the second axis, of length 1, is removed (one environment)"]
+
+
+def _unwritten(columns: dict[str, Rows]) -> int:
+    """Number of rows at the end that are zero in all columns; 0 if there is a single one, or no other row."""
+    numbers: list[Rows] = [column for key, column in columns.items() if key != "episode_key"]
+    rows = len(columns["obs_key"])
+    for column in sorted(
+        numbers, key=lambda column: not isinstance(column, np.ndarray)
+    ):  # those in memory decide first
+        rows = _zero_tail(column, rows)
+        if rows < FEWEST:
+            return 0
+    return rows if rows < len(columns["obs_key"]) else 0
+
+
+def _zero_tail(column: Rows, most: int) -> int:
+    """Number of rows at the end that are zero, counted up to ``most``."""
+    rows, step = 0, max(1, CHUNK // max(1, int(np.prod(column.shape[1:]))))
+    while rows < most:
+        count = min(step, most - rows)
+        part = column[len(column) - rows - count : len(column) - rows]
+        zero = int(np.logical_and.accumulate((part.reshape(count, -1) == 0).all(axis=1)[::-1]).sum())
+        rows += zero
+        if zero < count:
+            break
+    return rows
 
 
 def _two_axes(columns: dict[str, Rows]) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import h5py
 
+SUFFIXES = (".hdf5", ".h5", ".hdf")
 MOST_LINKS = 16  # links that lead from one to the next
 
 

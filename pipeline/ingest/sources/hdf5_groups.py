@@ -1,6 +1,5 @@
 """HDF5 files with one group an episode, such as those of robomimic and ManiSkill, or with one file an episode."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -12,9 +11,10 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
+from pipeline.ingest.sources.array_files import array_files, by_number
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require_path, require_reward
 from pipeline.ingest.sources.episode_parts import EpisodeMarks, unknown_rewards, with_final
-from pipeline.ingest.sources.hdf5_file import find, open_hdf5, own_names
+from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, own_names
 from pipeline.ingest.sources.hdf5_observations import Observations
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.validate import check_column_kind
@@ -23,7 +23,6 @@ from pipeline.validation import OPTIONS, did_you_mean
 if TYPE_CHECKING:
     import h5py
 
-SUFFIXES = (".hdf5", ".h5", ".hdf")
 DEEPEST = 8  # groups within groups
 FIX = "name next observations in `dataset.next_obs_key`, or true ends in `dataset.terminal_key`"
 
@@ -99,22 +98,15 @@ class Hdf5Groups:
 
 def _places(config: Hdf5GroupsConfig, path: Path) -> list[Place]:
     """Groups of the episodes, in the order of the numbers in their names. Raises ValueError if there is none."""
-    files = [path]
-    if path.is_dir():
-        files = sorted((file for file in path.rglob("*") if file.name.endswith(SUFFIXES)), key=_by_number)
     places: list[Place] = []
     names: list[str] = []
-    for file in files:
+    for file in array_files(path, SUFFIXES):
         with open_hdf5(file) as opened:
-            places += sorted(_walk(config, file, opened, names), key=lambda place: _by_number(place.group))
+            places += sorted(_walk(config, file, opened, names), key=lambda place: by_number(place.group))
     if not places:
         what = f"no group with `{config.action_key}`{did_you_mean(config.action_key, sorted(set(names)))}"
         raise ValueError(f"{path}: {what}; set `dataset.action_key` to a dataset of an episode's group")
     return places
-
-
-def _by_number(name: object) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(name))]
 
 
 def _walk(

@@ -86,9 +86,9 @@ def open_lerobot(root: Path) -> FrameFiles:
 
     file = root / "meta/info.json"
     if not file.is_file():
-        raise ValueError(
-            f"{root}: no meta/info.json; name the folder of a LeRobot dataset that holds `meta` and `data`"
-        )
+        below = ", ".join(f"`{found.parents[1]}`" for found in sorted(root.glob("*/meta/info.json"))[:3])
+        hint = f" (did you mean {below}?)" if below else ""
+        raise ValueError(f"{root}: no meta/info.json{hint}; name the folder of a LeRobot dataset, which holds it")
     try:
         info = json.loads(file.read_text())
         version, declared = str(info["codebase_version"]), dict(info.get("features") or {})

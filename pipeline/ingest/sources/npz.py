@@ -1,17 +1,21 @@
-"""npz files with one array per column; the default names are those of NeoRL-2 (Gao et al., arXiv:2503.19267)."""
+"""npz files with one array per column, or folders with one npy file per column.
+
+The default names are those of NeoRL-2 (Gao et al., arXiv:2503.19267).
+"""
 
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
-from pipeline.ingest.sources.stored import BLOCK, StoredRows, is_wide
+from pipeline.ingest.sources.stored import BLOCK, Rows, StoredRows, is_wide
 from pipeline.validation import OPTIONS
 
 
@@ -37,11 +41,16 @@ class Npz:
 
     def read(self) -> LoggedData:
         """The log. Raises ValueError for files that are missing, damaged or lack a column."""
-        return read_flat(self.config, "npz", read_npz)
+        return read_flat(self.config, "npz", read_npz, (".npz", ".npy"))
 
 
 def read_npz(path: Path, wanted: set[str]) -> Columns:
-    """The wanted arrays of a file, without unpickling; wide ones stay on disk. Raises ValueError if unreadable."""
+    """The wanted arrays of a file or of a folder of npy files, without unpickling; wide ones stay on disk.
+
+    Raises ValueError if they cannot be read.
+    """
+    if path.is_dir():
+        return _read_folder(path, wanted)
     with _readable(path):
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -55,6 +64,28 @@ def read_npz(path: Path, wanted: set[str]) -> Columns:
     if pickled:
         raise ValueError(_pickled(path, pickled))
     return Columns(arrays, names, {})
+
+
+def _read_folder(path: Path, wanted: set[str]) -> Columns:
+    files = {file.stem: file for file in sorted(path.glob("*.npy"))}
+    arrays: dict[str, Rows] = {}
+    for name in sorted(wanted & set(files)):
+        with _readable(files[name]):
+            with files[name].open("rb") as stream:
+                _, _, dtype = _header(stream)
+            if not dtype.hasobject:
+                array = np.load(files[name], mmap_mode="r", allow_pickle=False)
+                arrays[name] = array if is_wide(array.shape) else np.array(array)
+        if dtype.hasobject:
+            raise ValueError(_pickled(files[name], [name]))
+    return Columns(arrays, list(files), {})
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the array is stored column by column, and dtype."""
+    version = np.lib.format.read_magic(stream)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return header(stream)
 
 
 def _pickled(path: Path, names: list[str]) -> str:
@@ -77,9 +108,7 @@ class Member:
 
     def _open(self) -> None:
         self.stream = zipfile.ZipFile(self.path).open(f"{self.name}.npy")  # noqa: SIM115 (stays open between reads)
-        version = np.lib.format.read_magic(self.stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        self.shape, self.by_column, self.dtype = header(self.stream)
+        self.shape, self.by_column, self.dtype = _header(self.stream)
         self.begin = self.stream.tell()
 
     @property

@@ -49,6 +49,13 @@ class StoredRows:
 Rows = np.ndarray | StoredRows
 
 
+def first_rows(column: Rows, rows: int) -> Rows:
+    """The first rows of a column."""
+    if isinstance(column, np.ndarray):
+        return column[:rows]
+    return StoredRows((rows, *column.shape[1:]), column.dtype, column.read)
+
+
 def joined_axes(column: Rows, width: int, first: int = 0) -> Rows:
     """Rows "A*width ..." of a column "A B ...": in each of the A parts, those from ``first`` on, ``width`` of them."""
     if isinstance(column, np.ndarray):
