@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.sources import SOURCES
 from pipeline.params import choose, section
-from pipeline.stages.stage import stage
+from pipeline.stages.stage import is_main_process, stage
 from pipeline.validation.records import save_record
 
 READS = ["${dataset.path}", "${dataset.held_out_path}", "data/transforms"]
@@ -15,11 +15,14 @@ COUNTS = ("transitions", "episodes", "held_out_episodes", "dropped", "terminals"
 
 def main() -> None:
     """Run the stage."""
-    with stage("ingest") as run:
+    with stage("ingest", start=False) as run:
         source, config = choose(SOURCES, section(run.params, "dataset"), "dataset", key="source")
+        logged = source(config).read()
+        if is_main_process():
+            run.start()
         run.log_params({"dataset": run.params["dataset"]})
 
-        ingested = ingest(source(config).read(), config, WRITES[0])
+        ingested = ingest(logged, config, WRITES[0])
         spec, card = ingested.dataset.spec, ingested.card
 
         save_record(ingested.checks, f"{WRITES[0]}/checks.json")

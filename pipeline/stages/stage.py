@@ -36,9 +36,11 @@ def seed_argument() -> int:
 
 
 @contextmanager
-def stage(name: str, seed: int | None = None) -> Iterator[StageRun]:
+def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[StageRun]:
     """One stage of the pipeline, from reading its parameters to closing its MLflow run.
 
+    With ``start`` False, the stage opens the run itself with ``run.start()``, so that mistakes of the user that it
+    meets before leave no failed run.
     A ValueError or a full disk is for the user to fix: one line on stderr, exit code 1, the traceback in the log file.
     Any other exception keeps its traceback. Both end the run as FAILED; SIGTERM and Ctrl-C end it as KILLED.
     """
@@ -54,12 +56,14 @@ def stage(name: str, seed: int | None = None) -> Iterator[StageRun]:
 
         check(params)
         run = StageRun(name, seed, params, stage_key(address(name, seed), params))
-        run.start()
+        if start:
+            run.start()
         try:
             yield run
             _check_unchanged(run)
         except BaseException as error:
-            run.end("FAILED" if isinstance(error, Exception) else "KILLED")
+            if run.is_main:
+                run.end("FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         run.end("FINISHED")
 

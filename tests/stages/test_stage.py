@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from pipeline.stages import preflight
+from pipeline.stages import ingest, preflight
 from pipeline.stages.stage import stage
 from pipeline.tracking import store
 from pipeline.tracking.lightning_logger import logger_for
@@ -95,6 +95,18 @@ def test_user_error_is_one_line_and_fails_the_run(
     log = (project / ".work/logs/ingest.log").read_text()
     assert "Traceback" in log
     assert "add it" in log
+
+
+def test_a_wrong_path_leaves_no_failed_run(
+    client: MlflowClient, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = {"source": "npz", "path": "nowhere.npz", "held_out_path": "nowhere.npz"}
+    (project / "params.yaml").write_text(yaml.safe_dump({"seeds": [0], "dataset": block}))
+    with pytest.raises(SystemExit):
+        ingest.main()
+    assert capsys.readouterr().err.endswith("error: nowhere.npz: not found; correct `dataset.path` in params.yaml\n")
+    assert client.get_experiment_by_name(store.experiment_name()) is None
+    assert not (project / "data").exists()
 
 
 def test_our_own_mistake_leaves_with_its_traceback(client: MlflowClient) -> None:
