@@ -3,6 +3,7 @@
 Unusual but valid logs are reported by :mod:`pipeline.ingest.checks` instead.
 """
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def arrays_of(episode: Episode) -> dict[str, np.ndarray]:
 def check_column(place: str, name: str, columns: list[str], param: str) -> None:
     """Raises ValueError if a file lacks a column; ``param`` is the key of params.yaml that names it."""
     if name not in columns:
+        if len(columns) == 1 and name in re.split(r"\W+", columns[0]):
+            raise ValueError(f"{place}: the only column is `{columns[0]}`; correct `dataset.delimiter`")
         or_null = ", or to null if no episode terminates" if param.startswith("terminal") else ""
         hint = did_you_mean(name, columns)
         raise ValueError(f"{place}: no column `{name}`{hint}; set `dataset.{param}` to its name{or_null}")

@@ -68,7 +68,7 @@ def recognize(path: Path, options: TextOptions | None = None) -> Dialect:
     except (OSError, UnicodeError, LookupError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{path}: cannot be read ({reason}); correct `dataset.encoding`, or write it again") from None
-    if not any(line.strip() for line in lines):
+    if not any(line.strip() for line in lines) or any("\0" in line for line in lines):
         raise ValueError(f"{path}: empty, truncated or not a text table; name a file with rows")
     delimiter = options.delimiter or _delimiter(lines, path)
     records = parse(lines, delimiter)

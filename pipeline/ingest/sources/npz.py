@@ -52,10 +52,10 @@ def read_npz(path: Path, wanted: set[str]) -> Columns:
     if path.is_dir():
         return _read_folder(path, wanted)
     with _readable(path):
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise ValueError("a single array, expected an archive")
-        with loaded as file:
+        if not zipfile.is_zipfile(path):
+            single = path.open("rb").read(6) == np.lib.format.MAGIC_PREFIX
+            raise ValueError("a single array, expected an archive" if single else "no complete zip archive")
+        with np.load(path, allow_pickle=False) as file:
             members = {name: Member(path, name) for name in file.files if name in wanted}
             pickled = [name for name, member in members.items() if member.dtype.hasobject]
             plain = {name: member for name, member in members.items() if name not in pickled}

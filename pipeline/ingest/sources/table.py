@@ -46,6 +46,8 @@ class Table:
             names = file.names()
             for param, name in config.single.items():
                 check_column(str(file.path), name, names, param)
+            for name in config.observed[len(config.obs_columns) :]:
+                check_column(str(file.path), name, names, "exogenous_columns")
         reader = Reader(config, files)
         log = TableLog(config, reader, watch(config, reader, files))
         remarks = Remarks(warnings=file_notes(files))
