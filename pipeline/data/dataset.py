@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS = ("train", "held_out", "all")
+IN_MEMORY = 1.0  # GiB of transitions as tensors; those of larger logs are read from disk as they are needed
 EPISODES = 1024  # whose rewards are read at once
 
 

@@ -1,5 +1,4 @@
-"""Transitions whose states are images. They are read from disk batch by batch, because all states as floating-point
-numbers would not fit in memory."""
+"""Transitions that are read from disk batch by batch: those of images, and those of logs larger than memory."""
 
 from typing import Self
 
@@ -23,12 +22,11 @@ class MappedTransitions:
         self.dataset = dataset
         self.encoder = encoder
         self.frames = frames
-        self.rows = dataset.steps(split)
-        self.first = dataset.offsets[np.searchsorted(dataset.offsets, self.rows, side="right") - 1]
+        self.starts = dataset.starts(split, 1)
         self.device = torch.device("cpu")
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.starts)
 
     def to(self, device: torch.device) -> Self:
         """Encode on ``device`` from now on; observations are moved there as they are read."""
@@ -39,15 +37,19 @@ class MappedTransitions:
 
     @torch.no_grad()
     def __getitem__(self, index: Tensor) -> Transitions:
-        """Transitions of the steps ``index`` "B" of the split."""
-        steps = index.cpu().numpy()
-        rows, first = self.rows[steps], self.first[steps]
+        """Transitions of the steps ``index`` "B" of the split, or of any other shape."""
+        rows = self.starts[index.cpu().numpy().reshape(-1)]
+        offsets = self.dataset.offsets
+        first = offsets[np.searchsorted(offsets, rows, side="right") - 1]
         state = self.encoder.initial(len(rows))
         for back in reversed(range(self.frames)):
             state = self._observe(state, np.maximum(rows - back, first), first)
-        return logged_steps(self.dataset, rows, state, self._observe(state, rows + 1, first))
+        steps = logged_steps(self.dataset, rows, state, self._observe(state, rows + 1, first))
+        return steps if index.ndim == 1 else steps.map(lambda x: x.unflatten(0, index.shape))
 
     def _observe(self, state: Tensor, rows: IntArray, first: IntArray) -> Tensor:
-        previous_action = torch.from_numpy(self.dataset.action[np.maximum(rows - 1, first)]).to(self.device)
+        action = state.new_zeros(len(rows), self.dataset.spec.action_dim)
+        if self.encoder.stateful:
+            action = torch.from_numpy(self.dataset.action[np.maximum(rows - 1, first)]).to(self.device)
         starts = torch.from_numpy(rows == first).to(state)
-        return self.encoder.observe(state, previous_action, observations(self.dataset, rows, self.device), starts)
+        return self.encoder.observe(state, action, observations(self.dataset, rows, self.device), starts)

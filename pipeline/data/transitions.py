@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.data.dataset import PreparedDataset
+from pipeline.data.dataset import IN_MEMORY, PreparedDataset
+from pipeline.data.large_statistics import large_statistics
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.protocols import StateEncoder, WindowEncoder, WorldModel
 from pipeline.types import Observation, Transitions
@@ -16,13 +17,23 @@ EPISODES = 256  # encoded in parallel
 IntArray = NDArray[np.int64]
 
 
-def build_data_spec(dataset: PreparedDataset) -> DataSpec:
-    """The shapes and the statistics of the training split, for a world model."""
-    train = dataset.transitions("train")
+def build_data_spec(dataset: PreparedDataset, limit: float = IN_MEMORY) -> DataSpec:
+    """The shapes and the statistics of the training split, for a world model. Logs of more than ``limit`` GiB are read
+    in parts."""
     spec = dataset.spec
+    count = int(dataset.episode_lengths("train").sum())
+    if gibibytes(dataset, "train", spec.obs_dim) > limit:
+        return DataSpec(large_statistics(dataset), spec.obs_shapes, spec.action_dim, count, spec.env_id)
+    train = dataset.transitions("train")
     steps = (train["obs"], train["next_obs"], train["reward"], train["terminal"])
     statistics = Statistics.of(*steps, spec.flat_exogenous, spec.flat_flags)
-    return DataSpec(statistics, spec.obs_shapes, spec.action_dim, len(train["reward"]), spec.env_id)
+    return DataSpec(statistics, spec.obs_shapes, spec.action_dim, count, spec.env_id)
+
+
+def gibibytes(dataset: PreparedDataset, split: str, state_dim: int) -> float:
+    """Size of all transitions of a split as tensors, in GiB."""
+    row = 4 * (2 * state_dim + dataset.spec.action_dim + 5) + 8
+    return int(dataset.episode_lengths(split).sum()) * row / (1 << 30)
 
 
 @torch.no_grad()

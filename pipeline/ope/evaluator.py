@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.futures import logged_futures
-from pipeline.data.transitions import IntArray, encode_transitions, iter_states, observations
+from pipeline.data.rows import in_memory, logged_rows
+from pipeline.data.transitions import IntArray, iter_states, observations
 from pipeline.networks.actor import ActorNetwork
 from pipeline.ope import OfflineConfig, fqe, importance
 from pipeline.ope.density import fit_behavior
@@ -47,7 +48,7 @@ class PolicyEvaluator:
         picks = torch.randperm(len(held_out), generator=order)[: config.starts].sort().values
         self.episodes = held_out[picks.numpy()]
         self.horizon = config.horizon or int(dataset.episode_lengths("held_out").max())
-        self.train = encode_transitions(dataset, "train", model)
+        self.train = logged_rows(dataset, "train", model)
 
     def logged(self) -> LoggedValue:
         """The value of the held-out episodes themselves, discounted up to their last logged step."""
@@ -72,10 +73,11 @@ class PolicyEvaluator:
 
     def fqe(self, evaluated: EvaluatedPolicy) -> FQEEstimate:
         """Fitted Q evaluation on training transitions, at the first observations of held-out episodes."""
-        config, rows = self.config, self.dataset.steps("train")
+        config = self.config
         limit = config.planned_rows if evaluated.policy.plans else config.rows
-        kept = torch.randperm(len(rows), generator=self._generator("rows"))[:limit].sort().values
-        steps, kept_rows = self.train[kept], rows[kept.numpy()]
+        kept = torch.randperm(len(self.train), generator=self._generator("rows"))[:limit].sort().values
+        steps = self.train[kept]
+        kept_rows = steps.row.numpy()
         if evaluated.shares_state:
             next_action = evaluated.act(steps.next_state)
         else:
@@ -180,7 +182,7 @@ class PolicyEvaluator:
         """The density of the logged actions, fitted on training transitions."""
         draws = self._generator("behaviour")  # the old spelling: another string would change the draws
         kind = self.dataset.spec.action_kind
-        return fit_behavior(self.train, self.config.density_updates, draws, kind)
+        return fit_behavior(in_memory(self.train), self.config.density_updates, draws, kind)
 
     def _starts(self, evaluated: EvaluatedPolicy, episodes: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         """The world model's first states "E Z" of ``episodes``, and the policy's actions there "E A"."""

@@ -1,8 +1,9 @@
 """Behavior cloning: the baseline, a policy that imitates the logs."""
 
-from pipeline.data.dataset import PreparedDataset
+from pipeline.data.dataset import IN_MEMORY, PreparedDataset
 from pipeline.data.lazy_transitions import MappedTransitions
-from pipeline.data.transitions import build_data_spec, encode_transitions
+from pipeline.data.rows import logged_rows
+from pipeline.data.transitions import build_data_spec
 from pipeline.encoders import Encoder, StackedFrames, encoder_for
 from pipeline.encoders.statistics import DataSpec
 from pipeline.policies.bc import BCConfig, BehaviorCloning
@@ -25,8 +26,8 @@ def behavior_cloning(
 
     Raises ValueError for images with a history, and when a loss is not finite.
     """
-    data = build_data_spec(dataset)
-    encoder, replay = encoded_logs(dataset, data, config.history)
+    data = build_data_spec(dataset, trainer.logs_in_memory)
+    encoder, replay = encoded_logs(dataset, data, config.history, trainer.logs_in_memory)
     seed_torch(seed, "bc", "weights")
     kind = dataset.spec.action_kind
     spec = LearnerSpec.of(encoder.state_dim, data.action_dim, data.statistics, action_kind=kind)
@@ -36,9 +37,11 @@ def behavior_cloning(
     return LearnedPolicy("bc", learner, config, encoder, data, seed, history=PolicyHistory(training.history))
 
 
-def encoded_logs(dataset: PreparedDataset, data: DataSpec, history: int) -> tuple[Encoder, LoggedReplay]:
+def encoded_logs(
+    dataset: PreparedDataset, data: DataSpec, history: int, limit: float = IN_MEMORY
+) -> tuple[Encoder, LoggedReplay]:
     """The policy's encoder, and the training transitions between the encoder's states."""
     encoder = encoder_for(data, history)
     if isinstance(encoder, StackedFrames):
         return encoder, ReadReplay(MappedTransitions(dataset, "train", encoder, encoder.config.frames))
-    return encoder, LoggedReplay(encode_transitions(dataset, "train", encoder))
+    return encoder, LoggedReplay(logged_rows(dataset, "train", encoder, limit))

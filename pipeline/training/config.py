@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from pipeline.validation import OPTIONS, NonNegativeFloat, PositiveInt
+from pipeline.data.dataset import IN_MEMORY
+from pipeline.validation import OPTIONS, NonNegativeFloat, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -19,6 +20,8 @@ class TrainerConfig:
     strategy: str = "auto"  # Lightning's strategy; auto: ddp where there are several processes
     precision: str = "32-true"  # Lightning's precision, such as 32-true or bf16-mixed
     matmul_precision: Literal["highest", "high", "medium"] = "highest"  # torch.set_float32_matmul_precision
+    # GiB of logged steps that are held in memory as tensors; those of larger logs are read from disk as they are needed
+    logs_in_memory: PositiveFloat = IN_MEMORY
     threads: PositiveInt = 1  # torch threads of a process; 2 help from widths of about 200. Results depend on it
 
 

@@ -1,8 +1,9 @@
 """Fit a world model to a prepared dataset."""
 
 from pipeline.data.batches import Bootstrap, WindowBatches
-from pipeline.data.dataset import DatasetSpec, PreparedDataset
-from pipeline.data.transitions import build_data_spec, encode_transitions
+from pipeline.data.dataset import IN_MEMORY, DatasetSpec, PreparedDataset
+from pipeline.data.rows import first_rows, in_memory, logged_rows
+from pipeline.data.transitions import build_data_spec
 from pipeline.data.windows import Windows
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.session import Session, train
@@ -28,11 +29,12 @@ def fit_world_model(
     """
     check_observations(model_class, dataset.spec)
     seed_torch(seed, "world_model", "weights")
-    model = model_class(model_config, build_data_spec(dataset))
-    training = WorldModelTraining(model, batches_for(model, dataset, fit, seed), fit, seed)
+    limit = trainer.logs_in_memory
+    model = model_class(model_config, build_data_spec(dataset, limit))
+    training = WorldModelTraining(model, batches_for(model, dataset, fit, seed, limit), fit, seed)
     train(training, trainer, session)
     model = training.finish().cpu()
-    quality = termination_quality(model, encode_transitions(dataset, "held_out", model))
+    quality = termination_quality(model, in_memory(logged_rows(dataset, "held_out", model, limit)))
     termination = TerminationRecord(**vars(quality), used=model.termination_used())
     return model, WorldModelHistory(**training.summary(), termination=termination)
 
@@ -43,10 +45,13 @@ def check_observations(model_class: type[TrainableWorldModel], spec: DatasetSpec
         raise ValueError("params.yaml: observations are images alone; set `world_model.name: rssm`")
 
 
-def batches_for(model: TrainableWorldModel, dataset: PreparedDataset, config: FitConfig, seed: int) -> Batches:
+def batches_for(
+    model: TrainableWorldModel, dataset: PreparedDataset, config: FitConfig, seed: int, limit: float = IN_MEMORY
+) -> Batches:
     """Windows for a recurrent model, single transitions for others."""
     if model.recurrent:
         train_windows, held_out_windows = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
         return WindowBatches(train_windows, held_out_windows, config.windows, config.held_out_rows, seed)
-    steps, held_out = (encode_transitions(dataset, split, model) for split in ("train", "held_out"))
-    return Bootstrap(steps, held_out[: config.held_out_rows], model.num_bootstraps, config.batch_size, seed)
+    steps, held_out = (logged_rows(dataset, split, model, limit) for split in ("train", "held_out"))
+    few = first_rows(held_out, config.held_out_rows)
+    return Bootstrap(steps, few, model.num_bootstraps, config.batch_size, seed)

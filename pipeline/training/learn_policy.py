@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.data.dataset import DatasetSpec, PreparedDataset
 from pipeline.data.futures import logged_futures
-from pipeline.data.transitions import encode_transitions
+from pipeline.data.rows import Rows, in_memory, logged_rows
 from pipeline.envs.action_space import DISCRETE
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import LEARNERS
@@ -51,9 +51,10 @@ def learn_policy(
     policy_class = LEARNERS[name]
     check_actions(policy_class, dataset.spec)
     encoder: StateEncoder = model if policy_class.plans else model.actor_encoder()
-    logged = encode_transitions(dataset, "train", encoder)
-    imagination = pessimistic(model, penalty, logged, seed, dataset)
-    spec = learner_spec(model, penalty.weight, logged, dataset.spec.action_kind)
+    logged = logged_rows(dataset, "train", encoder, trainer.logs_in_memory)
+    few = in_memory(logged)
+    imagination = pessimistic(model, penalty, few, seed, dataset)
+    spec = learner_spec(model, penalty.weight, few, dataset.spec.action_kind)
     seed_torch(seed, "policy", "weights")
     policy = policy_class(config, spec, imagination) if policy_class.plans else policy_class(config, spec)
     rollouts = f"; rollouts of {rollout.length} steps" if is_learner(policy) and policy.imagines else ""
@@ -75,7 +76,8 @@ def learn_policy(
     plans = None
     if is_planner(policy):
         model.cpu()  # a student may have trained on a GPU; agents act on the CPU
-        plans = example_plans(policy, encode_transitions(dataset, "held_out", encoder), seed)
+        held_out = logged_rows(dataset, "held_out", encoder, trainer.logs_in_memory)
+        plans = example_plans(policy, in_memory(held_out), seed)
     rows = training.history if training is not None else []
     return dataclasses.replace(learned, history=PolicyHistory(rows, plans))
 
@@ -100,7 +102,7 @@ def learner_spec(
 
 def training_of(
     policy: Policy,
-    logged: Transitions,
+    logged: Rows,
     imagination: Imagination,
     rollouts: RolloutSpec,
     seed: int,

@@ -2,25 +2,15 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Protocol, Self
+from typing import Self
 
 import torch
 from torch import Generator, Tensor
 
+from pipeline.data.rows import Rows, first_rows
 from pipeline.imagination import Imagination, RolloutSpec, rows_at_once
 from pipeline.policies.protocols import PolicyLearner
 from pipeline.types import Metrics, Transitions
-
-
-class Rows(Protocol):
-    """Transitions that are read by row numbers, from memory or from disk."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Tensor) -> Transitions: ...
-
-    def to(self, device: torch.device) -> Self:
-        """Return rows on ``device`` from now on."""
 
 
 class LoggedReplay:
@@ -109,11 +99,11 @@ class MixedReplay(LoggedReplay):
     """Batches with a share ``real_ratio`` of logged transitions. The rest comes from the last ``retain`` refreshes of
     imagination, whose rollouts branch from logged states (MBPO, Janner et al. 2019, arXiv:1906.08253)."""
 
-    def __init__(self, logged: Transitions, imagination: Imagination, config: RolloutSpec) -> None:
+    def __init__(self, logged: Rows, imagination: Imagination, config: RolloutSpec) -> None:
         super().__init__(logged)
         self.imagination = imagination
         self.config = config
-        self.imagined = Recent(logged, config.retain, config.starts * config.length)
+        self.imagined = Recent(first_rows(logged, 1), config.retain, config.starts * config.length)
 
     @torch.no_grad()
     def refresh(self, learner: PolicyLearner, generator: Generator) -> Metrics:

@@ -148,7 +148,7 @@ def test_bundle_acts_as_the_learner_did(bars: PreparedDataset, cloned: Any, tmp_
     learner, _ = cloned
     _, mapped = stacked(bars)
     agent = load_agent(bundle_of(bars, cloned, tmp_path / "bundle"))
-    first = mapped.first[0]
+    first = bars.offsets[bars.episodes("train")[0]]
     seen = {"pixels": bars.obs["pixels"][None, first : first + 4]}
     acted = agent.act_after(seen, 2 * bars.action[None, first : first + 3])
     with torch.no_grad():

@@ -1,0 +1,101 @@
+"""Statistics of logs that do not fit in memory, a limited number of steps at a time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.data.dataset import PreparedDataset
+from pipeline.encoders.statistics import CONSTANT, SELDOM, Statistics, measured_features
+
+CHUNK = 1 << 16  # steps in memory at a time
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Consecutive training steps, float64."""
+
+    obs: Tensor  # "N O"
+    next_obs: Tensor  # "N O"
+    reward: Tensor  # "N 1"
+    terminals: int
+    measured: Tensor  # "N O", 1.0 where the next value of a feature counts
+
+
+def large_statistics(dataset: PreparedDataset) -> Statistics:
+    """:meth:`Statistics.of` the training split, equal up to the order of float64 sums. Reads the log six times."""
+    exogenous, flags = dataset.spec.flat_exogenous, dataset.spec.flat_flags
+
+    def parts() -> Iterator[Steps]:
+        return _parts(dataset, flags)
+
+    ends = [_extremes(part) for part in parts()]
+    low, high = torch.stack([e[0] for e in ends]).amin(0), torch.stack([e[1] for e in ends]).amax(0)
+    largest = torch.stack([e[2] for e in ends]).amax(0)
+    both_mean, both_std = _moments(parts, lambda s: torch.cat([s.obs, s.reward], 1), lambda s: torch.ones(1, 1))
+    mean, std, reward_std = both_mean[:-1], both_std[:-1], float(both_std[-1])
+    varies = std > CONSTANT * largest.clamp(min=1.0)
+    std = torch.where(varies, std, torch.ones_like(std))
+    active = varies.nonzero().squeeze(1)
+    given = torch.isin(active, torch.tensor(exogenous, dtype=torch.long))
+    seldom = _mean(parts, lambda s: (s.next_obs != s.obs).double(), lambda s: s.measured)[active] < SELDOM
+    changing = active[~seldom & ~given]
+    delta_mean, delta_std = _moments(
+        parts, lambda s: ((s.next_obs - s.obs) / std)[:, changing], lambda s: s.measured[:, changing]
+    )
+    return Statistics(
+        obs_mean=mean.tolist(),
+        obs_std=std.tolist(),
+        obs_min=low[:-1].tolist(),
+        obs_max=high[:-1].tolist(),
+        active=active.tolist(),
+        delta_mean=delta_mean.tolist(),
+        delta_std=torch.where(delta_std > CONSTANT, delta_std, torch.ones_like(delta_std)).tolist(),
+        reward_mean=float(both_mean[-1]),
+        reward_std=reward_std if reward_std > CONSTANT else 1.0,
+        reward_min=float(low[-1]),
+        reward_max=float(high[-1]),
+        terminals=sum(part.terminals for part in parts()),
+        settings=active[seldom & ~given].tolist(),
+        exogenous=exogenous,
+        flags=flags,
+    )
+
+
+def _parts(dataset: PreparedDataset, flags: dict[int, int]) -> Iterator[Steps]:
+    starts = dataset.starts("train", 1)
+    for first in range(0, len(starts), CHUNK):
+        rows = starts[np.arange(first, min(first + CHUNK, len(starts)))]
+        obs, next_obs = (torch.from_numpy(dataset.flat_obs(at)).double() for at in (rows, rows + 1))
+        reward = torch.from_numpy(dataset.reward[rows]).double()[:, None]
+        measured = measured_features(next_obs, flags).expand_as(obs)
+        yield Steps(obs, next_obs, reward, int(dataset.terminal[rows].sum()), measured)
+
+
+def _extremes(part: Steps) -> tuple[Tensor, Tensor, Tensor]:
+    """Smallest and largest value "O+1" of each feature and of the reward, and the largest size "O" before a step."""
+    low = torch.cat([torch.minimum(part.obs.amin(0), part.next_obs.amin(0)), part.reward.amin(0)])
+    high = torch.cat([torch.maximum(part.obs.amax(0), part.next_obs.amax(0)), part.reward.amax(0)])
+    return low, high, part.obs.abs().amax(0)
+
+
+Term = Callable[[Steps], Tensor]
+
+
+def _moments(parts: Callable[[], Iterator[Steps]], value: Term, counted: Term) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation "D" of the columns of ``value`` "N D" over the rows where ``counted`` is 1."""
+    mean = _mean(parts, value, counted)
+    return mean, _mean(parts, lambda s: (value(s) - mean).square(), counted).sqrt()
+
+
+def _mean(parts: Callable[[], Iterator[Steps]], value: Term, counted: Term) -> Tensor:
+    """Mean "D" of the columns of ``value`` "N D" over the rows where ``counted`` "N D" or "1 1" is 1."""
+    sums = []
+    for part in parts():
+        values = value(part)
+        weight = counted(part).expand_as(values)
+        sums.append(torch.stack([(values * weight).sum(0), weight.sum(0)]))
+    total, count = torch.stack(sums).sum(0)
+    return total / count.clamp(min=1)
