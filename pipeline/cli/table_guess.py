@@ -13,7 +13,8 @@ from pipeline.cli.table_roles import Roles, assign_roles
 from pipeline.cli.table_sample import DATE, LIST, NUMBER, TEXT, Sample, SampleColumn, read_sample
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
 from pipeline.ingest.sources.dialect import TextOptions
-from pipeline.ingest.sources.table_files import file_notes, table_files
+from pipeline.ingest.sources.table_files import file_notes
+from pipeline.ingest.sources.table_folder import table_files
 from pipeline.params import build
 
 MOST_CHOICES = 64  # different whole numbers of an action that may be choices

@@ -48,7 +48,7 @@ class Clock:
         formats: DateFormats | None = None
         for file in files if self.time_format is None else ():
             for batch in file.batches([name]):
-                new = self._formats(file, batch.column(name))
+                new = self._formats(file.part(name), batch.column(name))
                 if new is None:
                     return
                 formats = new if formats is None else formats.narrowed(new)
@@ -66,6 +66,7 @@ class Clock:
         ``groups`` "N" are the episodes of the rows. Raises ValueError for cells that are no time, for ambiguous dates,
         and for local times that need a time zone.
         """
+        file = file.part(name)
         if first == 0:
             self._passes, self._turns, self._before, self._leap_year = {}, {}, None, False
         filled = array.is_valid().to_numpy(zero_copy_only=False)

@@ -13,7 +13,8 @@ NS = 1_000_000_000
 DAY = 86_400 * NS
 EPOCHS = {"s": NS, "ms": 1_000_000, "us": 1_000, "ns": 1}  # nanoseconds of a tick
 ELAPSED = ("%H:%M:%S", "%H:%M")  # times of a day, or of a run
-ZONE = r" ?(Z|UTC|GMT|[+-]\d{2}:?\d{2})$"
+ZONE = r"(:\d{2}(?:[.,]\d+)?) ?(Z|UTC|GMT|[+-]\d{2}:?\d{2})$"
+MIDNIGHT = r"(^|[ T])24:00"  # the end of a day
 FRACTION = r"(:\d{2})[.,](\d{1,9})"
 PARTS = re.compile(
     r"(?:(?P<a>\d{1,4}|[A-Za-z]{3,9})(?P<s>[-./ ])(?P<b>\d{1,2}|[A-Za-z]{3,9})(?:(?P<u>[-./ ,]+)(?P<c>\d{1,2}|\d{4}))?"
@@ -66,8 +67,8 @@ def formats_of(text: "pa.Array") -> DateFormats | None:
     cells = _single_blanks(text).drop_null()
     if not len(cells):
         return None
-    cells = pc.replace_substring_regex(cells, ZONE, "")
-    cells = pc.replace_substring_regex(cells, FRACTION, r"\1")
+    first = cells[0].as_py()
+    cells = pc.replace_substring_regex(pc.replace_substring_regex(cells, ZONE, r"\1"), FRACTION, r"\1")
     example = cells[0].as_py()
     match = PARTS.fullmatch(example)
     parts = pc.extract_regex(cells, f"^{PARTS.pattern}$")
@@ -77,7 +78,7 @@ def formats_of(text: "pa.Array") -> DateFormats | None:
     dates = _date_formats(match, a, b)
     clock = "" if not match["h"] else "%I:%M" if match["p"] else "%H:%M"
     clock += "".join(piece for piece, part in ((":%S", "x"), (" %p", "p")) if match[part])
-    return DateFormats(tuple(f"{date}{match['g'] or ''}{clock}" for date in dates), text[0].as_py()) if dates else None
+    return DateFormats(tuple(f"{date}{match['g'] or ''}{clock}" for date in dates), first) if dates else None
 
 
 def _largest(cells: "pa.Array") -> int | None:
@@ -130,8 +131,8 @@ def nanoseconds(text: "pa.Array", pattern: str) -> tuple[np.ndarray, np.ndarray,
     import pyarrow.compute as pc
 
     cells, pattern = _single_blanks(text), " ".join(pattern.split())
-    zone = pc.extract_regex(cells, ZONE.replace("(", "(?P<zone>", 1))
-    cells = pc.replace_substring_regex(cells, ZONE, "") if zone.null_count < len(zone) else cells
+    zone = pc.extract_regex(cells, ZONE.replace("(:", "(?P<s>:").replace("(Z", "(?P<zone>Z"))
+    cells = pc.replace_substring_regex(cells, ZONE, r"\1") if zone.null_count < len(zone) else cells
     fraction = pc.extract_regex(cells, FRACTION.replace(r"(\d", r"(?P<digits>\d").replace("(:", "(?P<s>:"))
     cells = pc.replace_substring_regex(cells, FRACTION, r"\1") if fraction.null_count < len(fraction) else cells
     pattern = re.sub(r"[.,]%f| ?%z| ?%Z", "", pattern)
@@ -139,9 +140,9 @@ def nanoseconds(text: "pa.Array", pattern: str) -> tuple[np.ndarray, np.ndarray,
     if pattern in ELAPSED:
         parsed = _elapsed(cells)
     else:
-        midnight = pc.match_substring_regex(cells, r"(^|[^\d])24:00").fill_null(False)
+        midnight = pc.match_substring_regex(cells, MIDNIGHT).fill_null(False)
         if pc.any(midnight).as_py():
-            cells = pc.replace_substring_regex(cells, r"(^|[^\d])24:00", "\\1" + "00:00")
+            cells = pc.replace_substring_regex(cells, MIDNIGHT, r"\1" + "00:00")
             ticks += DAY * midnight.to_numpy(zero_copy_only=False)
         if not has_year(pattern):
             cells, pattern = pc.binary_join_element_wise("2000", cells, " "), f"%Y {pattern}"

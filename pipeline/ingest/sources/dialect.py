@@ -80,6 +80,7 @@ def recognize(path: Path, options: TextOptions | None = None) -> Dialect:
         raise ValueError(f"{path}: holds no rows below line {start}; name another file, or correct `dataset.header`")
     named = name_columns(str(path), header, rows, width, options.column_names)
     decimal, thousands = number_marks(rows, delimiter)
+    notes = [*named.notes, *_seems_transposed(path, lines, start, width)]
     return Dialect(
         delimiter=delimiter,
         decimal=options.decimal or decimal,
@@ -89,8 +90,16 @@ def recognize(path: Path, options: TextOptions | None = None) -> Dialect:
         names=named.names,
         unnamed=named.unnamed,
         hidden=named.hidden,
-        notes=named.notes,
+        notes=tuple(notes),
     )
+
+
+def _seems_transposed(path: Path, lines: Sequence[str], start: int, width: int) -> list[str]:
+    """A note about a table without names that is wider than long."""
+    rows = path.stat().st_size * len(lines) // max(1, sum(len(line) + 1 for line in lines))
+    if start > 0 or rows >= width or path.suffix.lower() in (".gz", ".bz2"):
+        return []
+    return [f"{width} columns, but about {rows} lines: transpose the table if a line is a variable and no step"]
 
 
 def parse(lines: Sequence[str], delimiter: str) -> list[Record]:

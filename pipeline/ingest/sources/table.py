@@ -9,7 +9,8 @@ from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_episode import EpisodeBuilder
-from pipeline.ingest.sources.table_files import TableFile, file_notes, table_files
+from pipeline.ingest.sources.table_files import TableFile, file_notes
+from pipeline.ingest.sources.table_folder import check_widths, table_files
 from pipeline.ingest.sources.table_measured import AUTO, MASK, Watched, survey, watched_columns
 from pipeline.ingest.sources.table_reader import Reader
 from pipeline.ingest.validate import check_column
@@ -38,10 +39,11 @@ class Table:
         """The log. Raises ValueError for missing files, files that are not tables, and missing columns."""
         config, params = self.config, ("path", "held_out_path")
         parts = [
-            SplitFiles(path, table_files(require_path(path, param), config.text), held_out)
+            SplitFiles(path, table_files(require_path(path, param), config.text, config.files, config.used), held_out)
             for (path, held_out), param in zip(config.parts, params, strict=False)
         ]
         files = [file for part in parts for file in part.files]
+        check_widths(files)
         for file in files:
             names = file.names()
             for param, name in config.single.items():

@@ -19,6 +19,7 @@ def numbers(file: TableFile, name: str, array: "pa.Array", first: int) -> np.nda
     """
     import pyarrow as pa
 
+    file = file.part(name)
     values = _plain(file, array)
     if values is None:
         text = labels(file, array)

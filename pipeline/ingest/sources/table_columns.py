@@ -70,21 +70,21 @@ def _column(files: list[TableFile], name: str, array: "pa.Array", param: str, ca
     """A column whose first cells are ``array``. Raises ValueError for dates and for text mixed with numbers."""
     import pyarrow as pa
 
-    kind = array.type
+    file, kind = files[0].part(name), array.type
     if _is_list(kind):
         return Column(name, width=len(array[0]) if len(array) and array[0].is_valid else 0)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
-        raise ValueError(f"{files[0].path}: column `{name}` holds dates or times; {_not_a_feature(param)}")
+        raise ValueError(f"{file.path}: column `{name}` holds dates or times; {_not_a_feature(param)}")
     if categorical or (pa.types.is_dictionary(kind) and not _is_number(kind.value_type)):
         return Column(name, _categories(files, name))
     if pa.types.is_boolean(kind) or _is_number(kind.value_type if pa.types.is_dictionary(kind) else kind):
         return Column(name)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise ValueError(f"{files[0].path}: column `{name}` holds {kind}; convert it to numbers or text")
+        raise ValueError(f"{file.path}: column `{name}` holds {kind}; convert it to numbers or text")
     try:
-        numbers(files[0], name, array, 0)
+        numbers(file, name, array, 0)
     except ValueError:
-        _check_text(files[0], name, labels(files[0], array), param)
+        _check_text(file, name, labels(file, array), param)
         return Column(name, _categories(files, name))
     return Column(name)
 

@@ -58,6 +58,9 @@ class TableConfig(SourceConfig):
     update_every: dict[str, PositiveInt | Annotated[str, OneOf((AUTO,))]] = field(default_factory=dict)
     group_column: str | None = None  # column that is constant in an episode, such as a patient or a machine; null: none
     cost_columns: list[str] = field(default_factory=list)  # columns of costs, which are stored beside the reward
+    # patterns of the files of a folder that are read, such as "adult*.csv"; empty: all tables in it and below it that
+    # have the named columns
+    files: list[str] = field(default_factory=list)
     # How text files are written; null or empty: recognized from the first lines of each file.
     # between columns; " ": runs of blanks
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.ingest.sources.dialect import BLANKS, Dialect, TextOptions, recognize
 from pipeline.ingest.sources.text_cells import MISSING
-from pipeline.ingest.sources.text_stream import PARQUET, TEXT, SingleBlanks, is_parquet, is_table, open_bytes
+from pipeline.ingest.sources.text_stream import SingleBlanks, is_parquet, open_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +26,7 @@ class TableFile:
 
     path: Path
     options: TextOptions = field(default_factory=TextOptions)
+    about_folder: tuple[str, ...] = ()  # what the user should know about its folder, one line each
 
     @property
     def parquet(self) -> bool:
@@ -51,6 +52,10 @@ class TableFile:
     def notes(self) -> list[str]:
         """What the user should know about how the file was read, one line each."""
         return list(self.dialect.notes) if self.dialect else []
+
+    def part(self, name: str) -> "TableFile":
+        """The file that has the column ``name``: this one, unless several stand side by side."""
+        return self
 
     def place(self, row: int) -> str:
         """The place of a row in messages: the line of a text file, from 1, or the row of Parquet, from 0."""
@@ -146,23 +151,15 @@ class TableFile:
             raise ValueError(f"{self.path}: empty, truncated or not {what} ({reason}); write it again{fix}") from None
 
 
-def table_files(path: Path, options: TextOptions | None = None) -> list[TableFile]:
-    """The file, or the tables of a folder sorted by name. Raises ValueError if there is none."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    tables = [TableFile(file, options or TextOptions()) for file in files if is_table(file)]
-    if not tables:
-        raise ValueError(f"{path}: no table; name a file with {', '.join((*TEXT, *PARQUET))}, or a folder of them")
-    return tables
-
-
 def file_notes(files: list[TableFile]) -> list[str]:
-    """The notes of all files, each once, with the name of the first file that it is about."""
+    """The notes of all files and their folder, each once, with the name of the first file that it is about."""
     first: dict[str, tuple[str, int]] = {}
     for file in files:
         for note in file.notes:
             name, count = first.get(note, (file.path.name, 0))
             first[note] = (name, count + 1)
-    return [
+    about = [note for file in files for note in file.about_folder]
+    return about + [
         f"{name}: {note}" if count == 1 else f"{name} and {count - 1} more files: {note}"
         for note, (name, count) in first.items()
     ]
