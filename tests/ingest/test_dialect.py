@@ -122,6 +122,9 @@ def test_letters_after_the_first_bytes_need_the_encoding(tmp_path: Path) -> None
         (["room,room,plant", "x,u,x"], ("room x", "room u", "plant x"), 2),
         (["x,x,r"], ("x", "x.1", "r"), 1),
         (["Serial,17,18", "x,u,r"], ("x", "u", "r"), 2),
+        (["Channels,2,", "Samples,10,10", "Unit,V,V", "x,u,r"], ("Unit x", "V u", "V r"), 4),
+        (["# logger,v3", "# x,u,r"], ("x", "u", "r"), 2),
+        (["room,room,plant", "x,u,x", "C,%,kPa"], ("room x", "room u", "plant x"), 3),
         ([",u,r"], ("column_1", "u", "r"), 1),
         (["u,r"], ("column_1", "u", "r"), 1),
         (["x,u,r,"], ("x", "u", "r"), 1),
@@ -155,6 +158,16 @@ def test_a_delimiter_at_the_end_of_lines_makes_no_column(tmp_path: Path) -> None
         np.testing.assert_array_equal(values(file), TRUTH)
 
 
+def test_columns_and_rows_of_delimiters_alone_are_left_out(tmp_path: Path) -> None:
+    """As in UCI's air quality table, which a spreadsheet wrote."""
+    lines = ["x;u;r;;", *(row.replace(",", ";") + ";;" for row in ROWS)]
+    file = wrote(tmp_path, "\n".join([*lines, *[";;;;"] * 3]))
+    assert TableFile(file).names() == ["x", "u", "r"]
+    np.testing.assert_array_equal(values(file), TRUTH)
+    between = values(wrote(tmp_path, "\n".join([*lines, ";;;;", lines[1]])))
+    np.testing.assert_array_equal(between, [*TRUTH, [np.nan] * 3, TRUTH[0]])
+
+
 def test_column_names_for_a_file_without_any(tmp_path: Path) -> None:
     file = wrote(tmp_path, "\n".join(ROWS))
     assert TableFile(file, TextOptions(column_names=["a", "b", "c"])).names() == ["a", "b", "c"]
@@ -167,6 +180,15 @@ def test_a_stated_header_counts(tmp_path: Path) -> None:
     assert recognize(file).header == 0
     assert TableFile(file, TextOptions(header=1)).names() == ["1", "2", "3"]
     np.testing.assert_array_equal(values(file, TextOptions(header=1)), TRUTH)
+
+
+def test_rows_of_bad_cells_are_no_header(tmp_path: Path) -> None:
+    """Text in all columns of a row is an outage of the logger, unless each cell has a text of its own."""
+    lines = ["n,x,mode", "0,1,heat", "1,2,cool", "2,Bad,heat", "Bad,Bad,Bad", "4,3,off", "5,2,heat"]
+    file = wrote(tmp_path, "\n".join(lines))
+    assert recognize(file).header == 1
+    found = values(file, TextOptions(na_values=["Bad"]), ["x"])[:, 0]
+    np.testing.assert_array_equal(found, [1, 2, np.nan, np.nan, 3, 2])
 
 
 @pytest.mark.parametrize("line", ["1,2", "1,2,3,4"])

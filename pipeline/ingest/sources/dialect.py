@@ -97,7 +97,7 @@ def recognize(path: Path, options: TextOptions | None = None) -> Dialect:
 def _seems_transposed(path: Path, lines: Sequence[str], start: int, width: int) -> list[str]:
     """A note about a table without names that is wider than long."""
     rows = path.stat().st_size * len(lines) // max(1, sum(len(line) + 1 for line in lines))
-    if start > 0 or rows >= width or path.suffix.lower() in (".gz", ".bz2"):
+    if start > 0 or 2 * rows >= width or path.suffix.lower() in (".gz", ".bz2"):
         return []
     return [f"{width} columns, but about {rows} lines: transpose the table if a line is a variable and no step"]
 
@@ -105,7 +105,7 @@ def _seems_transposed(path: Path, lines: Sequence[str], start: int, width: int) 
 def parse(lines: Sequence[str], delimiter: str) -> list[Record]:
     """The cells of lines that are not blank, trimmed, each with the index of its first line."""
     if delimiter == BLANKS:
-        return [Record(i, line.split()) for i, line in enumerate(lines[:MOST_LINES]) if line.strip()]
+        lines = [" ".join(line.split()) for line in lines]
     reader = csv.reader((line + "\n" for line in lines[:MOST_LINES]), delimiter=delimiter, skipinitialspace=True)
     records, before = [], 0
     try:

@@ -90,7 +90,7 @@ class TableFile:
         ragged: list[pa_csv.InvalidRow] = []
         with self._readable(ragged):
             if self.dialect:
-                yield from self._text(self.dialect, columns, ragged)
+                yield from _without_empty_end(self._text(self.dialect, columns, ragged))
             else:
                 yield from self._parquet().iter_batches(ROWS, columns=columns)
 
@@ -149,6 +149,21 @@ class TableFile:
             what = "Parquet" if self.parquet else "a text table"
             fix = "" if self.parquet else ", or correct `dataset.delimiter` and `dataset.encoding`"
             raise ValueError(f"{self.path}: empty, truncated or not {what} ({reason}); write it again{fix}") from None
+
+
+def _without_empty_end(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    """Batches without the empty rows at the end of a file, which spreadsheets write as delimiters alone."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        stop = batch.num_rows
+        while stop and not any(column[stop - 1].is_valid for column in batch.columns):
+            stop -= 1
+        if stop:
+            yield from held
+            yield batch.slice(0, stop)
+            held = []
+        if stop < batch.num_rows:
+            held.append(batch.slice(stop))
 
 
 def file_notes(files: list[TableFile]) -> list[str]:
