@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.sources.clock import Clock
+from pipeline.ingest.sources.clock import Clock, time_cells
 from pipeline.ingest.sources.dates import AmbiguousDatesError
 from pipeline.ingest.sources.table_files import TableFile
 from pipeline.ingest.writer import write_dataset
@@ -159,9 +159,20 @@ def ingest(folder: Path, files: dict[str, list[str]], **options: Any) -> np.ndar
     for name, times in files.items():
         lines = [f"{time},{next(row)},0.5,1" for time in times]
         (folder / "logs" / name).write_text("\n".join(["t,x,u,reward", *lines]) + "\n")
-    block = {"source": "table", "path": str(folder / "logs"), "held_out_path": str(folder / "logs"), "env_id": None,
-             "obs_columns": ["x"], "action_columns": ["u"], "terminal_column": None, "episode_column": None,
-             "action_low": [0.0], "action_high": [1.0], "time_column": "t", "max_dropped_return": 1.0}  # fmt: skip
+    block = {
+        "source": "table",
+        "path": str(folder / "logs"),
+        "held_out_path": str(folder / "logs"),
+        "env_id": None,
+        "obs_columns": ["x"],
+        "action_columns": ["u"],
+        "terminal_column": None,
+        "episode_column": None,
+        "action_low": [0.0],
+        "action_high": [1.0],
+        "time_column": "t",
+        "max_dropped_return": 1.0,
+    }
     source, config = choose(SOURCES, {**block, **options}, "dataset", key="source")
     return write_dataset(folder / "d", source(config).read(), "log", config.held_out_fraction, 0).obs["state"][:, 0]
 
@@ -204,8 +215,57 @@ def test_a_date_of_parquet_is_no_observation(tmp_path: Path) -> None:
     times = pa.array(np.datetime64("2023-01-01", "s") + np.arange(10), pa.timestamp("s"))
     file = tmp_path / "log.parquet"
     pq.write_table(pa.table({"t": times, "u": np.zeros(10), "reward": np.zeros(10)}), file)
-    block = {"source": "table", "path": str(file), "held_out_path": str(file), "obs_columns": ["t"],
-             "action_columns": ["u"], "episode_column": None, "terminal_column": None}  # fmt: skip
+    block = {
+        "source": "table",
+        "path": str(file),
+        "held_out_path": str(file),
+        "obs_columns": ["t"],
+        "action_columns": ["u"],
+        "episode_column": None,
+        "terminal_column": None,
+    }
     source, config = choose(SOURCES, block, "dataset", key="source")
     with pytest.raises(ValueError, match=r"column `t` holds dates or times; name it in `dataset.time_column`"):
         source(config).read()
+
+
+@pytest.mark.parametrize(("day", "clock"), [("16/12/2006", "%H:%M:%S"), ("16.12.06", "%H:%M"), ("2006-12-16", "%H:%M")])
+def test_a_day_and_a_time_of_day_in_two_columns(day: str, clock: str, tmp_path: Path) -> None:
+    """As in UCI's tables of power and of air quality; the day changes after six rows."""
+    times = [np.datetime64("2006-12-16T23:55:00") + np.timedelta64(60 * i, "s") for i in range(10)]
+    texts = [pa.scalar(time, pa.timestamp("s")).as_py() for time in times]
+    format_of_day = {"/": "%d/%m/%Y", ".": "%d.%m.%y", "-": "%Y-%m-%d"}[next(c for c in day if not c.isdigit())]
+    lines = [f"{t.strftime(format_of_day)};{t.strftime(clock)};{i};1;0" for i, t in enumerate(texts)]
+    file = tmp_path / "log.txt"
+    file.write_text("\n".join(["Date;Time;x;u;reward", *lines]))
+    block = {
+        "source": "table",
+        "path": str(file),
+        "held_out_path": str(file),
+        "obs_columns": ["x"],
+        "env_id": None,
+        "action_columns": ["u"],
+        "terminal_column": None,
+        "episode_column": None,
+        "time_column": "Date",
+    }
+    source, config = choose(SOURCES, {**block, "time_of_day_column": "Time"}, "dataset", key="source")
+    (episode,) = source(config).read().episodes
+    assert episode.span == (0, 540)
+    source, config = choose(SOURCES, block, "dataset", key="source")
+    with pytest.raises(
+        ValueError, match=r"line 3: column `Date`: the same day as in the row before, and no time; name"
+    ):
+        list(source(config).read().episodes)
+
+
+def test_a_day_and_a_time_of_day_in_parquet() -> None:
+    days = pa.array(np.array(["2006-12-16", "2006-12-17"], "datetime64[ms]"))
+    for cells in (days, days.cast(pa.date32())):
+        batch = pa.record_batch({"d": cells, "t": pa.array([86_340, 0], pa.int32()).cast(pa.time32("s"))})
+        file = TableFile(Path("log.parquet"))
+        assert Clock().read(file, "d", time_cells(file, batch, "d", "t"), 0).tolist() == [0, 60]
+
+
+def test_a_text_that_means_missing_is_no_time() -> None:
+    assert "row 1: column `t`: no time; fill it in every row" in refusal(["01.02.2024 10:00", "NaT"])

@@ -64,7 +64,7 @@ def test_a_decimal_comma_is_recognized(delimiter: str, tmp_path: Path) -> None:
         (["1,5E+03", "2,5e-1", "7"], "\t", [1500, 0.25, 7]),
         (["1.234", "2.345", "3.456"], ";", [1.234, 2.345, 3.456]),
     ],
-)  # fmt: skip
+)
 def test_numbers_as_people_write_them(cells: list[str], delimiter: str, expected: list[float], tmp_path: Path) -> None:
     text = "\n".join([f"n{delimiter}x", *(f"{i}{delimiter}{cell}" for i, cell in enumerate(cells))])
     assert values(wrote(tmp_path, text), columns=["x"])[:, 0].tolist() == expected
@@ -74,12 +74,12 @@ def test_numbers_as_people_write_them(cells: list[str], delimiter: str, expected
     ("cells", "options", "expected"),
     [
         (["1,234", "999", "1,000"], {}, 'line 2: column `x`: `1,234` has a comma; set `dataset.decimal: ","`'),
-        (["2.5", "1.5", "1,25"], {"decimal": "."}, 'line 4: column `x`: `1,25` has a comma; set `dataset.decimal'),
+        (["2.5", "1.5", "1,25"], {"decimal": "."}, "line 4: column `x`: `1,25` has a comma; set `dataset.decimal"),
         (["12,5", "1,5", "1.25"], {}, "line 4: column `x`: `1.25` has a point, but the decimal mark is a comma"),
         (["1.234,5", "20.5", "7"], {"decimal": ",", "thousands": "."}, "line 3: column `x`: `20.5` has a point"),
-        (["1.5", "Bad Input", "2"], {}, 'line 3: column `x`: `Bad Input` is not a number; set `dataset.na_values: ['),
+        (["1.5", "Bad Input", "2"], {}, "line 3: column `x`: `Bad Input` is not a number; set `dataset.na_values: ["),
     ],
-)  # fmt: skip
+)
 def test_numbers_in_doubt_are_refused(cells: list[str], options: dict[str, str], expected: str, tmp_path: Path) -> None:
     text = "\n".join(["n;x", *(f"{i};{cell}" for i, cell in enumerate(cells))])
     assert expected in refusal(wrote(tmp_path, text), TextOptions(**options))

@@ -28,9 +28,18 @@ def write(file: Path, lines: list[str]) -> None:
 
 
 def ingest(folder: Path, **options: Any) -> PreparedDataset:
-    block = {"source": "table", "path": str(folder), "held_out_path": str(folder), "obs_columns": ["x"],
-             "action_columns": ["u"], "terminal_column": None, "episode_column": None, "max_dropped_return": 1.0,
-             "action_low": [-1.0], "action_high": [1.0]}  # fmt: skip
+    block = {
+        "source": "table",
+        "path": str(folder),
+        "held_out_path": str(folder),
+        "obs_columns": ["x"],
+        "action_columns": ["u"],
+        "terminal_column": None,
+        "episode_column": None,
+        "max_dropped_return": 1.0,
+        "action_low": [-1.0],
+        "action_high": [1.0],
+    }
     source, config = choose(SOURCES, {**block, **options}, "dataset", key="source")
     target = folder.parent / f"{folder.name} prepared"
     return write_dataset(target, source(config).read(), "log", config.held_out_fraction, config.split_seed)

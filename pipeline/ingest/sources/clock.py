@@ -1,5 +1,6 @@
 """The time column of a table, in seconds since its first time: dates, epochs, and local times."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,15 +41,16 @@ class Clock:
         """The unit of times in messages, with a space before it: seconds for dates; empty if the log does not tell."""
         return "" if self.origin is None else " s"
 
-    def learn(self, files: list[TableFile], name: str) -> None:
+    def learn(self, files: list[TableFile], name: str, time_of_day: str | None = None) -> None:
         """Recognize the format from as many rows as it takes to tell days from months.
 
         Raises AmbiguousDatesError if that needs an option.
         """
+        columns = [name] if time_of_day is None else [name, time_of_day]
         formats: DateFormats | None = None
         for file in files if self.time_format is None else ():
-            for batch in file.batches([name]):
-                new = self._formats(file.part(name), batch.column(name))
+            for batch in file.batches(columns):
+                new = self._formats(file.part(name), time_cells(file, batch, name, time_of_day))
                 if new is None:
                     return
                 formats = new if formats is None else formats.narrowed(new)
@@ -69,6 +71,7 @@ class Clock:
         file = file.part(name)
         if first == 0:
             self._passes, self._turns, self._before, self._leap_year = {}, {}, None, False
+        array = labels(file, array) if _is_text(array) else array
         filled = array.is_valid().to_numpy(zero_copy_only=False)
         dates = self._dates(file, name, array, first) if filled.any() else None
         if dates is None:
@@ -81,6 +84,7 @@ class Clock:
             return seconds
         ticks, kind = dates
         place = partial(_place, file, name, first)
+        _refuse_days_alone(ticks, kind, groups, place)
         if kind == PERIODIC:
             ticks = self._risen(ticks, groups)
         elif kind == LOCAL and self.time_zone is not None:
@@ -103,7 +107,7 @@ class Clock:
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             zone = kind.tz if pa.types.is_timestamp(kind) else None
             return _ticks(array.cast(pa.timestamp("ns", zone))), UTC if zone else LOCAL
-        if self.time_format is None and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        if self.time_format is None and not _is_text(array):
             return None
         text = labels(file, array)
         if self.time_format is None:
@@ -123,9 +127,7 @@ class Clock:
 
     def _formats(self, file: TableFile, array: "pa.Array") -> DateFormats | None:
         """Formats that fit cells of text; None for ISO dates, numbers and other text."""
-        import pyarrow as pa
-
-        if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        if not _is_text(array):
             return None
         text = labels(file, array)
         filled = text.drop_null()
@@ -144,6 +146,32 @@ class Clock:
         self._leap_year |= bool((ticks // DAY == LEAP_DAY).any())
         days = 365 + self._leap_year
         return rising(ticks if self._leap_year else without_leap_day(ticks), days * DAY, groups, self._turns)
+
+
+def time_cells(file: TableFile, batch: "pa.RecordBatch", name: str, time_of_day: str | None) -> "pa.Array":
+    """Cells of the time column, joined with those of the column ``time_of_day`` if there is one."""
+    import pyarrow.compute as pc
+
+    if time_of_day is None:
+        return batch.column(name)
+    days = pc.replace_substring_regex(labels(file, batch.column(name)), r"[ T]00:00:00(\.0+)?$", "")
+    return pc.binary_join_element_wise(days, labels(file, batch.column(time_of_day)), " ")
+
+
+def _is_text(array: "pa.Array") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(array.type) or pa.types.is_large_string(array.type))
+
+
+def _refuse_days_alone(ticks: np.ndarray, kind: str, groups: np.ndarray | None, place: Callable[[int], str]) -> None:
+    """Raises ValueError where several rows of an episode have the same day, and no row has a time of day."""
+    same = (np.diff(ticks) == 0) & (True if groups is None else groups[1:] == groups[:-1])
+    if kind != UTC and same.any() and not (ticks % DAY).any():
+        fix = "name the column of the time of day in `dataset.time_of_day_column`"
+        raise ValueError(
+            f"{place(int(np.flatnonzero(same)[0]) + 1)}: the same day as in the row before, and no time; {fix}"
+        )
 
 
 def _place(file: TableFile, name: str, first: int, row: int) -> str:

@@ -17,6 +17,8 @@ from pipeline.ingest.sources.table_time import REWARD_RESAMPLE
 from pipeline.ingest.sources.time_zone import known_zone
 from pipeline.validation import OPTIONS, Float, NonNegativeInt, OneOf, PositiveFloat, PositiveInt
 
+SINGLE = ("reward", "terminal", "timeout", "episode", "time", "time_of_day", "group")  # what one column has each
+
 
 @dataclass(frozen=True, config=OPTIONS)
 class TableConfig(SourceConfig):
@@ -32,6 +34,8 @@ class TableConfig(SourceConfig):
     timeout_column: str | None = None  # column of time limits; null: none
     episode_column: str | None = "episode"  # column that tells episodes apart; null: each file is an episode
     time_column: str | None = None  # column of numbers or dates; null: rows are in order and evenly spaced
+    # column of the time of day, where time_column holds the day alone; null: none
+    time_of_day_column: str | None = None
     # format of the dates, as of strptime: "%d.%m.%Y %H:%M:%S"; or the unit of counts since 1970: s, ms, us or ns; null:
     # recognized; numbers stay as they are
     time_format: Annotated[str, AfterValidator(known_format)] | None = None
@@ -99,8 +103,8 @@ class TableConfig(SourceConfig):
     def _times_agree(self) -> Self:
         if self.resample is not None and self.time_column is None:
             raise ValueError(f"resample {self.resample} needs `time_column`")
-        if self.time_column is None and (self.time_format or self.time_zone):
-            raise ValueError("time_format or time_zone is set, but no time_column: name it")
+        if self.time_column is None and (self.time_of_day_column or self.time_format or self.time_zone):
+            raise ValueError("time_of_day_column, time_format or time_zone is set, but no time_column: name it")
         if self.gaps == HOLD and self.resample is None:
             raise ValueError("gaps: hold needs `resample`, the step of the grid whose points hold the last row")
         return self
@@ -119,7 +123,7 @@ class TableConfig(SourceConfig):
     @property
     def single(self) -> dict[str, str]:
         """The columns that have a key of their own in params.yaml, by that key."""
-        params = tuple(f"{what}_column" for what in ("reward", "terminal", "timeout", "episode", "time", "group"))
+        params = tuple(f"{what}_column" for what in SINGLE)
         return {param: name for param in params if (name := getattr(self, param)) is not None}
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.ingest.sources.clock import Clock
+from pipeline.ingest.sources.clock import Clock, time_cells
 from pipeline.ingest.sources.table_cells import labels, numbers
 from pipeline.ingest.sources.table_columns import Column, find_columns
 from pipeline.ingest.sources.table_config import TableConfig
@@ -32,7 +32,7 @@ class Reader:
         self.config = config
         self.clock = Clock(config.time_format, config.time_zone)
         if config.time_column is not None:
-            self.clock.learn(files, config.time_column)
+            self.clock.learn(files, config.time_column, config.time_of_day_column)
         self.interleaved: list[str] = []
         self.repeated: set[str] = set()
         self._file_of: dict[str, Path] = {}
@@ -157,7 +157,8 @@ class Reader:
 
         time: np.ndarray | None = None
         if (column := config.time_column) is not None:
-            time = self.clock.read(file, column, batch.column(column), first, episodes)
+            cells = time_cells(file, batch, column, config.time_of_day_column)
+            time = self.clock.read(file, column, cells, first, episodes)
         group = config.group_column
         obs = matrix(self.obs)
         next_obs = np.full_like(obs, np.nan) if self.next_obs else None

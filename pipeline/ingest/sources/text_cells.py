@@ -3,7 +3,24 @@
 import re
 from collections.abc import Iterable, Sequence
 
-MISSING = ("", "NaN", "nan", "NAN", "-nan", "-NaN", "NA", "N/A", "n/a", "#N/A", "#NA", "<NA>", "null", "NULL", "None")
+MISSING = (
+    "",
+    "NaN",
+    "nan",
+    "NAN",
+    "-nan",
+    "-NaN",
+    "NA",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "#NA",
+    "<NA>",
+    "null",
+    "NULL",
+    "None",
+    "NaT",
+)
 NARROW = "\u00a0\u202f\u2009"  # blanks that never separate columns
 SEPARATORS = f"'’_ {NARROW}"  # between groups of three digits, where a point and a comma leave no doubt
 NUMBER = re.compile(rf"[+-]?(\d+([.,{SEPARATORS}]\d+)*[.,]?|[.,]\d+)([eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE)
