@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline.ingest.sources.dialect import Dialect, TextOptions, recognize
-from pipeline.ingest.sources.table_cells import numbers
+from pipeline.ingest.sources.table_cells import labels, numbers
 from pipeline.ingest.sources.table_files import TableFile
+from pipeline.ingest.sources.text_cells import has_unit, is_date
 
 ROWS = ["1.5,2,-3", "4.25,5,6", "0.125,8,9"]
 TRUTH = np.array([[1.5, 2, -3], [4.25, 5, 6], [0.125, 8, 9]])
@@ -71,12 +72,30 @@ def test_numbers_as_people_write_them(cells: list[str], delimiter: str, expected
 
 
 @pytest.mark.parametrize(
+    ("cell", "date", "unit"),
+    [
+        *(
+            (cell, True, False)
+            for cell in ("2024-01-13", "13.01.24 08:15", "08/26  00:01:00", "13-Jan-2024", "8:15 PM")
+        ),
+        *((cell, True, False) for cell in ("2024-01-13T08:15:00.5Z", "Jan 13, 2024", "8:15 PM")),
+        *((cell, True, False) for cell in ("16/12/2006", "13/01/2024 08:15:00 +01:00")),
+        *((cell, False, True) for cell in ("20.5 °C", "45%", "45 %", "20,5kW", "3 bar", "-1.5 m/s")),
+        *((cell, False, False) for cell in ("1.5", "10-12", "1st", "4x4", "low", "A7", "", "2.48e+03", "v1.2")),
+    ],
+)
+def test_what_a_cell_is(cell: str, date: bool, unit: bool) -> None:
+    assert (is_date(" ".join(cell.split())), has_unit(cell)) == (date, unit)
+
+
+@pytest.mark.parametrize(
     ("cells", "options", "expected"),
     [
         (["1,234", "999", "1,000"], {}, 'line 2: column `x`: `1,234` has a comma; set `dataset.decimal: ","`'),
         (["2.5", "1.5", "1,25"], {"decimal": "."}, "line 4: column `x`: `1,25` has a comma; set `dataset.decimal"),
         (["12,5", "1,5", "1.25"], {}, "line 4: column `x`: `1.25` has a point, but the decimal mark is a comma"),
         (["1.234,5", "20.5", "7"], {"decimal": ",", "thousands": "."}, "line 3: column `x`: `20.5` has a point"),
+        (["1.5 C", "20.5 C", "2 C"], {}, "line 2: column `x`: `1.5 C` is a number with its unit; remove units"),
         (["1.5", "Bad Input", "2"], {}, "line 3: column `x`: `Bad Input` is not a number; set `dataset.na_values: ["),
     ],
 )
@@ -208,6 +227,12 @@ def test_missing_values(tmp_path: Path) -> None:
     file = wrote(tmp_path, "\n".join(["n,x", *(f"{i},{cell}" for i, cell in enumerate(cells))]))
     found = values(file, TextOptions(na_values=[-9999.0, "Bad Input"]), ["x"])[:, 0]
     np.testing.assert_array_equal(found, [1.5, *[np.nan] * 8, 2])
+
+
+def test_numbers_that_mean_missing_are_no_category(tmp_path: Path) -> None:
+    file = TableFile(wrote(tmp_path, "n,gear\n0,1\n1,-9999\n2,-9999.0\n3,2\n"), TextOptions(na_values=[-9999.0]))
+    (batch,) = file.batches(["gear"])
+    assert labels(file, batch.column("gear")).to_pylist() == ["1", None, None, "2"]
 
 
 def test_options_to_print_are_those_that_are_not_plain(tmp_path: Path) -> None:

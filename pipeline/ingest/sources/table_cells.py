@@ -1,12 +1,13 @@
 """Cells of tables as numbers or labels, in the notation of their file. Other cells are refused with the fix."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.ingest.sources.table_files import TableFile
-from pipeline.ingest.sources.text_cells import MISSING, SEPARATORS, is_number
+from pipeline.ingest.sources.text_cells import MISSING, SEPARATORS, has_unit, is_number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +39,8 @@ def labels(file: TableFile, array: "pa.Array") -> "pa.Array":
     import pyarrow.compute as pc
 
     text = pc.utf8_trim_whitespace(array.cast(pa.string()))
-    absent = pa.array([*MISSING, *(value for value in file.options.na_values if isinstance(value, str))], pa.string())
+    stated = [str(value) for value in file.options.na_values]
+    absent = pa.array([*MISSING, *stated, *(value.removesuffix(".0") for value in stated)], pa.string())
     return pc.if_else(pc.is_in(text, absent), pa.scalar(None, pa.string()), text)
 
 
@@ -68,20 +70,23 @@ def not_a_number(file: TableFile, cell: str) -> str:
         return (
             f"`{cell}` is not a number with the decimal mark `{file.decimal}`; repair it, or correct `dataset.decimal`"
         )
+    if has_unit(cell):
+        return f"`{cell[:40]}` is a number with its unit; remove units from the cells"
     fix = f'set `dataset.na_values: ["{cell[:40]}"]` if it means that the value is missing, else repair it'
     return f"`{cell[:40]}` is not a number; {fix}"
 
 
 def _plain(file: TableFile, array: "pa.Array") -> np.ndarray | None:
-    """Numbers that need no work on their text; None if some do."""
+    """Numbers without blanks and groups of digits, which is fast; None if other cells are among them."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    text = pa.types.is_string(array.type) or pa.types.is_large_string(array.type)
-    if text and (file.decimal != "." or file.thousands is not None):
-        return None
     try:
+        if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+            if file.thousands is not None:
+                return None
+            array = _with_points(file, array)
         return np.asarray(array.cast(pa.float64()).to_numpy(zero_copy_only=False))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
@@ -95,7 +100,7 @@ def _converted(file: TableFile, text: "pa.Array") -> np.ndarray:
     lower = pc.utf8_lower(text)
     if text.null_count < len(text) and pc.all(pc.is_in(lower, pa.array(["true", "false", None]))).as_py():
         text = pc.if_else(pc.equal(lower, "true"), "1", "0")
-    elif file.decimal != "." or file.thousands is not None:
+    else:
         text = _with_points(file, text)
     return np.asarray(text.cast(pa.float64()).to_numpy(zero_copy_only=False))
 
@@ -106,7 +111,7 @@ def _with_points(file: TableFile, text: "pa.Array") -> "pa.Array":
     import pyarrow.compute as pc
 
     if file.thousands is not None:
-        mark, point = (f"[{mark}]" if mark != "." else r"\." for mark in (file.thousands, file.decimal))
+        mark, point = re.escape(file.thousands), re.escape(file.decimal)
         grouped = rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+({point}\d*)?$"
         plain = pc.invert(pc.match_substring(text, file.thousands))
         if not pc.all(pc.or_(plain, pc.match_substring_regex(text, grouped)).fill_null(True)).as_py():

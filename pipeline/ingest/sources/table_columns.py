@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.ingest.sources.table_cells import labels, not_a_number, numbers, parses, shown
 from pipeline.ingest.sources.table_files import TableFile
-from pipeline.ingest.sources.text_cells import is_date, is_number
+from pipeline.ingest.sources.text_cells import has_unit, is_date, is_number
 from pipeline.ingest.validate import check_column
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _check_text(file: TableFile, name: str, text: "pa.Array", param: str) -> Non
     place = f"{file.place(text.to_pylist().index(words[0]))}: column `{name}`"
     if all(map(is_date, words)) and not all(map(is_number, words)):
         raise ValueError(f"{place} holds dates or times (`{words[0]}`); {_not_a_feature(param)}")
-    if (other := next(filter(is_number, words), None)) is not None:
+    if (other := next((word for word in words if is_number(word) or has_unit(word)), None)) is not None:
         raise ValueError(f"{place}: {not_a_number(file, other)}")
     if 2 * sum(counts[word] for word in words) < sum(counts.values()):
         fix = f"set `dataset.na_values: {shown(words)}` if that means a missing value, else repair it"

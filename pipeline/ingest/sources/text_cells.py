@@ -24,10 +24,12 @@ MISSING = (
 NARROW = "\u00a0\u202f\u2009"  # blanks that never separate columns
 SEPARATORS = f"'’_ {NARROW}"  # between groups of three digits, where a point and a comma leave no doubt
 NUMBER = re.compile(rf"[+-]?(\d+([.,{SEPARATORS}]\d+)*[.,]?|[.,]\d+)([eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE)
+CLOCK = r"\d{1,3}:\d{2}(:\d{2})?([.,]\d+)?( ?[AaPp]\.?[Mm]\.?)?( ?(Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
 DATE = re.compile(
-    r"(\d{1,4}[-./]\d{1,2}([-./]\d{1,4})?|\d{1,2}[- ./][A-Za-z]{3,9}[- ./]\d{2,4}|\d{8})?"
-    r"([T ]*\d{1,3}:\d{2}(:\d{2})?([.,]\d+)?( ?[AaPp]\.?[Mm]\.?)?)? ?(Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
+    rf"(\d{{1,4}}[-./]\d{{1,2}}[-./]\d{{1,4}}|\d{{1,2}}[- ./][A-Za-z]{{3,9}}[- ./]\d{{2,4}})([T, -]*{CLOCK})?"
+    rf"|[A-Za-z]{{3,9}} \d{{1,2}},? \d{{4}}([, -]*{CLOCK})?|(\d{{1,2}}[-./]\d{{1,2}}[T, -]+)?{CLOCK}"
 )
+WITH_UNIT = re.compile(r"[+-]?(\d+[.,]\d+ ?|\d+ )[^\d\s,;]{1,6}|[+-]?\d+ ?[%°]\w?")
 DAY = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}")
 BOOLEANS = ("true", "false")
 
@@ -39,7 +41,12 @@ def is_number(cell: str) -> bool:
 
 def is_date(cell: str) -> bool:
     """Whether a trimmed cell looks like a date or a time of day."""
-    return any(mark in cell for mark in "-./:") and any(map(str.isdigit, cell)) and bool(DATE.fullmatch(cell))
+    return bool(DATE.fullmatch(cell))
+
+
+def has_unit(cell: str) -> bool:
+    """Whether a trimmed cell is a number with its unit, such as 20.5 °C or 45 %."""
+    return bool(WITH_UNIT.fullmatch(cell))
 
 
 def is_missing(cell: str) -> bool:
