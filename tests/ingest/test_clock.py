@@ -77,6 +77,7 @@ def test_formats_are_recognized(cells: list[Any], expected: float, batch: int | 
         (["03/12/2023 00:00", "04/12/2023 00:00"], "%m/%d/%Y %H:%M", 31 * 86400),
         (["20240113120000", "20240113120010"], "%Y%m%d%H%M%S", 10),
         ([20240113120000, 20240113120010], "%Y%m%d%H%M%S", 10),
+        (["13/01/2023 18.00.00", "13/01/2023 18.00.30"], "%d/%m/%Y %H.%M.%S", 30),
         (["13.01.2023 11:00:00.250", "13.01.2023 11:00:01.000"], "%d.%m.%Y %H:%M:%S.%f", 0.75),
         ([1700000000, 1700000060], "s", 60),
         ([1700000000123, 1700000000623], "ms", 0.5),
@@ -229,7 +230,10 @@ def test_a_date_of_parquet_is_no_observation(tmp_path: Path) -> None:
         source(config).read()
 
 
-@pytest.mark.parametrize(("day", "clock"), [("16/12/2006", "%H:%M:%S"), ("16.12.06", "%H:%M"), ("2006-12-16", "%H:%M")])
+@pytest.mark.parametrize(
+    ("day", "clock"),
+    [("16/12/2006", "%H:%M:%S"), ("16/12/2006", "%H.%M.%S"), ("16.12.06", "%H:%M"), ("2006-12-16", "%H:%M")],
+)
 def test_a_day_and_a_time_of_day_in_two_columns(day: str, clock: str, tmp_path: Path) -> None:
     """As in UCI's tables of power and of air quality; the day changes after six rows."""
     times = [np.datetime64("2006-12-16T23:55:00") + np.timedelta64(60 * i, "s") for i in range(10)]

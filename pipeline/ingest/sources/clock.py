@@ -84,7 +84,8 @@ class Clock:
             return seconds
         ticks, kind = dates
         place = partial(_place, file, name, first)
-        _refuse_days_alone(ticks, kind, groups, place)
+        if groups is not None and kind != UTC:
+            _refuse_days_alone(ticks, groups, place)
         if kind == PERIODIC:
             ticks = self._risen(ticks, groups)
         elif kind == LOCAL and self.time_zone is not None:
@@ -164,10 +165,10 @@ def _is_text(array: "pa.Array") -> bool:
     return bool(pa.types.is_string(array.type) or pa.types.is_large_string(array.type))
 
 
-def _refuse_days_alone(ticks: np.ndarray, kind: str, groups: np.ndarray | None, place: Callable[[int], str]) -> None:
+def _refuse_days_alone(ticks: np.ndarray, groups: np.ndarray, place: Callable[[int], str]) -> None:
     """Raises ValueError where several rows of an episode have the same day, and no row has a time of day."""
-    same = (np.diff(ticks) == 0) & (True if groups is None else groups[1:] == groups[:-1])
-    if kind != UTC and same.any() and not (ticks % DAY).any():
+    same = (np.diff(ticks) == 0) & (groups[1:] == groups[:-1])
+    if same.any() and not (ticks % DAY).any():
         fix = "name the column of the time of day in `dataset.time_of_day_column`"
         raise ValueError(
             f"{place(int(np.flatnonzero(same)[0]) + 1)}: the same day as in the row before, and no time; {fix}"

@@ -64,7 +64,7 @@ def formats_of(text: "pa.Array") -> DateFormats | None:
     """Formats that fit all cells of a column of trimmed text; None if some cell is no date."""
     import pyarrow.compute as pc
 
-    cells = _single_blanks(text).drop_null()
+    cells = _plain(text).drop_null()
     if not len(cells):
         return None
     first = cells[0].as_py()
@@ -130,7 +130,7 @@ def nanoseconds(text: "pa.Array", pattern: str) -> tuple[np.ndarray, np.ndarray,
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    cells, pattern = _single_blanks(text), " ".join(pattern.split())
+    cells, pattern = _plain(text), " ".join(pattern.split()).replace("%H.%M.%S", "%H:%M:%S")
     zone = pc.extract_regex(cells, ZONE.replace("(:", "(?P<s>:").replace("(Z", "(?P<zone>Z"))
     cells = pc.replace_substring_regex(cells, ZONE, r"\1") if zone.null_count < len(zone) else cells
     fraction = pc.extract_regex(cells, FRACTION.replace(r"(\d", r"(?P<digits>\d").replace("(:", "(?P<s>:"))
@@ -157,10 +157,12 @@ def nanoseconds(text: "pa.Array", pattern: str) -> tuple[np.ndarray, np.ndarray,
     return ticks - _offsets(pc.struct_field(zone, "zone")), fits & zone.is_valid().to_numpy(zero_copy_only=False), True
 
 
-def _single_blanks(text: "pa.Array") -> "pa.Array":
+def _plain(text: "pa.Array") -> "pa.Array":
+    """Text with single blanks, and with colons in a time of day after a date, such as 18.00.00."""
     import pyarrow.compute as pc
 
-    return pc.replace_substring_regex(text, r"\s+", " ")
+    text = pc.replace_substring_regex(text, r"\s+", " ")
+    return pc.replace_substring_regex(text, r"([/.-]\d+[T ]\d{1,2})\.(\d{2})\.(\d{2})$", r"\1:\2:\3")
 
 
 def _elapsed(cells: "pa.Array") -> "pa.Array":
