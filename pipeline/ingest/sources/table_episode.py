@@ -62,8 +62,10 @@ class EpisodeBuilder:
         last = int(steps[-1])
         terminated = self._terminated(rows, last)
         rows, group = self.cells.checked(rows), self.cells.group(rows)
-        beyond = np.abs(np.nan_to_num(rows.reward[last + 1 :]))
-        self.unused, self.unused_rows = self.unused + float(beyond.sum()), self.unused_rows + int((beyond > 0).sum())
+        if last + 1 < len(rows):
+            beyond = np.abs(np.nan_to_num(rows.reward[last + 1 :]))
+            self.unused += float(beyond.sum())
+            self.unused_rows += int((beyond > 0).sum())
         cuts = (np.flatnonzero(self._cuts(rows)) + 1).tolist()
         for start, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
             ends = terminated and start <= last < stop and not rows.without_action[last]
@@ -115,10 +117,12 @@ class EpisodeBuilder:
         return ends["terminal"]
 
     def _mark(self, rows: Rows, name: str, last: int) -> bool:
-        marks = np.nan_to_num(vars(rows)[name])
-        column = self.config.single.get(f"{name}_column")
-        if not np.isin(marks, (0, 1)).all():
-            row = rows.row[~np.isin(marks, (0, 1))][0]
+        marks, column = vars(rows)[name], self.config.single.get(f"{name}_column")
+        if not marks.any():  # an empty cell counts as set here, and as 0 below
+            return False
+        marks = np.nan_to_num(marks)
+        if (other := (marks != 0) & (marks != 1)).any():
+            row = rows.row[other][0]
             raise ValueError(f"{self.place(row)}: column `{column}` must hold only 0 and 1; repair it")
         if marks[:last].any():
             row = rows.row[np.flatnonzero(marks[:last])[0]]
