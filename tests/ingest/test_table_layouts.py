@@ -52,6 +52,12 @@ def test_an_empty_next_state_at_the_end(tmp_path: Path) -> None:
     assert dataset.spec.dropped == 1
 
 
+def test_a_next_state_that_is_half_empty_is_refused(tmp_path: Path) -> None:
+    columns = {**sars(), "y": [0.0] * 6, "ny": [0.0] * 5 + [None]}
+    both = {"obs_columns": ["x", "y"], "next_obs_columns": ["nx", "ny"], "time_column": None}
+    assert "line 7: column `ny`: empty" in refusal(tmp_path, write(tmp_path / "log.csv", columns), **both)
+
+
 def test_next_states_that_are_text(tmp_path: Path) -> None:
     gears = {"gear": ["a", "b", "a", "b", "b", "a"], "then": ["b", "a", "c", "b", "a", "a"]}
     block = write(tmp_path / "log.csv", {**sars(), **gears})
@@ -101,6 +107,27 @@ def test_an_episode_without_a_step_is_left_out(tmp_path: Path) -> None:
     dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", columns))
     assert dataset.episode_lengths("all").tolist() == [4, 6]
     assert any("1 episode holds no step" in warning for warning in dataset.spec.warnings)
+
+
+def test_one_row_an_episode(tmp_path: Path) -> None:
+    columns = {**sars(terminal=False), "episode": [0, 1, 2, 3, 4, 5]}
+    message = refusal(tmp_path, write(tmp_path / "log.csv", columns), time_column=None)
+    assert "no step is left; each episode is one row: name another `dataset.episode_column`" in message
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_marks_tell_episodes_apart_where_no_column_does(final: bool, tmp_path: Path) -> None:
+    columns = {**counting_table((4, 6, 5), final), "late": [0] * (18 if final else 15)}
+    for e, last in enumerate([3, 10, 16] if final else [3, 9, 14]):
+        columns["late"][last], columns["terminal"][last] = int(e % 2 == 0), e % 2
+    del columns["episode"], columns["time"]
+    block = write(tmp_path / "log.csv", columns)
+    options = {"episode_column": None, "time_column": None, "timeout_column": "late", "max_dropped_return": 0.5}
+    dataset = ingest(tmp_path / "d", block, **options)
+    assert dataset.episode_lengths("all").tolist() == ([4, 6, 5] if final else [3, 6, 4])
+    assert dataset.obs["state"][dataset.offsets[:-1], 0].tolist() == [0, 100, 200]
+    assert dataset.spec.terminals == 1
+    assert any("2 ends are marked inside a file" in warning for warning in dataset.spec.warnings)
 
 
 def test_no_reward_needs_a_transform(tmp_path: Path) -> None:

@@ -45,6 +45,23 @@ def test_the_last_value_is_held_and_rows_before_the_first_are_left_out(tmp_path:
     assert any("4 rows at the start of an episode" in warning for warning in dataset.spec.warnings)
 
 
+def test_a_column_without_any_value_is_named(tmp_path: Path) -> None:
+    columns = lab_log(lab=LAB)
+    columns["lab"][6:] = [None] * 6
+    with_other = {**columns, "episode": [*columns["episode"], *[2] * 6]}
+    for name, cells in columns.items():
+        if name != "episode":
+            with_other[name] = [*cells, *cells[:6]]
+    with_other["x"][12:] = [7.0] * 6
+    dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", with_other), **options(missing="last"))
+    assert dataset.spec.episodes == 2
+    assert any("`lab` has no value in 1 episode: left out" in warning for warning in dataset.spec.warnings)
+    columns["lab"] = [None] * 11 + [1.0]
+    message = refusal(tmp_path, write(tmp_path / "log.csv", columns), **options(missing="last"))
+    assert "no step is left; log.csv: empty cells hold" in message
+    assert "`lab` has no value in 1 episode" in message
+
+
 def test_a_mask_tells_what_was_measured_and_how_long_ago(tmp_path: Path) -> None:
     block = write(tmp_path / "log.csv", lab_log(lab=LAB))
     dataset = ingest(tmp_path / "d", block, **options(missing="mask"))

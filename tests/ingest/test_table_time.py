@@ -112,6 +112,16 @@ def test_the_end_of_a_resampled_episode(tmp_path: Path) -> None:
     assert np.flatnonzero(dataset.terminal).tolist() == [3]
 
 
+def test_rows_at_the_same_time_on_a_grid(tmp_path: Path) -> None:
+    block = write(tmp_path / "log.csv", kpi_log([0, 60, 60, 120, 180], [-4, -100, -4, -4, -4]))
+    dataset = ingest(tmp_path / "d", block, resample=60.0)
+    assert dataset.obs["state"][:4, 0].tolist() == [0, 2, 3, 4]
+    assert rewards_of(dataset) == [-4.0] * 6
+    assert any("1 row has the same time as the next one" in warning for warning in dataset.spec.warnings)
+    assert "same time as line 3" in refusal(tmp_path, block, resample=60.0, reward_resample="sum")
+    assert "same time as line 3" in refusal(tmp_path, block)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -15,7 +15,7 @@ from pipeline.ingest.sources.table_measured import AUTO, MASK, Watched, survey, 
 from pipeline.ingest.sources.table_reader import Reader
 from pipeline.ingest.validate import check_column
 
-FIX = "add a last row without an action to each episode, name the true ends in `dataset.terminal_column`"
+FIX = "name the true ends in `dataset.terminal_column` or the next states in `dataset.next_obs_columns`"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class TableLog:
     def episodes(self, parts: list[SplitFiles], remarks: Remarks) -> Iterator[Episode]:
         """Episodes in order; adds dropped steps and warnings to ``remarks``. Raises ValueError for bad rows."""
         last_steps = LastSteps(self.config.path, self.config.max_dropped_return, FIX)
-        builders = []
+        builders, count = [], 0
         for part in parts:
             builder = EpisodeBuilder(
                 self.config, self.reader.columns, self.watched, last_steps, self.reader.clock, part.held_out
@@ -97,8 +97,13 @@ class TableLog:
             for file in part.files:
                 builder.set_place(file.place)
                 for rows in self.reader.episodes(file):
-                    yield from builder.episodes(rows)
+                    for episode in builder.episodes(rows):
+                        count += 1
+                        yield episode
             remarks.warnings += [f"{part.path.name}: {warning}" for warning in builder.warnings()]
+        if not count:
+            reasons = "; ".join(remarks.warnings) or "each episode is one row: name another `dataset.episode_column`"
+            raise ValueError(f"{self.config.path}: no step is left; {reasons}")
         last_steps.report(remarks)
         remarks.warnings += [*unused_rewards(last_steps, builders), *self._order()]
 

@@ -32,7 +32,8 @@ class TableConfig(SourceConfig):
     reward_column: str | None = "reward"  # column of rewards; null: `transform` defines them
     terminal_column: str | None = "terminal"  # column of true ends; null: no episode truly ends
     timeout_column: str | None = None  # column of time limits; null: none
-    episode_column: str | None = "episode"  # column that tells episodes apart; null: each file is an episode
+    # column that tells episodes apart; null: each file is an episode, or several if it holds marked ends
+    episode_column: str | None = "episode"
     time_column: str | None = None  # column of numbers or dates; null: rows are in order and evenly spaced
     # column of the time of day, where time_column holds the day alone; null: none
     time_of_day_column: str | None = None

@@ -26,6 +26,7 @@ class EmptyCells:
     rows: int = 0
     empty: Counter[str] = field(default_factory=Counter)  # cells of observations, by column
     without_step: int = 0  # rows inside episodes whose action, reward or cost is empty
+    never: Counter[str] = field(default_factory=Counter)  # episodes without any value of a column
     before_first: int = 0  # rows at the start of episodes that lack a value
 
     def checked(self, rows: Rows) -> Rows:
@@ -38,6 +39,11 @@ class EmptyCells:
         if self.config.missing == REFUSE:
             self._refuse_actions(rows, final, last)
         self._check(rows.obs, rows, self.columns)
+        if rows.next_obs is not None:
+            next_of = dict(zip(self.config.obs_columns, self.config.next_obs_columns, strict=True))
+            after = rows.next_obs[:, [name in next_of for name in self.columns]]
+            filled = ~np.isnan(after).all(axis=1)
+            self._check(after[filled], rows[filled], [next_of[name] for name in self.columns if name in next_of])
         kept = rows[~final]
         self._check(kept.action, kept, self.config.action_columns)
         for what in ("reward", "terminal", "timeout"):
@@ -52,7 +58,11 @@ class EmptyCells:
         if self.config.missing != LAST:
             return rows
         first = first_known(rows.obs)
-        self.before_first += first
+        if first == len(rows):
+            without = np.isnan(rows.obs).all(axis=0)
+            self.never.update({name for name, none in zip(self.columns, without, strict=True) if none})
+        else:
+            self.before_first += first
         return rows[first:]
 
     def group(self, rows: Rows) -> str | None:
@@ -73,8 +83,13 @@ class EmptyCells:
             shares = [f"`{name}` {100 * count / self.rows:.3g} %" for name, count in most[:LISTED]]
             more = f" and {len(most) - LISTED} more columns" if len(most) > LISTED else ""
             lines.append(f"empty cells hold the last value above: {', '.join(shares)}{more}")
+            if self.config.missing == LAST:
+                lines[-1] += "; with `dataset.missing: mask`, errors count measured values alone"
         if self.without_step:
             lines.append(f"{_rows(self.without_step)} without an action or reward: the episode is split there")
+        for name, count in self.never.most_common(LISTED):
+            episodes = "1 episode" if count == 1 else f"{count} episodes"
+            lines.append(f"`{name}` has no value in {episodes}: left out; remove the column, or set `missing: mask`")
         if self.before_first:
             what = "at the start of an episode, before a column has its first value"
             lines.append(f"{_rows(self.before_first)} {what}: left out")

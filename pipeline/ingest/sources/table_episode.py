@@ -38,6 +38,8 @@ class EpisodeBuilder:
     both: int = 0
     breaks: int = 0
     without_step: int = 0
+    inner_ends: int = 0
+    replaced: int = 0
     unused: float = 0.0  # summed |reward| of last rows without an action
     unused_rows: int = 0
 
@@ -55,6 +57,11 @@ class EpisodeBuilder:
         Raises ValueError for rows that are not a valid episode.
         """
         rows = shifted(self._in_order(rows), self.config.action_offset, self.config.reward_offset)
+        stops = self._marked(rows)
+        for start, stop in zip([0, *stops], [*stops, len(rows)], strict=True):
+            yield from self._between_marks(rows[start:stop])
+
+    def _between_marks(self, rows: Rows) -> Iterator[Episode]:
         steps = np.flatnonzero(~rows.without_action)
         if not steps.size:
             self.without_step += 1
@@ -79,6 +86,12 @@ class EpisodeBuilder:
         if self.sorted:
             rows = "rows of 1 episode were" if self.sorted == 1 else f"rows of {self.sorted} episodes were"
             lines.append(f"{rows} sorted by `{self.config.time_column}`")
+        if self.replaced:
+            rows = "1 row has" if self.replaced == 1 else f"{self.replaced} rows have"
+            lines.append(f"{rows} the same time as the next one, which replaces it")
+        if self.inner_ends:
+            ends = "1 end is" if self.inner_ends == 1 else f"{self.inner_ends} ends are"
+            lines.append(f"{ends} marked inside a file: another episode starts after it")
         if self.breaks:
             rows = "1 row has" if self.breaks == 1 else f"{self.breaks} rows have"
             what = f"{rows} a next observation that is not the observation of the next row"
@@ -94,6 +107,17 @@ class EpisodeBuilder:
             )
         return [*lines, *self.cells.warnings(), *self.resampler.warnings()]
 
+    def _marked(self, rows: Rows) -> list[int]:
+        """The rows after marked ends inside a file whose episodes nothing else tells apart."""
+        if self.config.episode_column is not None or not (rows.terminal.any() or rows.timeout.any()):
+            return []
+        marks = np.nan_to_num(rows.terminal) + np.nan_to_num(rows.timeout) > 0
+        ends = np.r_[marks[:-1] & ~rows.without_action[1:], True]
+        ends[1:] |= marks[:-1] & rows.without_action[1:]  # a final observation follows the mark
+        stops = (np.flatnonzero(ends)[:-1] + 1).tolist()
+        self.inner_ends += len(stops)
+        return stops
+
     def _in_order(self, rows: Rows) -> Rows:
         if rows.time is None:
             return rows
@@ -102,11 +126,24 @@ class EpisodeBuilder:
             rows = rows[np.argsort(rows.time, kind="stable")]
         assert rows.time is not None
         if (np.diff(rows.time) == 0).any():
-            t = int(np.flatnonzero(np.diff(rows.time) == 0)[0]) + 1
+            rows = self._without_repeats(rows, rows.time)
+        return rows
+
+    def _without_repeats(self, rows: Rows, time: np.ndarray) -> Rows:
+        """The rows without those that have the time of the next one and are read as replaced by it.
+
+        Raises ValueError where that would lose an action, an end, or an amount.
+        """
+        same = np.append(np.diff(time) == 0, False)
+        follows = ~np.append(rows.without_action[1:], True)
+        plain = ~rows.without_action & follows & (np.nan_to_num(rows.terminal + rows.timeout) == 0)
+        if self.config.resample is None or self.config.reward_resample == "sum" or (same & ~plain).any():
+            t = int(np.flatnonzero(same)[0]) + 1
             fix = "remove one of the two rows, or set `dataset.episode_column` to the column that separates episodes"
             other = self.place(rows.row[t - 1]).rpartition(": ")[2]
             raise ValueError(f"{self.place(rows.row[t])}: same time as {other}; {fix}")
-        return rows
+        self.replaced += int(same.sum())
+        return rows[~same]
 
     def _terminated(self, rows: Rows, last: int) -> bool:
         """Whether the episode terminated; the last action or the final observation may hold the mark."""
