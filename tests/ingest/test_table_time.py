@@ -63,7 +63,7 @@ def test_two_rows_in_one_interval_do_not_double_a_rate(tmp_path: Path) -> None:
     block = write(tmp_path / "log.csv", kpi_log([0, 60, 90, 120, 180]))
     dataset = ingest(tmp_path / "d", block, resample=60.0)
     assert rewards_of(dataset) == [-4.0] * 6
-    assert any("1 step join several" in warning for warning in dataset.spec.warnings)
+    assert any("1 step with several rows" in warning for warning in dataset.spec.warnings)
     summed = ingest(tmp_path / "e", block, resample=60.0, reward_resample="sum")
     assert rewards_of(summed) == [-4, -8, -4, -4, -4, -4]
     assert any("set `dataset.reward_resample: mean`" in warning for warning in summed.spec.warnings)
@@ -85,7 +85,7 @@ def test_gaps_are_held_on_request(tmp_path: Path) -> None:
     dataset = ingest(tmp_path / "d", block, resample=60.0, gaps="hold")
     assert dataset.episode_lengths("all").tolist() == [7, 3]
     assert rewards_of(dataset)[:7] == [-4, -4, -6, -6, -6, -6, -4]
-    assert any("3 steps without a row hold" in warning for warning in dataset.spec.warnings)
+    assert any("3 steps without a row, with the last values" in warning for warning in dataset.spec.warnings)
     assert any("the longest of 240: the last row is held" in warning for warning in dataset.spec.warnings)
 
 
@@ -119,7 +119,10 @@ def test_rows_at_the_same_time_on_a_grid(tmp_path: Path) -> None:
     assert rewards_of(dataset) == [-4.0] * 6
     assert any("1 row has the same time as the next one" in warning for warning in dataset.spec.warnings)
     assert "same time as line 3" in refusal(tmp_path, block, resample=60.0, reward_resample="sum")
-    assert "same time as line 3" in refusal(tmp_path, block)
+    assert "or `dataset.resample`, where the later row counts" in refusal(tmp_path, block)
+    columns = kpi_log([0, 60, 60, 120, 180])
+    columns["x"][2] = columns["x"][1]  # the same row twice
+    assert ingest(tmp_path / "e", write(tmp_path / "log.csv", columns)).episode_lengths("all").tolist() == [3, 3]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pipeline.ingest.sources.table_empty import EmptyCells
 from pipeline.ingest.sources.table_gaps import Gaps
 from pipeline.ingest.sources.table_measured import Watched, mark, with_ages
 from pipeline.ingest.sources.table_resample import Resampler
-from pipeline.ingest.sources.table_rows import Rows, concatenate, shifted
+from pipeline.ingest.sources.table_rows import Rows, concatenate, repeats, shifted
 
 
 @dataclasses.dataclass
@@ -88,7 +88,7 @@ class EpisodeBuilder:
             lines.append(f"{rows} sorted by `{self.config.time_column}`")
         if self.replaced:
             rows = "1 row has" if self.replaced == 1 else f"{self.replaced} rows have"
-            lines.append(f"{rows} the same time as the next one, which replaces it")
+            lines.append(f"{rows} the same time as the next one: only that one counts")
         if self.inner_ends:
             ends = "1 end is" if self.inner_ends == 1 else f"{self.inner_ends} ends are"
             lines.append(f"{ends} marked inside a file: another episode starts after it")
@@ -130,20 +130,23 @@ class EpisodeBuilder:
         return rows
 
     def _without_repeats(self, rows: Rows, time: np.ndarray) -> Rows:
-        """The rows without those that have the time of the next one and are read as replaced by it.
+        """The rows without those that are written twice, and on a grid without those that a row at their time replaces.
 
         Raises ValueError where that would lose an action, an end, or an amount.
         """
-        same = np.append(np.diff(time) == 0, False)
-        follows = ~np.append(rows.without_action[1:], True)
-        plain = ~rows.without_action & follows & (np.nan_to_num(rows.terminal + rows.timeout) == 0)
-        if self.config.resample is None or self.config.reward_resample == "sum" or (same & ~plain).any():
-            t = int(np.flatnonzero(same)[0]) + 1
+        same = np.diff(time) == 0
+        final = rows.without_action
+        plain = ~final[:-1] & ~final[1:] & (np.nan_to_num(rows.terminal + rows.timeout)[:-1] == 0)
+        on_grid = self.config.resample is not None and self.config.reward_resample != "sum"
+        lost = same & ~repeats(rows) & ~(plain & on_grid)
+        if lost.any():
+            t = int(np.flatnonzero(lost)[0]) + 1
             fix = "remove one of the two rows, or set `dataset.episode_column` to the column that separates episodes"
+            fix += "" if on_grid else ", or `dataset.resample`, where the later row counts"
             other = self.place(rows.row[t - 1]).rpartition(": ")[2]
             raise ValueError(f"{self.place(rows.row[t])}: same time as {other}; {fix}")
         self.replaced += int(same.sum())
-        return rows[~same]
+        return rows[np.append(~same, True)]
 
     def _terminated(self, rows: Rows, last: int) -> bool:
         """Whether the episode terminated; the last action or the final observation may hold the mark."""

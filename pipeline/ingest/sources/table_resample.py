@@ -47,12 +47,10 @@ class Resampler:
             return []
         how = self.config.reward_resample
         taken = f"each has the last observation and action at or before it, and {REWARDS[how]}"
-        counts = (
-            f"{self._count(self.empty)} without a row hold the last values, {self._count(self.joined)} join several"
-        )
-        lines = [
-            f"resampled to {self._count(self.steps)} of {self.config.resample:g}{self.clock.unit}: {taken}; {counts}"
-        ]
+        counts = {"without a row, with the last values": self.empty, "with several rows": self.joined}
+        parts = "".join(f"; {self._count(number)} {what}" for what, number in counts.items() if number)
+        grid = f"{self._count(self.steps)} of {self.config.resample:g}{self.clock.unit}"
+        lines = [f"resampled to {grid}: {taken}{parts}"]
         if how == "sum" and 0 < self.joined < self.steps / 2:
             rows = f"the rewards of {self._count(self.joined)} are sums of several rows, those of the others are not"
             lines.append(f"{rows}: set `dataset.reward_resample: mean` if the reward is a rate")

@@ -35,6 +35,17 @@ class Rows:
         return np.asarray(np.isnan(self.action).all(axis=1))
 
 
+def repeats(rows: Rows) -> np.ndarray:
+    """Whether each row but the last is the same as the next one in every column, bool "N-1"."""
+    same = np.ones(len(rows) - 1, bool)
+    for name, array in vars(rows).items():
+        if array is not None and name != "row":
+            before, after = array[:-1], array[1:]
+            equal = (before == after) | ((before != before) & (after != after))  # NaN equals NaN
+            same &= equal if equal.ndim == 1 else equal.all(axis=1)
+    return same
+
+
 def concatenate(parts: list[Rows]) -> Rows:
     """One run of rows from consecutive parts of it."""
     if len(parts) == 1:
