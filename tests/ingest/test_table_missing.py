@@ -45,6 +45,13 @@ def test_the_last_value_is_held_and_rows_before_the_first_are_left_out(tmp_path:
     assert any("4 rows at the start of an episode" in warning for warning in dataset.spec.warnings)
 
 
+def test_a_held_value_may_be_from_a_row_that_is_left_out(tmp_path: Path) -> None:
+    columns = lab_log(lab=[4.0, None, None, None, 5.0, None], gas=[None, None, 7.0, None, None, None])
+    block = write(tmp_path / "log.csv", columns)
+    dataset = ingest(tmp_path / "d", block, time_column=None, obs_columns=["lab", "gas"], missing="last")
+    assert dataset.obs["state"][:4].tolist() == [[4, 7], [4, 7], [5, 7], [5, 7]]
+
+
 def test_a_column_without_any_value_is_named(tmp_path: Path) -> None:
     columns = lab_log(lab=LAB)
     columns["lab"][6:] = [None] * 6

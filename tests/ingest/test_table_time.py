@@ -103,6 +103,11 @@ def test_a_log_with_rows_at_odd_times_is_not_cut_to_pieces(tmp_path: Path) -> No
     assert "`dataset.gaps: hold`" in message
 
 
+def test_the_step_of_a_jittered_log_is_a_short_number(tmp_path: Path) -> None:
+    times = (0.01 * np.arange(50) + np.random.default_rng(1).uniform(-0.001, 0.001, 50)).tolist()
+    assert "set `dataset.resample: 0.01`" in refusal(tmp_path, write(tmp_path / "log.csv", kpi_log(times)))
+
+
 def test_the_end_of_a_resampled_episode(tmp_path: Path) -> None:
     columns = kpi_log([0, 60, 119, 180])
     columns["terminal"] = [0, 0, 0, 1, 0, 0, 0, 0]  # a true end without a final row

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from pipeline.ingest.sources.table_config import TableConfig
-from pipeline.ingest.sources.table_measured import LAST, REFUSE, first_known
+from pipeline.ingest.sources.table_measured import LAST, REFUSE, first_known, held
 from pipeline.ingest.sources.table_rows import Rows
 
 LISTED = 5  # columns that a warning names
@@ -54,7 +54,7 @@ class EmptyCells:
         return rows if self.config.missing == REFUSE else self._without_broken_steps(rows, last)
 
     def known(self, rows: Rows) -> Rows:
-        """The rows from the first one at which every feature has a value or had one, unless they are masked."""
+        """The rows from the first one at which every feature has or had a value, unless empty cells are masked."""
         if self.config.missing != LAST:
             return rows
         first = first_known(rows.obs)
@@ -63,7 +63,7 @@ class EmptyCells:
             self.never.update({name for name, none in zip(self.columns, without, strict=True) if none})
         else:
             self.before_first += first
-        return rows[first:]
+        return replace(rows, obs=held(rows.obs))[first:]  # a value from before the first row stands in it
 
     def group(self, rows: Rows) -> str | None:
         """The group of an episode. Raises ValueError if it changes."""

@@ -45,7 +45,7 @@ class Gaps:
         if len(time) < 2:
             return np.zeros(0, bool)
         if self.step is None:
-            self.step = self.config.resample or even_step(time)
+            self.step = self.config.resample or even_step(time)  # of the first episode, for all
         distance = np.diff(time)
         gaps = distance > self.config.max_gap * self.step
         self.distances += len(distance)
@@ -87,6 +87,12 @@ class Gaps:
         assert step is not None
         later = np.cumsum(np.where(gaps, np.diff(time) - step, 0.0))
         if (t := first_gap(time - np.r_[0.0, later], step)) is not None:
-            fix = f"repair it, or set `dataset.resample: {step:g}`"
+            fix = f"repair it, or set `dataset.resample: {_round(step):g}`"
             distance = f"{self.text(float(time[t + 1] - time[t]))} after the previous row, {self.text(step)} elsewhere"
-            raise UnevenError(f"{self.place(row[t + 1])}: `{self.config.time_column}` is {distance}; {fix}", step)
+            problem = f"{self.place(row[t + 1])}: `{self.config.time_column}` is {distance}"
+            raise UnevenError(f"{problem}; {fix}", _round(step))
+
+
+def _round(step: float) -> float:
+    """The shortest number within one percent of a step: jitter moves the median off the logger's own step."""
+    return next(short for digits in range(1, 17) if abs((short := float(f"{step:.{digits}g}")) - step) <= 0.01 * step)
