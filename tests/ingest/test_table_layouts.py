@@ -93,6 +93,30 @@ def test_actions_and_rewards_that_stand_one_row_late(tmp_path: Path) -> None:
     assert ingest(tmp_path / "f", both, action_offset=1, reward_offset=1).spec.digest == expected
 
 
+def test_an_action_that_stands_late_is_recognized(tmp_path: Path) -> None:
+    block = write(tmp_path / "late.csv", late(counting_table(), "u"))
+    message = refusal(tmp_path, block)
+    assert "line 2: the first row of an episode has no action; set `dataset.action_offset: 1` if a row" in message
+    dataset = ingest(tmp_path / "d", block, missing="last", terminal_column=None)
+    assert any("2 episodes start with a row without an action: set" in line for line in dataset.spec.warnings)
+
+
+def test_field_log_of_late_actions(shared_data: Path, tmp_path: Path) -> None:
+    folder = str(shared_data / "field-logs" / "12-sinergym-monitor" / "old")
+    columns = {
+        "obs_columns": ["outdoor_temperature", "air_temperature"],
+        "action_columns": ["heating_setpoint", "cooling_setpoint"],
+        "terminal_column": "done",
+        "episode_column": None,
+    }
+    block = {"source": "table", "path": folder, "held_out_path": folder, **columns}
+    dataset = ingest(tmp_path / "d", block, action_offset=1, reward_offset=1)
+    assert dataset.episode_lengths("all").tolist() == [40] * 12
+    steps = dataset.steps("all")
+    np.testing.assert_allclose(dataset.reward[steps], -abs(dataset.obs["state"][steps + 1, 1]), atol=1e-6)
+    assert (dataset.spec.terminals, dataset.spec.dropped) == (12, 0)
+
+
 def test_a_reward_in_the_last_row_without_an_action_is_not_lost_in_silence(tmp_path: Path) -> None:
     columns = {**counting_table(), "reward": [0.0] * 4 + [15.0] + [0.0] * 6 + [15.0]}
     block = write(tmp_path / "log.csv", columns)

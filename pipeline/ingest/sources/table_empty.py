@@ -10,6 +10,7 @@ from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_measured import LAST, REFUSE, first_known, held
 from pipeline.ingest.sources.table_rows import Rows
 
+LATE = "set `dataset.action_offset: 1` if a row holds the action that led to it"
 LISTED = 5  # columns that a warning names
 
 
@@ -26,6 +27,7 @@ class EmptyCells:
     rows: int = 0
     empty: Counter[str] = field(default_factory=Counter)  # cells of observations, by column
     without_step: int = 0  # rows inside episodes whose action, reward or cost is empty
+    late: int = 0  # episodes whose first row has no action
     never: Counter[str] = field(default_factory=Counter)  # episodes without any value of a column
     before_first: int = 0  # rows at the start of episodes that lack a value
 
@@ -87,6 +89,9 @@ class EmptyCells:
                 lines[-1] += "; with `dataset.missing: mask`, errors count measured values alone"
         if self.without_step:
             lines.append(f"{_rows(self.without_step)} without an action or reward: the episode is split there")
+        if self.late:
+            starts = "1 episode starts" if self.late == 1 else f"{self.late} episodes start"
+            lines.append(f"{starts} with a row without an action: {LATE}")
         for name, count in self.never.most_common(LISTED):
             episodes = "1 episode" if count == 1 else f"{count} episodes"
             lines.append(f"`{name}` has no value in {episodes}: left out; remove the column, or set `missing: mask`")
@@ -104,6 +109,8 @@ class EmptyCells:
         inner = final & (np.arange(len(rows)) < (last if last >= len(rows) - 1 - offset else len(rows) - offset))
         if inner.any():
             place = self.place(rows.row[inner][0])
+            if inner[0] and inner.sum() == 1:
+                raise ValueError(f"{place}: the first row of an episode has no action; {LATE}, else fill it")
             raise ValueError(f"{place}: no action; only the last row of an episode may have none: fill it, {fix}")
 
     def _check(self, array: np.ndarray, rows: Rows, names: list[str]) -> None:
@@ -126,6 +133,7 @@ class EmptyCells:
         if rows.cost is not None:
             broken |= np.isnan(rows.cost).any(axis=1)
         self.without_step += int(broken[: last + 1].sum())
+        self.late += int(np.isnan(rows.action[0]).all())
         return replace(rows, action=np.where(broken[:, None], np.nan, rows.action))
 
 
