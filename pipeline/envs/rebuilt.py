@@ -4,21 +4,25 @@ A log may come from anywhere, so only code that is installed is imported: Gymnas
 never modules of the working folder or of Python itself. What is called must be an environment or a wrapper.
 """
 
+import json
+from dataclasses import fields
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.envs.registration import EnvSpec, WrapperSpec, load_env_creator
 
 from pipeline.envs.registration import check_installed
 
 
 def parse_spec(text: str) -> EnvSpec:
-    """The EnvSpec in ``text``. Raises ValueError if it is none."""
-    for key in ('"order_enforce": true,', '"apply_api_compatibility": false,', '"autoreset": false,'):
-        text = text.replace(key, "")  # keys of Gymnasium before 1.0
+    """The EnvSpec in ``text``, also as Gymnasium wrote it before 1.0. Raises ValueError if it is none."""
     try:
-        return EnvSpec.from_json(text)
-    except Exception as error:  # Gymnasium raises several kinds
+        content = json.loads(text)
+        wrappers = content.get("additional_wrappers") or content.get("applied_wrappers") or []
+        known = {field.name for field in fields(EnvSpec) if field.init} - {"additional_wrappers"}
+        values = {key: value for key, value in content.items() if key in known}
+        return EnvSpec(**values, additional_wrappers=tuple(WrapperSpec(**wrapper) for wrapper in wrappers))
+    except (ValueError, TypeError, AttributeError, gymnasium.error.Error) as error:
         raise ValueError(f"not the JSON of a Gymnasium EnvSpec ({' '.join(str(error).split())})") from None
 
 

@@ -88,6 +88,25 @@ def test_what_cannot_be_rebuilt_is_left_out_with_a_warning(
     assert "the policy is evaluated without it" in warning
 
 
+def test_an_unreadable_environment_does_not_hide_the_log(tmp_path: Path) -> None:
+    block = record(tmp_path / "m", pendulum_log())
+    file = tmp_path / "m/test/log-v0/data/metadata.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "env_spec": '{"name": "Pendulum"}'}))
+    spec = ingest(tmp_path / "d", **block).spec
+    assert (spec.env_id, spec.transitions) == (None, 600)
+    assert any(w.startswith("the log's environment is not the JSON of a Gymnasium EnvSpec") for w in spec.warnings)
+
+
+def test_the_environment_is_read_as_gymnasium_wrote_it_before(tmp_path: Path) -> None:
+    block = record(tmp_path / "m", pendulum_log())
+    file = tmp_path / "m/test/log-v0/data/metadata.json"
+    metadata = json.loads(file.read_text())
+    spec = json.loads(metadata["env_spec"])
+    spec |= {"applied_wrappers": spec.pop("additional_wrappers"), "autoreset": False, "apply_api_compatibility": False}
+    file.write_text(json.dumps({**metadata, "env_spec": json.dumps(spec)}))
+    assert_replays(ingest(tmp_path / "d", **block))
+
+
 def test_code_of_the_working_folder_is_not_run_for_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     block = record(tmp_path / "m", pendulum_log())
     (tmp_path / "planted.py").write_text("raise RuntimeError('ran')")

@@ -27,7 +27,7 @@ from pipeline.ingest.sources.minari import minari_root
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import choose
 from pipeline.reporting.figures.data import FRAMES_SHOWN, frames_figure
-from pipeline.reporting.figures.style import RC
+from pipeline.reporting.figures.style import RC, newest_frame
 from pipeline.reporting.tables import _observation_size
 
 LENGTHS = (4, 1, 6, 3, 5)
@@ -152,6 +152,13 @@ def test_images_that_are_refused(episode: Episode, expected: str, tmp_path: Path
 def test_sizes_that_are_taken(side: int, channels: int, tmp_path: Path) -> None:
     log = image_log([image_episode(e, 2, side, channels) for e in range(2)])
     assert write_dataset(tmp_path / "d", log, "images", 0.5, seed=0).obs["pixels"].shape == (6, side, side, channels)
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, [0]), (2, [1]), (3, [0, 1, 2]), (4, [3]), (6, [3, 4, 5])])
+def test_pictures_show_the_newest_of_stacked_frames(channels: int, shown: list[int]) -> None:
+    image = np.broadcast_to(np.arange(channels, dtype=np.uint8), (32, 32, channels))
+    assert newest_frame(image)[5, 7].reshape(-1).tolist() == shown
+    assert newest_frame(image).shape in ((32, 32), (32, 32, 3))
 
 
 def test_a_log_larger_than_memory_streams_through(tmp_path: Path) -> None:

@@ -129,8 +129,10 @@ def test_logs_without_any_end_keep_every_step(tmp_path: Path) -> None:
     assert not [w for w in dataset.spec.warnings if "drop" in w or "divided" in w]
 
 
-def test_last_steps_without_a_next_observation(tmp_path: Path) -> None:
-    block = logged(tmp_path / "m", episode(ramp(3), still(3), 3, ends=[2]), episode(ramp(4, 20), still(4), 4))
+@pytest.mark.parametrize("form", ["hdf5", "arrow"])
+def test_last_steps_without_a_next_observation(form: str, tmp_path: Path) -> None:
+    buffers = [episode(ramp(3), still(3), 3, ends=[2]), episode(ramp(4, 20), still(4), 4)]
+    block = logged(tmp_path / "m", *buffers, data_format=form)
     dataset = ingest(tmp_path / "d", **block, max_dropped_return=0.5)
     assert terminal_rows(dataset) == [[0, 1, 2, 2, 1], [20, 21, 22, 23, 0]]
     assert dataset.spec.dropped == 1

@@ -12,6 +12,7 @@ from pipeline.envs.action_space import CONTINUOUS, DISCRETE
 from pipeline.envs.registration import PREPARED, chain, make
 
 if TYPE_CHECKING:
+    from gymnasium import Env
     from gymnasium.spaces import Space
 
     from pipeline.envs.action_forms import ActionForm
@@ -72,6 +73,7 @@ def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environmen
     env = make(env_id, env_kwargs)
     obs_space, action_space = env.observation_space, env.action_space
     limit = env.spec.max_episode_steps if env.spec else None
+    warnings = _running_statistics(env)
     env.close()
     name = " of ".join(chain(env_id, env_kwargs))
     try:
@@ -81,7 +83,7 @@ def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environmen
         raise MisfitError(f"{name}: {error}") from None
     flatten = _flattens(name, parts, log)
     _check_actions(name, form, log)
-    warnings = _other_bounds(name, form, log)
+    warnings += _other_bounds(name, form, log)
     if log.max_episode_steps not in (None, limit) and "max_episode_steps" not in env_kwargs:
         limit = log.max_episode_steps
         env_kwargs = {**env_kwargs, "max_episode_steps": limit}
@@ -99,6 +101,19 @@ def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environmen
         options = {option: value for option, value in options.items() if value}
         env_id, env_kwargs = PREPARED, {"env_id": env_id, "env_kwargs": env_kwargs, **options}
     return Environment(env_id, env_kwargs, form.kind, form.bounds, limit, warnings)
+
+
+def _running_statistics(env: "Env[Any, Any]") -> list[str]:
+    """A warning if a wrapper normalizes with statistics of its own steps, which no log holds."""
+    from gymnasium import Wrapper
+
+    names = []
+    while isinstance(env, Wrapper):
+        names.append(type(env).__name__)
+        env = env.env
+    kept = ", ".join(name for name in names if name.startswith("Normalize"))
+    lost = f"the log lacks the running statistics of {kept}, so evaluation starts them anew"
+    return [f"{lost}; log what they normalize instead, or set `dataset.env_id: none`"] if kept else []
 
 
 def _other_bounds(name: str, form: "ActionForm", log: LogForm) -> list[str]:

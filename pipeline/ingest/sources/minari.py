@@ -21,10 +21,10 @@ from pipeline.validation import OPTIONS
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
-    from minari import MinariDataset
 
     from pipeline.envs.action_forms import ActionForm
     from pipeline.envs.spaces import ObsPart
+    from pipeline.ingest.sources.minari_storage import MinariFiles
 
 
 def _whole_id(dataset_id: str) -> str:
@@ -66,7 +66,7 @@ class Minari:
 def read_minari(
     config: SourceConfig,
     source: str,
-    datasets: "list[tuple[MinariDataset, bool | None]]",
+    datasets: "list[tuple[MinariFiles, bool | None]]",
     obs_keys: list[str] | None = None,
     cost_key: str | None = None,
     **more: Any,
@@ -103,19 +103,19 @@ def read_minari(
 class Form:
     """The prepared form of a dataset's observations and actions."""
 
-    dataset: "MinariDataset"
+    dataset: "MinariFiles"
     parts: "list[ObsPart]"
     action: "ActionForm"
 
     @classmethod
-    def of(cls, dataset: "MinariDataset", amounts: bool, obs_keys: list[str] | None) -> "Form":
+    def of(cls, dataset: "MinariFiles", amounts: bool, obs_keys: list[str] | None) -> "Form":
         """The form of ``dataset``. Raises ValueError for spaces that have none."""
         from pipeline.envs.action_forms import action_form
         from pipeline.envs.spaces import UnsupportedError, obs_parts
 
         try:
-            parts = obs_parts(dataset.observation_space, obs_keys)
-            action = action_form(dataset.action_space, amounts)
+            parts = obs_parts(dataset.storage.observation_space, obs_keys)
+            action = action_form(dataset.storage.action_space, amounts)
         except UnsupportedError as error:
             raise ValueError(f"{dataset.id}: {error}; name the others in `dataset.obs_keys`") from None
         except ValueError as error:
@@ -134,8 +134,7 @@ class Form:
     def stored_size(self) -> int:
         """Bytes of the prepared arrays."""
         row = sum(int(np.prod(part.shape)) * (1 if part.is_image else 4) for part in self.parts)
-        rows = int(self.dataset.total_steps) + int(self.dataset.total_episodes)
-        return rows * (row + 4 * (self.action.size + 2))
+        return (self.dataset.steps + self.dataset.episodes) * (row + 4 * (self.action.size + 2))
 
     @property
     def warnings(self) -> list[str]:
@@ -148,23 +147,21 @@ class Form:
         lossy = [part.name for part in self.parts if self.dataset.storage.jpeg_encoding and is_image_space(part.space)]
         fix = "if the original frames exist, store them with jpeg_encoding=False"
         return [
+            *self.dataset.warnings,
             *([f"spaces are converted: {'; '.join(changes)}"] if changes else []),
-            *_running_statistics(self.dataset.env_spec),
             *([f"JPEG compression has changed the pixels of {', '.join(lossy)}; {fix}"] if lossy else []),
         ]
 
 
-def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
+def open_minari(root: Path, dataset_id: str) -> "MinariFiles":
     """The dataset, downloaded if missing. Raises ValueError if it cannot be downloaded or read."""
-    import minari
-
-    from pipeline.ingest.sources.minari_storage import UnknownError, read_storage
+    from pipeline.ingest.sources.minari_storage import UnknownError, read_files
 
     folder = root / split_id(dataset_id)[1] / "data"
     if not is_complete(root, dataset_id):
         fetch_minari(root, dataset_id)
     try:
-        return minari.MinariDataset(read_storage(folder))
+        return read_files(folder)
     except UnknownError as error:
         raise ValueError(f"{folder}: {error}") from None
     except Exception as error:  # json, h5py, gymnasium and minari raise different errors
@@ -173,9 +170,9 @@ def open_minari(root: Path, dataset_id: str) -> "MinariDataset":
         raise ValueError(f"{folder}: unreadable Minari dataset ({reason}); {fix}") from None
 
 
-def _log_spec(dataset: "MinariDataset", form: Form, obs_keys: list[str] | None) -> LogSpec:
-    metadata, env_spec = dataset.storage.metadata, dataset.env_spec
-    references = (metadata.get("ref_min_score"), metadata.get("ref_max_score"))
+def _log_spec(dataset: "MinariFiles", form: Form, obs_keys: list[str] | None) -> LogSpec:
+    metadata, env_spec = dataset.metadata, dataset.env_spec
+    low, high = metadata.get("ref_min_score"), metadata.get("ref_max_score")
     env_id, env_kwargs = _recorded(env_spec) if env_spec else (None, {})
     return LogSpec(
         obs_names={part.name: part.names for part in form.parts if part.names},
@@ -185,7 +182,7 @@ def _log_spec(dataset: "MinariDataset", form: Form, obs_keys: list[str] | None) 
         env_id=env_id,
         env_kwargs=env_kwargs,
         max_episode_steps=env_spec.max_episode_steps if env_spec else None,
-        references=None if None in references else (float(references[0]), float(references[1])),
+        references=None if low is None or high is None else (float(low), float(high)),
         license=metadata.get("license"),
     )
 
@@ -205,14 +202,6 @@ def _recorded(spec: "EnvSpec") -> tuple[str, dict[str, Any]]:
     if len(spec.additional_wrappers) > inside and env_id != REBUILT:
         return REBUILT, {"spec": spec.to_json()}
     return env_id, dict(spec.kwargs)
-
-
-def _running_statistics(spec: "EnvSpec | None") -> list[str]:
-    wrappers = [wrapper.name for wrapper in spec.additional_wrappers] if spec else []
-    kept = [name for name in wrappers if name.startswith("Normalize")]
-    fix = "log what they normalize instead, or set `dataset.env_id: none`"
-    lost = f"the log lacks the running statistics of {', '.join(kept)}, so evaluation starts them anew"
-    return [f"{lost}; {fix}"] if kept else []
 
 
 def _importing_id(spec: "EnvSpec") -> str:

@@ -11,10 +11,9 @@ from pipeline.data.episode import Episode, Remarks
 from pipeline.ingest.sources.last_step import LastSteps
 
 if TYPE_CHECKING:
-    from minari import MinariDataset
-
     from pipeline.envs.action_forms import ActionForm
     from pipeline.envs.spaces import ObsPart
+    from pipeline.ingest.sources.minari_storage import MinariFiles
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class EpisodeReader:
 
     def __init__(
         self,
-        dataset: "MinariDataset",
+        dataset: "MinariFiles",
         held_out: bool | None,
         parts: "list[ObsPart]",
         action: "ActionForm",
@@ -55,7 +54,7 @@ class EpisodeReader:
         """The episodes in order. Raises ValueError if the file is damaged, or holds other values than its spaces."""
         index = 0
         try:
-            for raw in self.dataset.storage.get_episodes(self.dataset.episode_indices):
+            for raw in self.dataset.storage.get_episodes(range(self.dataset.episodes)):
                 yield from self._episodes(raw, f"{self.place}: episode {index}")
                 index += 1
         except (OSError, KeyError) as error:

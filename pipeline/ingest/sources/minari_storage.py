@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import minari
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Space
 from minari.dataset._storages import get_minari_storage
 from minari.dataset._storages.arrow_storage import ArrowStorage, ParquetStorage, _decode_space
@@ -19,23 +21,30 @@ from minari.serialization import deserialize_space
 
 from pipeline.envs.rebuilt import parse_spec, rebuild
 
+METADATA = "metadata.json"  # of Minari since 0.5; before, the metadata are attributes of the HDF5 file
+
 
 class UnknownError(ValueError):
     """A dataset that is not damaged, but that cannot be read here; the message says what to do."""
 
 
-class AttributesStorage(HDF5Storage):
-    """Minari 0.4: the metadata are attributes of ``main_data.hdf5``."""
+@dataclass(frozen=True)
+class MinariFiles:
+    """A dataset on disk: what reads its episodes, and its metadata, in which an EnvSpec that cannot be read is left
+    out."""
 
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Metadata as later versions have them."""
-        spaces = {"observation_space": self.observation_space, "action_space": self.action_space}
-        return {**attributes(self.data_path), "minari_version": minari.__version__, **spaces}
+    storage: MinariStorage
+    metadata: Mapping[str, Any]
+    id: str
+    episodes: int  # number of episodes
+    steps: int  # number of steps
+    env_spec: EnvSpec | None
+    warnings: list[str]
 
 
 class _Tables(ArrowStorage):
-    """Arrow files, each episode whole: Minari itself reads only the first 131,072 rows of one."""
+    """Arrow files, each episode whole: Minari itself reads only the first 131,072 rows of one, and always takes the
+    last row for padding."""
 
     def get_episodes(self, episode_indices: Iterable[int]) -> Iterator[dict[str, Any]]:
         """As in Minari, with the infos as they are stored."""
@@ -43,7 +52,9 @@ class _Tables(ArrowStorage):
             folder, hidden = self.data_path / str(index), ["_", ".", "metadata.json"]
             table = ds.dataset(str(folder), format=self.FORMAT, ignore_prefixes=hidden).to_table()
             columns = {name: table[name].combine_chunks() for name in table.column_names}
-            steps = {name: columns[name][:-1] for name in ("actions", "rewards", "terminations", "truncations")}
+            (episode,) = self.get_episode_metadata([index])
+            names = ("actions", "rewards", "terminations", "truncations")
+            steps = {name: columns[name][: episode["total_steps"]] for name in names}
             yield {
                 "id": index,
                 "observations": _decode_space(self.observation_space, columns["observations"], self.jpeg_encoding),
@@ -57,18 +68,25 @@ class _ParquetTables(_Tables):
     FORMAT = ParquetStorage.FORMAT
 
 
-def read_storage(folder: Path) -> MinariStorage:
-    """The storage in the data folder of a dataset. Raises UnknownError for versions and spaces that cannot be read,
-    and the errors of damaged files."""
-    if not (folder / "metadata.json").exists():
-        return AttributesStorage(folder, *_spaces(attributes(folder)), jpeg_encoding=False)
-    metadata = MinariStorage.read_raw_metadata(folder)
-    if (version := metadata.get("minari_version")) not in minari.supported_dataset_versions:
+def read_files(folder: Path) -> MinariFiles:
+    """The dataset in a data folder. Raises UnknownError for versions and spaces that cannot be read, and the errors of
+    damaged files."""
+    current = (folder / METADATA).exists()
+    metadata = json.loads((folder / METADATA).read_text()) if current else attributes(folder)
+    if current and (version := metadata.get("minari_version")) not in minari.supported_dataset_versions:
         fix = "update it with `pip install -U minari`"
         raise UnknownError(f"written by Minari {version}, and {minari.__version__} is installed; {fix}")
-    kind = {ArrowStorage.FORMAT: _Tables, ParquetStorage.FORMAT: _ParquetTables}.get(metadata["data_format"])
-    kind = kind or get_minari_storage(metadata["data_format"])
-    return kind(folder, *_spaces(metadata), jpeg_encoding=bool(metadata.get("jpeg_encoding", True)))
+    try:
+        spec, warnings = parse_spec(metadata["env_spec"]) if metadata.get("env_spec") else None, []
+    except ValueError as error:
+        spec, warnings = None, [f"the log's environment is {error}: set `dataset.env_id` if there is one"]
+    tables = {ArrowStorage.FORMAT: _Tables, ParquetStorage.FORMAT: _ParquetTables}
+    form = metadata["data_format"] if current else HDF5Storage.FORMAT
+    kind = tables.get(form) or get_minari_storage(form)
+    jpeg = current and bool(metadata.get("jpeg_encoding", True))
+    storage = kind(folder, *_spaces(metadata, spec), jpeg_encoding=jpeg)
+    episodes, steps = int(metadata["total_episodes"]), int(metadata.get("total_steps", 0))
+    return MinariFiles(storage, metadata, str(metadata["dataset_id"]), episodes, steps, spec, warnings)
 
 
 def attributes(folder: Path) -> dict[str, Any]:
@@ -95,7 +113,7 @@ def info_array(infos: Any, path: str) -> np.ndarray:
     return np.asarray(flat)
 
 
-def _spaces(metadata: Mapping[str, Any]) -> list[Space[Any]]:
+def _spaces(metadata: Mapping[str, Any], spec: EnvSpec | None) -> list[Space[Any]]:
     """Observation and action space; where the metadata lack one, that of the environment."""
     names = ("observation_space", "action_space")
     if all(name in metadata for name in names):
@@ -104,8 +122,10 @@ def _spaces(metadata: Mapping[str, Any]) -> list[Space[Any]]:
         except (TypeError, NotImplementedError):  # Minari's error for an unknown space depends on the first call
             fix = "store it with spaces of other kinds"
             raise UnknownError(f"has a space of a kind that Minari cannot read; {fix}") from None
+    if spec is None:
+        raise UnknownError("its metadata lack the spaces of observations and actions; restore them from its source")
     try:
-        env = rebuild(parse_spec(metadata["env_spec"]))
+        env = rebuild(spec)
     except Exception as error:  # constructors of environments may raise anything
         reason = " ".join(str(error).split())
         raise UnknownError(f"its spaces are those of its environment: {reason}; install its package") from None
