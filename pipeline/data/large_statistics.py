@@ -31,9 +31,7 @@ def large_statistics(dataset: PreparedDataset) -> Statistics:
     def parts() -> Iterator[Steps]:
         return _parts(dataset, flags)
 
-    ends = [_extremes(part) for part in parts()]
-    low, high = torch.stack([e[0] for e in ends]).amin(0), torch.stack([e[1] for e in ends]).amax(0)
-    largest = torch.stack([e[2] for e in ends]).amax(0)
+    low, high, largest, terminals = _extremes(parts())
     both_mean, both_std = _moments(parts, lambda s: torch.cat([s.obs, s.reward], 1), lambda s: torch.ones(1, 1))
     mean, std, reward_std = both_mean[:-1], both_std[:-1], float(both_std[-1])
     varies = std > CONSTANT * largest.clamp(min=1.0)
@@ -57,7 +55,7 @@ def large_statistics(dataset: PreparedDataset) -> Statistics:
         reward_std=reward_std if reward_std > CONSTANT else 1.0,
         reward_min=float(low[-1]),
         reward_max=float(high[-1]),
-        terminals=sum(part.terminals for part in parts()),
+        terminals=terminals,
         settings=active[seldom & ~given].tolist(),
         exogenous=exogenous,
         flags=flags,
@@ -74,11 +72,22 @@ def _parts(dataset: PreparedDataset, flags: dict[int, int]) -> Iterator[Steps]:
         yield Steps(obs, next_obs, reward, int(dataset.terminal[rows].sum()), measured)
 
 
-def _extremes(part: Steps) -> tuple[Tensor, Tensor, Tensor]:
-    """Smallest and largest value "O+1" of each feature and of the reward, and the largest size "O" before a step."""
+def _extremes(parts: Iterator[Steps]) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Smallest and largest value "O+1" of each feature and of the reward, the largest size "O" of a feature before a
+    step, and the number of terminals."""
+    part = next(parts)
+    low, high, largest, terminals = *_ends(part), part.obs.abs().amax(0), part.terminals
+    for part in parts:
+        part_low, part_high = _ends(part)
+        low, high = torch.minimum(low, part_low), torch.maximum(high, part_high)
+        largest, terminals = torch.maximum(largest, part.obs.abs().amax(0)), terminals + part.terminals
+    return low, high, largest, terminals
+
+
+def _ends(part: Steps) -> tuple[Tensor, Tensor]:
     low = torch.cat([torch.minimum(part.obs.amin(0), part.next_obs.amin(0)), part.reward.amin(0)])
     high = torch.cat([torch.maximum(part.obs.amax(0), part.next_obs.amax(0)), part.reward.amax(0)])
-    return low, high, part.obs.abs().amax(0)
+    return low, high
 
 
 Term = Callable[[Steps], Tensor]
@@ -92,10 +101,10 @@ def _moments(parts: Callable[[], Iterator[Steps]], value: Term, counted: Term) -
 
 def _mean(parts: Callable[[], Iterator[Steps]], value: Term, counted: Term) -> Tensor:
     """Mean "D" of the columns of ``value`` "N D" over the rows where ``counted`` "N D" or "1 1" is 1."""
-    sums = []
+    # A running sum, because small tensors kept from every part would split the memory that large ones leave.
+    total, count = torch.zeros(()), torch.zeros(())
     for part in parts():
         values = value(part)
         weight = counted(part).expand_as(values)
-        sums.append(torch.stack([(values * weight).sum(0), weight.sum(0)]))
-    total, count = torch.stack(sums).sum(0)
+        total, count = total + (values * weight).sum(0), count + weight.sum(0)
     return total / count.clamp(min=1)

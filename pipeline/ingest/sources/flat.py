@@ -51,10 +51,11 @@ class FlatLog:
         """Episodes in order, each with the flag ``held_out``."""
         for start, stop in zip(self.ends.starts, self.ends.stops, strict=True):
             obs, terminated = self.obs[start:stop], bool(self.ends.terminal[stop - 1])
+            if self.next_obs is not None:
+                obs = np.concatenate([obs, self.next_obs[stop - 1 : stop]])
             episode = Episode({"state": obs}, self.action[start:stop], self.reward[start:stop], terminated, held_out)
             if self.next_obs is not None:
-                complete = np.concatenate([obs, self.next_obs[stop - 1 : stop]])
-                yield last_steps.complete(dataclasses.replace(episode, obs={"state": complete}))
+                yield last_steps.complete(episode)
             elif (closed := last_steps.close(episode)) is not None:
                 yield closed
 

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from dataclasses import field
+from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -121,7 +122,7 @@ class TableConfig(SourceConfig):
         features = {name for name in self.exogenous_columns if _column_of(name) in self.obs_columns}
         return [*self.obs_columns, *(n for n in self.exogenous_columns if n not in {*self.obs_columns, *features})]
 
-    @property
+    @cached_property
     def single(self) -> dict[str, str]:
         """The columns that have a key of their own in params.yaml, by that key."""
         params = tuple(f"{what}_column" for what in SINGLE)

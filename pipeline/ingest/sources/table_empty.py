@@ -46,7 +46,7 @@ class EmptyCells:
             after = rows.next_obs[:, [name in next_of for name in self.columns]]
             filled = ~np.isnan(after).all(axis=1)
             self._check(after[filled], rows[filled], [next_of[name] for name in self.columns if name in next_of])
-        kept = rows[~final]
+        kept = rows[~final] if final.any() else rows
         self._check(kept.action, kept, self.config.action_columns)
         for what in ("reward", "terminal", "timeout"):
             if (name := self.config.single.get(f"{what}_column")) is not None:

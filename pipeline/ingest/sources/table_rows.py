@@ -1,6 +1,7 @@
 """Rows of a table in memory."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,13 @@ class Rows:
     measured: np.ndarray | None = None  # bool "N W", for the columns that are watched
 
     def __getitem__(self, chosen: slice | np.ndarray) -> "Rows":
-        arrays: dict[str, Any] = {name: array if array is None else array[chosen] for name, array in vars(self).items()}
+        arrays: dict[str, Any] = {name: None if (a := vars(self)[name]) is None else a[chosen] for name in NAMES}
         return Rows(**arrays)
 
     def __len__(self) -> int:
         return len(self.row)
 
-    @property
+    @functools.cached_property
     def without_action(self) -> np.ndarray:
         """Whether each row holds an observation alone, bool "N"."""
         return np.asarray(np.isnan(self.action).all(axis=1))
@@ -46,11 +47,14 @@ def repeats(rows: Rows) -> np.ndarray:
     return same
 
 
+NAMES = tuple(entry.name for entry in dataclasses.fields(Rows))
+
+
 def concatenate(parts: list[Rows]) -> Rows:
     """One run of rows from consecutive parts of it."""
     if len(parts) == 1:
         return parts[0]
-    names = [name for name, array in vars(parts[0]).items() if array is not None]
+    names = [name for name in NAMES if vars(parts[0])[name] is not None]
     arrays: dict[str, Any] = {name: np.concatenate([vars(part)[name] for part in parts]) for name in names}
     return Rows(**arrays)
 
@@ -60,6 +64,8 @@ def shifted(rows: Rows, action_offset: int, reward_offset: int) -> Rows:
 
     An offset of 1 is for a row that holds an observation and the action (or reward) that led to it.
     """
+    if not action_offset and not reward_offset:
+        return rows
     action, reward = _shifted(rows.action, action_offset), _shifted(rows.reward, reward_offset)
     if reward_offset:  # a step without its reward is none
         action = np.concatenate([action[:-reward_offset], np.full_like(action[-reward_offset:], np.nan)])
