@@ -178,6 +178,14 @@ def test_the_last_steps_of_environments_may_lack_a_mark(tmp_path: Path) -> None:
     assert any("the last 5 steps of 2 environments have no end mark" in w for w in dataset.spec.warnings)
 
 
+def test_environments_with_a_mask(tmp_path: Path) -> None:
+    columns = {**environments(), "mask": np.ones((19, 2), bool)}
+    columns["mask"][12:, 0] = False
+    dataset = ingest(tmp_path, columns, **SB3, mask_key="mask", leading_axes="steps_environments")
+    assert steps(dataset)[:12] == counting_steps(LENGTHS)[:12]
+    assert dataset.episode_lengths("all").tolist() == [4, 1, 6, 1, *SECOND]
+
+
 def test_unclear_axes_are_refused_and_can_be_named(tmp_path: Path) -> None:
     columns = {name: column[:-2] for name, column in environments().items() if name != "next_observations"}
     options = {**SB3, "next_obs_key": None, **NO_LIMIT}
@@ -332,6 +340,26 @@ def test_shuffled_transitions_are_episodes_of_one_step(tmp_path: Path) -> None:
 def test_a_single_value_is_no_column(tmp_path: Path) -> None:
     message = refusal(tmp_path, {**counting_columns(), "reward": np.array(3.0)})
     assert "`reward` is a single value, expected one per step; set `dataset.reward_key` to another column" in message
+
+
+@pytest.mark.parametrize("key", ["terminal_key", "episode_key", "mask_key"])
+def test_several_values_per_step_are_no_mark(key: str, tmp_path: Path) -> None:
+    message = refusal(tmp_path, {**counting_columns(), "wide": np.zeros((19, 3))}, **{key: "wide"})
+    assert f"`wide` has shape [19, 3], expected one value per step; set `dataset.{key}` to another column" in message
+
+
+def test_next_observations_of_padded_episodes_have_their_shape(tmp_path: Path) -> None:
+    columns = {**padded(), "next_obs": np.zeros((5, 9, 2))}
+    message = refusal(tmp_path, columns, mask_key="mask")
+    assert "`next_obs` [5, 9, 2] has another shape than `obs` [5, 8, 2]; set `dataset.next_obs_key`" in message
+
+
+def test_padded_choices(tmp_path: Path) -> None:
+    """Actions [E, T] without an axis of features."""
+    columns = padded()
+    columns["action"] = columns["action"][:, :, 0]
+    dataset = ingest(tmp_path, columns, mask_key="mask", **PADDED)
+    assert steps(dataset) == counting_steps((4, 0, 6, 2, 5))
 
 
 def test_text_is_no_column(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def _load(config: FlatConfig, path: Path, reader: Reader, one_of_many: bool) -> 
 
 
 def _matrix(column: Rows) -> Rows:
-    return column[:, None] if isinstance(column, np.ndarray) and column.ndim == 1 else column
+    return column[:][:, None] if column.ndim == 1 else column
 
 
 def _check_columns(config: FlatConfig, path: Path, columns: dict[str, Rows]) -> None:

@@ -38,13 +38,16 @@ def as_rows(config: FlatConfig, path: Path, columns: dict[str, Rows], one_of_man
         warnings.append(f"the last {unwritten} rows are zero in all columns, as of a buffer that is not full: left out")
     shape = _two_axes(columns)
     if shape is None:
-        valid = np.ones(len(columns["obs_key"]), bool)
-        if "mask_key" in columns:
-            valid = flag(path, config, "mask_key", columns)
-            warnings.append(f"{_count(int((~valid).sum()), 'row')} where `{config.mask_key}` is 0: left out")
-        return RowColumns(columns, valid, len(valid), EPISODES if one_of_many else "", warnings)
-    meaning = config.leading_axes or _meaning(columns, shape)
+        parts = EPISODES if one_of_many else ""
+        return RowColumns(columns, _masked(config, path, columns, warnings), len(columns["obs_key"]), parts, warnings)
     place = f"`{config.obs_key}` {list(columns['obs_key'].shape)}"
+    if (next_obs := columns.get("next_obs_key")) is not None and next_obs.shape != (
+        *shape,
+        *columns["obs_key"].shape[2:],
+    ):
+        problem = f"`{config.next_obs_key}` {list(next_obs.shape)} has another shape than {place}"
+        raise ValueError(f"{path}: {problem}; set `dataset.next_obs_key` to another column")
+    meaning = config.leading_axes or _meaning(columns, shape)
     if meaning is None:
         unclear = f"the first two axes of {place} may be episodes and steps, or steps and environments"
         raise ValueError(f"{path}: {unclear}; set `dataset.leading_axes` to {EPISODES} or {ENVIRONMENTS}")
@@ -52,17 +55,35 @@ def as_rows(config: FlatConfig, path: Path, columns: dict[str, Rows], one_of_man
         for key, column in columns.items():
             columns[key] = column[:].swapaxes(0, 1).reshape(-1, *column.shape[2:])
         warnings.append(f"{place} is read as steps of {shape[1]} environments, one environment after the other")
-        return RowColumns(columns, np.ones(shape[0] * shape[1], bool), shape[0], ENVIRONMENTS, warnings)
+        return RowColumns(columns, _masked(config, path, columns, warnings), shape[0], ENVIRONMENTS, warnings)
     return _episodes(config, path, columns, shape, warnings)
+
+
+def _masked(config: FlatConfig, path: Path, columns: dict[str, Rows], warnings: list[str]) -> np.ndarray:
+    """Whether a row is real, bool "N"; adds to ``warnings`` how many are not."""
+    if "mask_key" not in columns:
+        return np.ones(len(columns["obs_key"]), bool)
+    valid = flag(path, config, "mask_key", columns)
+    warnings.append(f"{_count(int((~valid).sum()), 'row')} where `{config.mask_key}` is 0: left out")
+    return valid
 
 
 def flag(path: Path, config: FlatConfig, key: str, columns: dict[str, Rows]) -> np.ndarray:
     """A column of zeros and ones, bool "N". Raises ValueError for other values."""
-    column = columns[key][:].reshape(-1)
+    column = one_per_step(path, config, key, columns)
     if column.dtype.kind not in "fiub" or not np.isin(column, (0, 1)).all():
         name = getattr(config, key)
         raise ValueError(f"{path}: `{name}` must hold only 0 and 1, one per step; name another column or repair it")
     return column.astype(bool)
+
+
+def one_per_step(path: Path, config: FlatConfig, key: str, columns: dict[str, Rows]) -> np.ndarray:
+    """A column as "N". Raises ValueError if it holds several values per step."""
+    shape = columns[key].shape
+    if int(np.prod(shape[1:])) != 1:
+        problem = f"`{getattr(config, key)}` has shape {list(shape)}, expected one value per step"
+        raise ValueError(f"{path}: {problem}; set `dataset.{key}` to another column")
+    return columns[key][:].reshape(-1)
 
 
 def _without_unit_axis(config: FlatConfig, columns: dict[str, Rows]) -> tuple[dict[str, Rows], list[str]]:
@@ -139,7 +160,7 @@ def _episodes(
     if columns["obs_key"].shape[1] > shape[1]:
         rows["next_obs_key"] = joined_axes(columns["obs_key"], shape[1], first=1)
     if "mask_key" in columns:
-        valid, reason = flag(path, config, "mask_key", columns), f"`{config.mask_key}` is 0"
+        valid, reason = flag(path, config, "mask_key", rows), f"`{config.mask_key}` is 0"
     else:
         valid, reason = ~_padding(rows, shape), "after an end mark, or empty at the end of an episode"
     padded = _count(int((~valid).sum()), "padded row")

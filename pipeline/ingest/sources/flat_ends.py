@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.ingest.sources.flat_axes import RowColumns, flag
+from pipeline.ingest.sources.flat_axes import RowColumns, flag, one_per_step
 from pipeline.ingest.sources.flat_config import ENVIRONMENTS, EPISODES, FlatConfig
 from pipeline.ingest.sources.stored import Rows
 
@@ -28,7 +28,7 @@ def find_ends(config: FlatConfig, path: Path, rows: RowColumns) -> Ends:
     terminal, timeout, warnings = _marks(config, path, rows)
     end = terminal | timeout
     if "episode_key" in rows.columns:
-        end |= _changes(config, path, rows.columns["episode_key"][:].reshape(-1))
+        end |= _changes(config, path, one_per_step(path, config, "episode_key", rows.columns))
     valid = rows.valid
     cut = np.zeros_like(end)  # rows before padding, and at the end of an episode or environment of a larger array
     cut[rows.part_rows - 1 :: rows.part_rows] = True
