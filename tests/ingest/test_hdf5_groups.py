@@ -214,6 +214,27 @@ def test_damaged_episodes_are_named(path: str, rows: int | None, expected: str, 
     assert expected in message
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("obs/joint", np.zeros((3, 2)), "`obs/joint` has shape [3, 2], but [1] per step in the first episode"),
+        ("obs/joint", 3.0, "`obs/joint` holds float64 of shape [], expected numbers, one row per step"),
+        ("obs/joint", [b"a"] * 3, "`obs/joint` holds object of shape [3], expected numbers, one row per step"),
+        (
+            "rewards",
+            np.zeros((3, 2)),
+            "`rewards` holds float64 of shape [3, 2], expected one number for each of 3",
+        ),
+        ("dones", [0, 2, 1], "`dones` must hold only 0 and 1, one per step"),
+    ],
+)
+def test_other_shapes_and_types_are_named(path: str, value: Any, expected: str, tmp_path: Path) -> None:
+    with h5py.File(file := robomimic(tmp_path / "log.hdf5"), "a") as stored:
+        del stored[f"data/demo_1/{path}"]
+        stored[f"data/demo_1/{path}"] = value
+    assert refusal(tmp_path, file).startswith(f"{file}: `/data/demo_1`: {expected}")
+
+
 def test_no_group_is_an_episode(tmp_path: Path) -> None:
     message = refusal(tmp_path, robomimic(tmp_path / "log.hdf5"), action_key="action")
     assert "no group with `action` (did you mean `actions`?); set `dataset.action_key`" in message

@@ -207,6 +207,28 @@ def test_lists_of_different_lengths_are_refused(tmp_path: Path) -> None:
     assert "lists of `observation.contacts` differ in length" in refusal(tmp_path, write(tmp_path / "log", **ragged))
 
 
+@pytest.mark.parametrize(
+    ("name", "cells", "expected"),
+    [
+        ("action", ["a"] * 19, "`action` holds string, expected numbers as in file-000.parquet; repair the file"),
+        ("next.reward", [[1.0, 2.0]] * 19, "`next.reward` holds float64 of shape [4, 2], expected one number"),
+        ("episode_index", [None, *[4] * 18], "`episode_index` is empty in some rows; repair the file"),
+        ("next.done", None, "no column `next.done`, expected numbers as in file-000.parquet"),
+    ],
+)
+def test_files_of_another_layout_are_named(name: str, cells: Any, expected: str, tmp_path: Path) -> None:
+    root = write(tmp_path / "log")
+    file = root / "data/chunk-000/file-001.parquet"
+    table = pq.read_table(file)
+    index = table.column_names.index(name)
+    if cells is None:
+        table = table.drop_columns([name])
+    else:
+        table = table.set_column(index, name, pa.array(cells[: table.num_rows]))
+    pq.write_table(table, file)
+    assert expected in refusal(tmp_path, root)
+
+
 def test_wrong_names(tmp_path: Path) -> None:
     root = write(tmp_path / "log")
     assert "feature `observation.images.top` is no vector" in refusal(

@@ -13,7 +13,7 @@ from pipeline.envs.action_space import CONTINUOUS, DISCRETE
 from pipeline.ingest.sources.array_files import array_files
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
-from pipeline.ingest.sources.episode_parts import with_final
+from pipeline.ingest.sources.episode_parts import one_per_step, with_final
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
 from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5
 from pipeline.ingest.sources.last_step import LastSteps
@@ -78,8 +78,8 @@ def _read(path: Path, wanted: set[str]) -> Columns:
 
 def _count(file: "h5py.File") -> int:
     """Number of episodes of a file of d3rlpy 2.x; 0 for another file."""
-    number = find(file, "num_episodes")
-    return 0 if number is None else int(number[()])
+    number = _array(file, "num_episodes")
+    return 0 if number is None or number.size != 1 or number.dtype.kind not in "iu" else int(number.reshape(-1)[0])
 
 
 def _episodes(config: D3rlpyHdf5Config, parts: list[tuple[Path, bool | None]], remarks: Remarks) -> Iterator[Episode]:
@@ -94,27 +94,31 @@ def _episodes(config: D3rlpyHdf5Config, parts: list[tuple[Path, bool | None]], r
 
 
 def _episode(path: Path, file: "h5py.File", index: int) -> Episode:
-    """An episode without its final observation. Raises ValueError if a part of it is missing."""
+    """An episode without its final observation. Raises ValueError if a part of it is missing or of another shape."""
     obs = _tuple(file, f"observations_{index}")
-    action, reward, terminated = (find(file, f"{name}_{index}") for name in ("actions", "rewards", "terminated"))
-    if not obs or action is None or reward is None or terminated is None:
-        problem = f"episode {index} lacks observations, actions, rewards or terminated"
+    action, reward, terminated = (_array(file, f"{name}_{index}") for name in ("actions", "rewards", "terminated"))
+    if not obs or action is None or reward is None or terminated is None or not action.ndim or terminated.size != 1:
+        problem = f"episode {index} lacks observations, actions, rewards or terminated, or they have other shapes"
         raise ValueError(f"{path}: {problem}; dump the buffer again with d3rlpy 2.1 or later")
-    actions = action[()]
     return Episode(
         obs={"state": obs[0]} if len(obs) == 1 else {str(i): part for i, part in enumerate(obs)},
-        action=actions[:, None] if actions.ndim == 1 else actions,
-        reward=reward[()].reshape(-1),
-        terminated=bool(terminated[()]),
+        action=action[:, None] if action.ndim == 1 else action,
+        reward=one_per_step(f"{path}: episode {index}", "rewards", reward, len(action)),
+        terminated=bool(one_per_step(f"{path}: episode {index}", "terminated", terminated, 1)[0]),
     )
 
 
 def _tuple(file: "h5py.File", name: str) -> list[np.ndarray]:
     """The observations ``name``, or those of a tuple: ``name_0``, ``name_1``, ..."""
-    single = find(file, name)
-    if single is not None:
-        return [single[()]]
-    parts: list[np.ndarray] = []
-    while (part := find(file, f"{name}_{len(parts)}")) is not None:
-        parts.append(part[()])
-    return parts
+    single = _array(file, name)
+    parts: list[np.ndarray] = [] if single is None else [single]
+    while single is None and (part := _array(file, f"{name}_{len(parts)}")) is not None:
+        parts.append(part)
+    return [part[:, None] if part.ndim == 1 else part for part in parts if part.ndim]
+
+
+def _array(file: "h5py.File", name: str) -> np.ndarray | None:
+    import h5py
+
+    dataset = find(file, name)
+    return np.asarray(dataset[()]) if isinstance(dataset, h5py.Dataset) and dataset.shape is not None else None

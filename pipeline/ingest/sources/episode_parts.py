@@ -19,17 +19,15 @@ class EpisodeMarks:
     terminated: int = 0
 
     def ends_truly(self, place: str, terminal: np.ndarray | None, timeout: np.ndarray | None) -> bool:
-        """Whether an episode with these marks, "T" each or a single one, terminated. Raises ValueError for other
-        values than 0 and 1."""
+        """Whether an episode with marks "T" terminated. Raises ValueError for other values than 0 and 1."""
         self.episodes += 1
         if terminal is None:
             return False
-        marks = np.asarray(terminal).reshape(-1)
-        if marks.dtype.kind not in "fiub" or not np.isin(marks, (0, 1)).all():
+        if not np.isin(terminal, (0, 1)).all():
             problem = f"`{self.terminal_key}` must hold only 0 and 1, one per step"
             raise ValueError(f"{place}: {problem}; name another column in `dataset.terminal_key` or repair it")
-        self.early += int(marks[:-1].sum())
-        ended = bool(marks[-1]) and not (timeout is not None and bool(np.asarray(timeout).reshape(-1)[-1]))
+        self.early += int(terminal[:-1].sum())
+        ended = bool(terminal[-1:].any()) and not (timeout is not None and bool(timeout[-1:].any()))
         self.terminated += ended
         return ended
 
@@ -49,6 +47,15 @@ def with_final(episode: Episode, last_steps: LastSteps) -> Episode | None:
     if all(len(value) > steps for value in episode.obs.values()):
         return last_steps.complete(episode)
     return last_steps.close(replace(episode, obs={key: value[:steps] for key, value in episode.obs.items()}))
+
+
+def one_per_step(place: str, name: str, array: np.ndarray, steps: int) -> np.ndarray:
+    """Rewards or marks as "T". Raises ValueError if they are no numbers, or another number of them than ``steps``."""
+    if array.size != steps or array.dtype.kind not in "fiub":
+        what = f"{array.dtype} of shape {list(array.shape)}"
+        problem = f"`{name}` holds {what}, expected one number for each of {steps} steps"
+        raise ValueError(f"{place}: {problem}; name another column or repair it")
+    return array.reshape(-1)
 
 
 def unknown_rewards(steps: int) -> np.ndarray:

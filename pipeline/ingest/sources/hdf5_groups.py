@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.array_files import array_files, by_number
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require_path, require_reward
-from pipeline.ingest.sources.episode_parts import EpisodeMarks, unknown_rewards, with_final
+from pipeline.ingest.sources.episode_parts import EpisodeMarks, one_per_step, unknown_rewards, with_final
 from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, own_names
 from pipeline.ingest.sources.hdf5_observations import Observations
 from pipeline.ingest.sources.last_step import LastSteps
@@ -116,7 +116,7 @@ def _walk(
     import h5py
 
     action = find(group, config.action_key)
-    if isinstance(action, h5py.Dataset) and action.ndim:
+    if isinstance(action, h5py.Dataset) and action.shape:
         yield Place(file, group.name, len(action))
         return
     for name in own_names(group):
@@ -147,16 +147,16 @@ def _episode(
     config: Hdf5GroupsConfig, place: Place, group: "h5py.Group", obs: Observations, marks: EpisodeMarks
 ) -> Episode:
     """One episode, whose final observation may be missing. Raises ValueError for missing keys and wrong lengths."""
-    keys = ("action_key", "reward_key", "terminal_key", "timeout_key")
-    columns = {key: _column(place, group, key, name) for key in keys if (name := getattr(config, key)) is not None}
-    action = columns["action_key"]
-    reward = columns.get("reward_key")
-    if reward is None:
-        reward = unknown_rewards(place.steps)
+    action = _column(place, group, "action_key", config.action_key)
+    columns = {
+        key: one_per_step(str(place), name, _column(place, group, key, name), place.steps)
+        for key in ("reward_key", "terminal_key", "timeout_key")
+        if (name := getattr(config, key)) is not None
+    }
     return Episode(
         obs=obs.read(group, config.next_obs_key, str(place), place.steps),
         action=action[:, None] if action.ndim == 1 else action,
-        reward=reward.reshape(-1),
+        reward=columns.get("reward_key", unknown_rewards(place.steps)),
         terminated=marks.ends_truly(str(place), columns.get("terminal_key"), columns.get("timeout_key")),
     )
 
@@ -174,7 +174,7 @@ def _column(place: Place, group: "h5py.Group", param: str, key: str) -> np.ndarr
         }
         fix = f"set `dataset.{param}` to its path{or_null.get(param, '')}"
         raise ValueError(f"{place}: no dataset `{key}`{hint}; {fix}")
-    rows = column.shape[0] if column.ndim else 0
+    rows = column.shape[0] if column.shape else 0
     if rows != place.steps:
         raise ValueError(f"{place}: `{key}` has {rows} rows, but {place.steps} actions; correct the log")
     check_column_kind(str(place), key, column.dtype, column.shape)

@@ -33,14 +33,14 @@ class Observations:
                 raise ValueError(f"{place}: no `{key}/{path}`{did_you_mean(path, datasets)}; set `dataset.obs_keys`")
         fitting = {path: dataset for path, dataset in datasets.items() if _fits(dataset, steps)}
         self.paths = chosen or list(fitting)
-        unfit = {path: list(datasets[path].shape) for path in chosen or datasets if path not in fitting}
+        unfit = {path: list(datasets[path].shape or ()) for path in chosen or datasets if path not in fitting}
         odd = ", ".join(f"`{path or key}` {shape}" for path, shape in unfit.items())
         kinds = f"vectors of {steps} or {steps + 1} rows, or square images of {SIDES[0]} to {SIDES[-1]} pixels"
         if not self.paths or (chosen and unfit):
             fix = "set `dataset.obs_key` or `dataset.obs_keys`"
             raise ValueError(f"{place}: observations {odd or f'`{key}`'} are not {kinds}; {fix}")
         self.warnings = [f"observations that are not {kinds} are left out: {odd}"] if unfit else []
-        shapes = {path: datasets[path].shape[1:] for path in self.paths}
+        self.shapes = shapes = {path: datasets[path].shape[1:] for path in self.paths}
         vectors = [path for path in self.paths if len(shapes[path]) < 2]
         self.joined = vectors if concatenate or vectors == [""] else []
         widths = {path.replace("/", "."): int(np.prod(shapes[path])) for path in self.joined if path}
@@ -70,6 +70,9 @@ class Observations:
         if len(array) not in (steps, steps + 1):
             problem = f"`{self.key}/{path}` has {len(array)} rows, expected {steps} as actions, or one more"
             raise ValueError(f"{place}: {problem}; correct the log, or leave it out in `dataset.obs_keys`")
+        if array.shape[1:] != (self.shapes[path] or (1,)):
+            problem = f"`{self.key}/{path}` has shape {list(array.shape)}, but {list(self.shapes[path])} per step"
+            raise ValueError(f"{place}: {problem} in the first episode; correct the log, or set `dataset.obs_keys`")
         if len(array) > steps or next_key is None or find(group, next_key) is None:
             return array
         after = _array(group, next_key, path, place)
@@ -100,7 +103,7 @@ def _datasets(group: "h5py.Group", key: str, place: str) -> Iterator[tuple[str, 
 def _fits(dataset: "h5py.Dataset", steps: int) -> bool:
     """Whether a dataset is a vector with features, or an image that a prepared dataset may hold."""
     shape = dataset.shape
-    if dataset.ndim == 0 or shape[0] not in (steps, steps + 1):
+    if not shape or shape[0] not in (steps, steps + 1):
         return False
     if dataset.ndim < 3:
         return dataset.dtype.kind in "fiub" and 0 not in shape[1:]
@@ -115,6 +118,9 @@ def _array(group: "h5py.Group", key: str, path: str, place: str) -> np.ndarray:
     if not isinstance(dataset, h5py.Dataset):
         problem = f"no `{key}/{path}`, which the first episode has"
         raise ValueError(f"{place}: {problem}; repair the log, or leave it out in `dataset.obs_keys`")
+    if not dataset.shape or dataset.dtype.kind not in "fiub":
+        what = f"{dataset.dtype} of shape {list(dataset.shape or ())}"
+        raise ValueError(f"{place}: `{key}/{path}` holds {what}, expected numbers, one row per step; correct the log")
     array = np.asarray(dataset[()])
     return array[:, None] if array.ndim == 1 else array
 

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require_path, require_reward
-from pipeline.ingest.sources.episode_parts import EpisodeMarks, feature_names, unknown_rewards, with_final
+from pipeline.ingest.sources.episode_parts import EpisodeMarks, feature_names, one_per_step, unknown_rewards, with_final
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.lerobot_files import FrameFiles, open_lerobot
 from pipeline.validation import OPTIONS, did_you_mean
@@ -96,18 +96,19 @@ class Reader:
 
     def episodes(self, marks: EpisodeMarks) -> Iterator[Episode]:
         """Episodes in order, without their final observations."""
-        clock = [name for name in ("timestamp", "frame_index") if name in self.files.columns]
+        features = self.files.features
+        clock = [name for name in ("timestamp", "frame_index") if name in features and features[name].vector]
         names = list(dict.fromkeys([*self.obs_keys, *self.columns.values(), *clock]))
         for index, arrays in self.files.episodes(names):
-            column = {key: arrays[name] for key, name in self.columns.items()}
-            steps = len(column["action_key"])
-            self._count(arrays, steps)
-            reward = column["reward_key"] if "reward_key" in column else unknown_rewards(steps)
-            place = f"{self.files.root}: episode {index}"
+            action, place = arrays[self.config.action_key], f"{self.files.root}: episode {index}"
+            steps = len(action)
+            single = {key: name for key, name in self.columns.items() if key != "action_key"}
+            column = {key: one_per_step(place, name, arrays[name], steps) for key, name in single.items()}
+            self._count({name: one_per_step(place, name, arrays[name], steps) for name in clock}, steps)
             yield Episode(
                 obs={"state": np.concatenate([arrays[key] for key in self.obs_keys], axis=1)},
-                action=column["action_key"],
-                reward=reward.reshape(-1),
+                action=action,
+                reward=column.get("reward_key", unknown_rewards(steps)),
                 terminated=marks.ends_truly(place, column.get("terminal_key"), column.get("timeout_key")),
                 held_out=self.held_out,
             )
@@ -124,14 +125,14 @@ class Reader:
             problem = f"after {self.gaps} of {self.frames_read} frames the next ones are missing"
             remarks.warnings.append(f"{self.files.root.name}: {problem}: these steps last longer than the others")
 
-    def _count(self, arrays: dict[str, np.ndarray], steps: int) -> None:
+    def _count(self, clock: dict[str, np.ndarray], steps: int) -> None:
         self.episodes_read += 1
         self.frames_read += steps
         late = np.zeros(max(steps - 1, 0), bool)
-        if "frame_index" in arrays:
-            late |= np.diff(arrays["frame_index"].reshape(-1)) != 1
-        if "timestamp" in arrays and self.files.info.get("fps"):
-            late |= np.diff(arrays["timestamp"].reshape(-1)) * float(self.files.info["fps"]) > LATE
+        if "frame_index" in clock:
+            late |= np.diff(clock["frame_index"]) != 1
+        if "timestamp" in clock and self.files.fps:
+            late |= np.diff(clock["timestamp"]) * self.files.fps > LATE
         self.gaps += int(late.sum())
 
 

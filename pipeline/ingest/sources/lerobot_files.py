@@ -59,6 +59,12 @@ class FrameFiles:
         if pending:
             yield current, _joined(pending)
 
+    @property
+    def fps(self) -> float:
+        """Frames per second; 0 if unknown."""
+        fps = self.info.get("fps")
+        return float(fps) if isinstance(fps, int | float) else 0.0
+
     def rows(self) -> int:
         """Number of frames."""
         import pyarrow.parquet as pq
@@ -74,7 +80,15 @@ class FrameFiles:
 
         for file in self.files:
             with _readable(file):
+                kinds = {field.name: field.type for field in pq.read_schema(file)}
+            for name in (EPISODE, *columns):
+                if name not in kinds or not _is_vector(kinds[name]):
+                    what = f"`{name}` holds {kinds[name]}" if name in kinds else f"no column `{name}`"
+                    raise ValueError(f"{file}: {what}, expected numbers as in {self.files[0].name}; repair the file")
+            with _readable(file):
                 for batch in pq.ParquetFile(file).iter_batches(ROWS, columns=[EPISODE, *columns]):
+                    if batch.column(EPISODE).null_count:
+                        raise ValueError(f"{file}: `{EPISODE}` is empty in some rows; repair the file")
                     if batch.num_rows:
                         arrays = {name: _matrix(file, name, batch.column(name)) for name in columns}
                         yield batch.column(EPISODE).to_numpy(), arrays
@@ -91,8 +105,8 @@ def open_lerobot(root: Path) -> FrameFiles:
         raise ValueError(f"{root}: no meta/info.json{hint}; name the folder of a LeRobot dataset, which holds it")
     try:
         info = json.loads(file.read_text())
-        version, declared = str(info["codebase_version"]), dict(info.get("features") or {})
-    except (ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
+        version, declared = str(info["codebase_version"]), {k: dict(v) for k, v in info.get("features", {}).items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{file}: not the metadata of a LeRobot dataset ({error!r}); fetch it again") from None
     if not version.startswith(("v2", "v3")):
         raise ValueError(
@@ -111,13 +125,18 @@ def open_lerobot(root: Path) -> FrameFiles:
 
 
 def _feature(declared: dict[str, Any], kind: "pa.DataType") -> Feature:
+    shape = declared.get("shape")
+    flat = not isinstance(shape, list) or len(shape) < 2
+    return Feature(True, flat and _is_vector(kind), _flat_names(declared.get("names")))
+
+
+def _is_vector(kind: "pa.DataType") -> bool:
+    """Whether cells are numbers, or lists of them."""
     import pyarrow as pa
 
-    inner = kind
-    while pa.types.is_list(inner) or pa.types.is_fixed_size_list(inner) or pa.types.is_large_list(inner):
-        inner = inner.value_type
-    number = pa.types.is_integer(inner) or pa.types.is_floating(inner) or pa.types.is_boolean(inner)
-    return Feature(True, bool(number and len(declared.get("shape") or []) < 2), _flat_names(declared.get("names")))
+    while pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def _flat_names(names: object) -> list[str] | None:
