@@ -294,9 +294,9 @@ CASES: dict[str, tuple[Callable[[], Block], list[str]]] = {
         lambda: function("yield dict(obs=o, action=a, terminated=False)"),
         ["episode 0: no `reward`", "yield obs, action"],
     ),
-    "no final observation": (
-        lambda: function("yield dict(obs=o[1:], action=a, reward=r, terminated=False)"),
-        ["episode 0, obs state: 5 rows, expected 6", "correct the log"],
+    "two observations too few": (
+        lambda: function("yield dict(obs=o[2:], action=a, reward=r, terminated=False)"),
+        ["episode 0, obs state: 4 rows, expected 6", "correct the log"],
     ),
     "no transform": (
         lambda: npz({"transform": "none:f"}),
