@@ -66,11 +66,20 @@ class ObsPart:
 def obs_parts(space: "Space[Any]", keys: Collection[str] | None = None) -> list[ObsPart]:
     """The arrays of an observation, in Gymnasium's order; of those ``keys`` alone, if given. Raises ValueError, which
     starts with the name of the observation, for a space that has no prepared form and for keys that do not exist."""
-    names = [".".join(map(str, path)) for path, _ in _leaves(space, ())]
+    named = [(_name(path), path, leaf) for path, leaf in _leaves(space, ())]
+    names = [name for name, _, _ in named]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"observation `{name}` exists twice; rename one of its parts")
     for key in keys or ():
         if key not in names:
             raise ValueError(f"observation `{key}` does not exist; name some of {', '.join(names)}")
-    return [_part(leaf, path) for path, leaf in _leaves(space, ()) if keys is None or ".".join(map(str, path)) in keys]
+    return [_part(leaf, path, name) for name, path, leaf in named if keys is None or name in keys]
+
+
+def _name(path: tuple[str | int, ...]) -> str:
+    """Keys joined by dots; a slash becomes a dot too, since prepared observations are files."""
+    return ".".join(map(str, path)).replace("/", ".")
 
 
 def _leaves(space: "Space[Any]", path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], "Space[Any]"]]:
@@ -83,10 +92,7 @@ def _leaves(space: "Space[Any]", path: tuple[str | int, ...]) -> Iterator[tuple[
         yield path, space
 
 
-def _part(space: "Space[Any]", path: tuple[str | int, ...]) -> ObsPart:
-    name = ".".join(map(str, path))
-    if "/" in name:
-        raise ValueError(f"observation `{name}`: a file name cannot contain `/`; rename it")
+def _part(space: "Space[Any]", path: tuple[str | int, ...], name: str) -> ObsPart:
     if isinstance(space, Box):
         return _box(space, path, name)
     if isinstance(space, Discrete | MultiDiscrete):

@@ -99,6 +99,21 @@ def test_spaces_without_a_prepared_form_are_refused(
     assert expected in message
 
 
+def test_slashes_in_names_become_dots(tmp_path: Path) -> None:
+    space = Dict({"arm/speed": LINE, "arm": Dict({"place": LINE})})
+    obs = {"arm/speed": ramp(3), "arm": {"place": ramp(3, 5)}}
+    dataset = ingest(tmp_path / "d", **stored(tmp_path / "m", space, obs))
+    assert dataset.obs["arm.speed"][:3, 0].tolist() == [0, 1, 2]
+    twice = Dict({"arm.place": LINE, "arm": Dict({"place": LINE})})
+    block = stored(tmp_path / "n", twice, {"arm.place": ramp(3), "arm": {"place": ramp(3)}})
+    assert "observation `arm.place` exists twice" in refusal(tmp_path, **block)
+
+
+def stored(root: Path, space: Space[Any], obs: Any) -> dict[str, Any]:
+    options = {"observation_space": space, "action_space": UNIT, "data_format": "arrow"}  # HDF5 nests at a slash
+    return store(root, pair(obs, still(2), 2), **options)
+
+
 def test_observations_are_chosen_by_name(tmp_path: Path) -> None:
     space = Dict({"mission": Text(9), "seen": Dict({"way": Discrete(2), "map": SQUARE})})
     obs = {"mission": ["go"] * 3, "seen": {"way": np.array([0, 1, 1]), "map": np.zeros((3, 2, 2), np.float32)}}

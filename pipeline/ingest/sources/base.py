@@ -14,8 +14,8 @@ from pydantic.dataclasses import dataclass
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.data.spec import LAST, RANDOM
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE, KINDS
+from pipeline.envs.registration import REBUILT, check_installed
 from pipeline.envs.registration import chain as env_chain
-from pipeline.envs.registration import check_installed
 from pipeline.ingest.reference_scores import reference_scores
 from pipeline.ingest.sources.environment import NONE, Bounds, Environment, LogForm, MisfitError, fitting
 from pipeline.ingest.split import CHOICES, GAP
@@ -214,6 +214,7 @@ def _environment(config: SourceConfig, log: LogSpec, first: Episode) -> Environm
     or does not fit; one of params is refused."""
     env_id, env_kwargs = _named_environment(config, log)
     assert env_id is not None
+    name = " of ".join(env_chain(env_id, env_kwargs))
     kind = config.action_kind or log.action_kind
     low, high = _bounds(config, [log.bounds]) if kind == DISCRETE else log.bounds or (None, None)
     form = LogForm.of(
@@ -233,14 +234,16 @@ def _environment(config: SourceConfig, log: LogSpec, first: Episode) -> Environm
             own = f", or null for that of the log, {log.env_id}" if log.env_id not in (None, env_id) else ""
             fix = f"correct `dataset.env_id` and `dataset.env_kwargs`, or set `dataset.env_id: none`{own}"
             raise ValueError(f"{config.path}: {misfit}; {misfit.fix or fix}") from None
-        return Environment(warnings=[f"{env_id} does not fit ({misfit}): the policy is evaluated without it"])
+        fix = "set `dataset.env_id` and `dataset.env_kwargs` to one that fits"
+        return Environment(warnings=[f"{name} does not fit ({misfit}): the policy is evaluated without it; {fix}"])
     except Exception as error:  # constructors of environments may raise anything
         reason = " ".join(str(error).partition(" was raised from the environment creator")[0].split())
         if config.env_id is not None:
             fix = "correct `dataset.env_kwargs`" if isinstance(error, TypeError) else INSTALL
             raise ValueError(f"params.yaml: `dataset.env_id: {env_id}` cannot be made: {reason}; {fix}") from None
-        fix = f"install its package and set `dataset.env_id: {env_id}`"
-        return Environment(warnings=[f"{env_id} cannot be made ({reason}): the policy is evaluated without it; {fix}"])
+        chosen = "" if env_id == REBUILT else f" and set `dataset.env_id: {env_id}`"
+        fix = f"install its package{chosen}"
+        return Environment(warnings=[f"{name} cannot be made ({reason}): the policy is evaluated without it; {fix}"])
 
 
 def _named_environment(config: SourceConfig, log: LogSpec) -> tuple[str | None, dict[str, Any]]:

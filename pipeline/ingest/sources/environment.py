@@ -95,7 +95,7 @@ def fitting(env_id: str, env_kwargs: dict[str, Any], log: LogForm) -> Environmen
     if changes:
         warnings.append(f"{name} is evaluated through {PREPARED}: {'; '.join(changes)}")
     keys = log.obs_keys if len(parts) < len(leaves(obs_space)) else None
-    if changes or keys or _is_nested(obs_space):
+    if changes or _renames(obs_space, parts):
         amounts = form.kind == CONTINUOUS and not _is_boxes(action_space)
         options = {"flatten": flatten, "amounts": amounts, "keys": keys}
         options = {option: value for option, value in options.items() if value}
@@ -156,11 +156,12 @@ def _check_actions(name: str, form: "ActionForm", log: LogForm) -> None:
         raise MisfitError(f"{numbers} ({form.change})" if form.change else numbers)
 
 
-def _is_nested(space: "Space[Any]") -> bool:
-    from gymnasium.spaces import Dict, Tuple
+def _renames(space: "Space[Any]", parts: "list[ObsPart]") -> bool:
+    """Whether the prepared observations have other names or another nesting than those of ``space``."""
+    from gymnasium.spaces import Box, Dict
 
-    parts = list(space.spaces.values()) if isinstance(space, Dict) else []
-    return isinstance(space, Tuple) or any(isinstance(part, Dict | Tuple) for part in parts)
+    names = list(space.spaces) if isinstance(space, Dict) else [parts[0].name]
+    return not isinstance(space, Box | Dict) or [part.name for part in parts] != names
 
 
 def _is_boxes(space: "Space[Any]") -> bool:
