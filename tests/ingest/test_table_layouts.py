@@ -93,6 +93,21 @@ def test_actions_and_rewards_that_stand_one_row_late(tmp_path: Path) -> None:
     assert ingest(tmp_path / "f", both, action_offset=1, reward_offset=1).spec.digest == expected
 
 
+def test_late_actions_do_not_come_from_the_next_episode(tmp_path: Path) -> None:
+    columns = {
+        "x": [0.0, 1, 2, 10, 11, 12],
+        "u": [0.0, 0.1, 0.2, 0.0, 0.3, 0.4],  # 0 after a reset
+        "reward": [0.0, 1, 2, 0, 3, 4],
+        "terminal": [0, 0, 1, 0, 0, 1],
+    }
+    options = {"episode_column": None, "time_column": None, "action_offset": 1, "reward_offset": 1}
+    dataset = ingest(tmp_path / "d", write(tmp_path / "log.csv", columns), **options)
+    assert dataset.obs["state"][:, 0].tolist() == [0, 1, 2, 10, 11, 12]
+    assert dataset.reward.tolist() == [1, 2, 0, 3, 4, 0]
+    np.testing.assert_allclose(dataset.action[:2, 0], [0.1, 0.2], atol=1e-7)
+    assert dataset.spec.terminals == 2
+
+
 def test_an_action_that_stands_late_is_recognized(tmp_path: Path) -> None:
     block = write(tmp_path / "late.csv", late(counting_table(), "u"))
     message = refusal(tmp_path, block)

@@ -105,6 +105,12 @@ def test_a_large_file_that_alternates_is_refused(tmp_path: Path, monkeypatch: py
     assert "line 4: episode `0` of `episode` continues after other episodes; sort the file" in refusal(tmp_path, block)
 
 
+def test_rows_that_take_too_much_memory_are_not_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.ingest.sources.table_reader.SORTED_MEMORY", 100)
+    block = write(tmp_path / "log.csv", alternating(counting_table((3, 3)), [0, 4, 1, 5, 2, 6, 3, 7]))
+    assert "log.csv: its episodes alternate; sort the file by `episode`" in refusal(tmp_path, block)
+
+
 def test_names_of_episodes_that_start_again_in_another_file(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     for part in (1, 2):

@@ -56,10 +56,11 @@ class EpisodeBuilder:
 
         Raises ValueError for rows that are not a valid episode.
         """
-        rows = shifted(self._in_order(rows), self.config.action_offset, self.config.reward_offset)
+        rows = self._in_order(rows)
         stops = self._marked(rows)
         for start, stop in zip([0, *stops], [*stops, len(rows)], strict=True):
-            yield from self._between_marks(rows[start:stop])
+            part = rows[start:stop]
+            yield from self._between_marks(shifted(part, self.config.action_offset, self.config.reward_offset))
 
     def _between_marks(self, rows: Rows) -> Iterator[Episode]:
         steps = np.flatnonzero(~rows.without_action)

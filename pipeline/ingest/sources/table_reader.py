@@ -18,7 +18,8 @@ from pipeline.ingest.sources.table_rows import Rows, concatenate
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SORTED_BYTES = 1 << 28  # files up to this size are sorted by episode if they are not; larger ones would not fit
+SORTED_BYTES = 1 << 28  # files up to this size are sorted by episode if they are not
+SORTED_MEMORY = 1 << 30  # bytes of rows that are sorted at most
 
 
 class Reader:
@@ -92,7 +93,12 @@ class Reader:
         parts: list[Rows] = []
         codes: list[np.ndarray] = []
         code_of: dict[str, int] = {}
+        size = 0
         for names, edges, rows in self._chunks(file):
+            size += rows.size
+            if size > SORTED_MEMORY:
+                fix = f"sort the file by `{self.config.episode_column}`: its rows take too much memory to sort here"
+                raise ValueError(f"{file.path}: its episodes alternate; {fix}")
             of_run = np.array([code_of.setdefault(name, len(code_of)) for name in names])
             codes.append(np.repeat(of_run, np.diff(edges)))
             parts.append(rows)

@@ -30,24 +30,30 @@ class Rows:
     def __len__(self) -> int:
         return len(self.row)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all columns."""
+        return sum(array.nbytes for array in vars(self).values() if array is not None)
+
     @functools.cached_property
     def without_action(self) -> np.ndarray:
         """Whether each row holds an observation alone, bool "N"."""
         return np.asarray(np.isnan(self.action).all(axis=1))
 
 
+NAMES = tuple(entry.name for entry in dataclasses.fields(Rows))
+
+
 def repeats(rows: Rows) -> np.ndarray:
     """Whether each row but the last is the same as the next one in every column, bool "N-1"."""
     same = np.ones(len(rows) - 1, bool)
-    for name, array in vars(rows).items():
+    for name in NAMES:
+        array = vars(rows)[name]
         if array is not None and name != "row":
             before, after = array[:-1], array[1:]
             equal = (before == after) | ((before != before) & (after != after))  # NaN equals NaN
             same &= equal if equal.ndim == 1 else equal.all(axis=1)
     return same
-
-
-NAMES = tuple(entry.name for entry in dataclasses.fields(Rows))
 
 
 def concatenate(parts: list[Rows]) -> Rows:
