@@ -47,14 +47,13 @@ def apply_transform(logged: LoggedData, name: str | None) -> LoggedData:
         return logged
     new = transform_episode(function, first, f"{place}: episode 0")
     rest = (transform_episode(function, episode, f"{place}: episode {i}") for i, episode in enumerate(episodes, 1))
-    sizes = {key: value.shape[1:] for key, value in new.obs.items()}
     keep_references = logged.ref_source == "params.yaml"
     same_shapes = _same_shapes(first, new)
     return replace(
         logged,
         place=place,
         episodes=chain([new], rest),
-        obs_names={k: names for k, names in logged.obs_names.items() if sizes.get(k) == (len(names),)},
+        obs_names=_names(logged, first, new, place),
         env_id=logged.env_id if same_shapes else None,
         ref_min_score=logged.ref_min_score if keep_references else None,
         ref_max_score=logged.ref_max_score if keep_references else None,
@@ -122,6 +121,26 @@ def _cut(fields: Mapping[str, Any], episode: Episode, where: str) -> Episode:
     reward = reward[: len(reward) - excess]
     cost = None if episode.cost is None else episode.cost[:steps]
     return replace(episode, obs=obs, action=action[:steps], reward=reward, terminated=bool(terminal.any()), cost=cost)
+
+
+def _names(logged: LoggedData, old: Episode, new: Episode, place: str) -> dict[str, list[str]]:
+    """Names of the features after the transform: the old ones, also where more features follow them.
+
+    Raises ValueError if features with a role are lost, since it would be unknown which ones are flags and ages.
+    """
+    names: dict[str, list[str]] = {}
+    for key, group in logged.obs_names.items():
+        value, count = new.obs.get(key), len(group)
+        if value is not None and value.ndim == 2 and value.shape[1] >= count:
+            if value.shape[1] == count:
+                names[key] = group
+            elif np.array_equal(value[:, :count], old.obs[key][: len(value)], equal_nan=True):
+                names[key] = [*group, *(f"{key}[{i}]" for i in range(count, value.shape[1]))]
+    kept = {name for group in names.values() for name in group}
+    if lost := [name for name in (*logged.exogenous, *logged.flags) if name not in kept]:
+        fix = "keep the features of the log in their order, and add new ones after them"
+        raise ValueError(f"{place}: the function removes `{lost[0]}`, which has a role in the model; {fix}")
+    return names
 
 
 def _same_shapes(old: Episode, new: Episode) -> bool:

@@ -9,7 +9,11 @@ import pytest
 from table_examples import Columns, ingest, refusal, write
 
 from pipeline.ingest.measured import unmeasured
+from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.sources.table_measured import Survey, held
+from pipeline.ingest.transform import apply_transform
+from pipeline.ingest.writer import write_dataset
+from pipeline.params import choose
 
 
 def lab_log(rows: int = 6, **cells: Any) -> Columns:
@@ -206,3 +210,27 @@ def test_the_card_shows_what_was_not_measured(tmp_path: Path) -> None:
     shares = unmeasured(dataset)
     assert {name: column.share for name, column in shares.items()} == {"lab": 0.25}
     assert shares["lab"].parts == [0.0] * 5 + [0.5] * 5
+
+
+def test_a_transform_keeps_flags_unless_it_removes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = write(tmp_path / "log.csv", lab_log(lab=LAB))
+    (tmp_path / "data/transforms").mkdir(parents=True)
+    code = """
+import numpy as np
+
+def more(episode):
+    state = episode["obs"]["state"]
+    return {"obs": {"state": np.concatenate([state, state[:, :1] ** 2], axis=1)}}
+
+def fewer(episode):
+    return {"obs": {"state": episode["obs"]["state"][:, :2]}}
+"""
+    (tmp_path / "data/transforms/mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    source, config = choose(SOURCES, {**block, **options(missing="mask")}, "dataset", key="source")
+    changed = apply_transform(source(config).read(), "mine:more")
+    spec = write_dataset(tmp_path / "d", changed, "log", 0.5, 0).spec
+    assert spec.obs_names == {"state": ["x", "lab", "lab measured", "lab age", "state[4]"]}
+    assert (spec.flags, spec.exogenous) == ({"state": {1: 2}}, {"state": [2, 3]})
+    with pytest.raises(ValueError, match=r"the function removes `lab measured`, which has a role in the model; keep"):
+        apply_transform(source(config).read(), "mine:fewer")
