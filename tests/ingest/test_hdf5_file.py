@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
-from pipeline.ingest.sources.hdf5_file import find, open_hdf5
+from pipeline.ingest.sources.hdf5_file import find, open_hdf5, refuse_outside
+from pipeline.ingest.sources.minari import open_minari
 
 SECRET = np.arange(6.0)
 
@@ -54,6 +55,38 @@ def test_nothing_outside_the_file_is_read(name: str, log: Path, monkeypatch: pyt
     with open_hdf5(log) as file, pytest.raises(ValueError, match="is a link or refers to other files") as caught:
         find(file, name)
     assert str(caught.value).startswith(f"{log}: `")
+
+
+@pytest.mark.parametrize("name", ["outside", "raw", "virtual"])
+def test_whole_files_are_searched(name: str, log: Path, tmp_path: Path) -> None:
+    with h5py.File(log, "a") as file:
+        for other in {"outside", "root", "detour", "raw", "virtual", "loop"} - {name}:
+            del file[other]
+        file.move(name, f"group/{name}")
+    with pytest.raises(ValueError, match=f"`group/{name}` is a link or refers to other files"):
+        refuse_outside(log)
+    with h5py.File(log, "a") as file:
+        del file[f"group/{name}"]
+    refuse_outside(log)
+    refuse_outside(tmp_path / "missing.h5")
+
+
+def test_a_group_may_lie_in_itself(log: Path) -> None:
+    with h5py.File(log, "w") as file:
+        file["a/b/honest"] = SECRET
+        for i in range(20):
+            file[f"a/b/{i}"] = file["a"]
+    refuse_outside(log)
+
+
+def test_minari_datasets_refuse_links_to_other_files(tmp_path: Path) -> None:
+    folder = tmp_path / "mine/logs-v0/data"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text("{}")
+    with h5py.File(folder / "main_data.hdf5", "w") as file:
+        file["episode_0/rewards"] = h5py.ExternalLink("/etc/other.h5", "/x")
+    with pytest.raises(ValueError, match="`episode_0/rewards` is a link or refers to other files"):
+        open_minari(tmp_path, "mine/logs-v0")
 
 
 def test_flat_logs_refuse_links_to_other_files(log: Path) -> None:

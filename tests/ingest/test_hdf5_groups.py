@@ -240,6 +240,13 @@ def test_no_group_is_an_episode(tmp_path: Path) -> None:
     assert "no group with `action` (did you mean `actions`?); set `dataset.action_key`" in message
 
 
+def test_a_group_that_lies_in_itself_is_read_once(tmp_path: Path) -> None:
+    with h5py.File(file := robomimic(tmp_path / "log.hdf5"), "a") as stored:
+        stored["data/again"] = stored["data"]
+        stored["data/demo_0/obs/again"] = stored["data/demo_0/obs"]
+    assert_steps(ingest(tmp_path, file))
+
+
 def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
     robomimic(tmp_path / "other.hdf5")
     with h5py.File(file := robomimic(tmp_path / "log.hdf5"), "a") as stored:

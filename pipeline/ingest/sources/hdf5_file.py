@@ -1,7 +1,7 @@
 """Read HDF5 files of other people: damage is reported in one line, and nothing outside the file is opened."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,22 @@ def find(group: "h5py.Group", path: str, links: int = 0) -> "h5py.Group | h5py.D
     if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
         raise _outside(group, path)
     return node
+
+
+def refuse_outside(path: Path) -> None:
+    """Raises ValueError if any link or dataset of a file refers to other files; for readers that do not use ``find``.
+
+    A file that cannot be opened is left to its reader.
+    """
+    import h5py
+
+    with suppress(OSError), h5py.File(path, "r") as file:
+        groups, pending = {file["/"]}, [file["/"]]  # each once, as a group may lie in itself
+        while pending:
+            group = pending.pop()
+            members = {member for name in group if isinstance(member := find(group, name), h5py.Group)}
+            pending += members - groups
+            groups |= members
 
 
 def own_names(group: "h5py.Group") -> list[str]:

@@ -23,7 +23,6 @@ from pipeline.validation import OPTIONS, did_you_mean
 if TYPE_CHECKING:
     import h5py
 
-DEEPEST = 8  # groups within groups
 FIX = "name next observations in `dataset.next_obs_key`, or true ends in `dataset.terminal_key`"
 
 
@@ -109,21 +108,22 @@ def _places(config: Hdf5GroupsConfig, path: Path) -> list[Place]:
     return places
 
 
-def _walk(
-    config: Hdf5GroupsConfig, file: Path, group: "h5py.Group", names: list[str], depth: int = 0
-) -> Iterator[Place]:
-    """Episodes at or below a group; adds the names of all datasets to ``names``."""
+def _walk(config: Hdf5GroupsConfig, path: Path, file: "h5py.File", names: list[str]) -> Iterator[Place]:
+    """Episodes of a file; adds the names of all other datasets to ``names``."""
     import h5py
 
-    action = find(group, config.action_key)
-    if isinstance(action, h5py.Dataset) and action.shape:
-        yield Place(file, group.name, len(action))
-        return
-    for name in own_names(group):
-        if not isinstance(group[name], h5py.Group):
-            names.append(name)
-        elif depth < DEEPEST:
-            yield from _walk(config, file, group[name], names, depth + 1)
+    groups, pending = {file["/"]}, [file["/"]]  # each once, as a group may lie in itself
+    while pending:
+        group = pending.pop()
+        action = find(group, config.action_key)
+        if isinstance(action, h5py.Dataset) and action.shape:
+            yield Place(path, group.name, len(action))
+            continue
+        members = {name: group[name] for name in own_names(group)}
+        names += [name for name, member in members.items() if not isinstance(member, h5py.Group)]
+        inner = {member for member in members.values() if isinstance(member, h5py.Group)} - groups
+        groups |= inner
+        pending += inner
 
 
 def _episodes(

@@ -95,9 +95,16 @@ def _datasets(group: "h5py.Group", key: str, place: str) -> Iterator[tuple[str, 
     if isinstance(member, h5py.Dataset):
         yield "", member
         return
-    for name in own_names(member):
-        for path, dataset in _datasets(member, name, place):
-            yield f"{name}/{path}".rstrip("/"), dataset
+    groups, pending = {member}, [("", member)]  # each group once, as one may lie in itself
+    while pending:
+        prefix, outer = pending.pop(0)
+        for name in own_names(outer):
+            inner = find(outer, name)
+            if isinstance(inner, h5py.Dataset):
+                yield f"{prefix}{name}", inner
+            elif inner not in groups:
+                groups.add(inner)
+                pending.append((f"{prefix}{name}/", inner))
 
 
 def _fits(dataset: "h5py.Dataset", steps: int) -> bool:

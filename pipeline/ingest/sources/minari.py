@@ -14,6 +14,7 @@ from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.envs.action_space import CONTINUOUS
 from pipeline.envs.registration import OURS, PACKAGE, REBUILT
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
+from pipeline.ingest.sources.hdf5_file import refuse_outside
 from pipeline.ingest.sources.minari_episodes import EpisodeReader
 from pipeline.ingest.sources.minari_remote import fetch_minari, is_complete, minari_root, split_id
 from pipeline.ingest.validate import check_image
@@ -160,6 +161,7 @@ def open_minari(root: Path, dataset_id: str) -> "MinariFiles":
     folder = root / split_id(dataset_id)[1] / "data"
     if not is_complete(root, dataset_id):
         fetch_minari(root, dataset_id)
+    refuse_outside(folder / "main_data.hdf5")
     try:
         return read_files(folder)
     except UnknownError as error:
