@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.experiment import read_result, run_experiment
 from pipeline.data.dataset import open_dataset
+from pipeline.ingest.sources.environment import NONE
 from pipeline.params import read_params, section
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _check_environment() -> None:
     prepared = Path("data/dataset")
     if not prepared.is_dir() or open_dataset(prepared).spec.env_id:
         return
-    if not section(read_params(), "dataset").get("env_id"):
+    if str(section(read_params(), "dataset").get("env_id") or NONE).lower() == NONE:
         raise ValueError(NO_ENVIRONMENT)
 
 

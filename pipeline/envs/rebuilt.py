@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, WrapperSpec, load_env_creator
 
-from pipeline.envs.registration import check_installed
+from pipeline.envs.registration import PACKAGE, check_environment, check_installed
 
 
 def parse_spec(text: str) -> EnvSpec:
@@ -30,6 +30,8 @@ def rebuild(spec: EnvSpec, **kwargs: Any) -> "gymnasium.Env[Any, Any]":
     """The environment of ``spec`` with its wrappers. Raises ValueError for code that is not installed, and the errors
     of the environment."""
     _check(spec.entry_point, gymnasium.Env, spec.id)
+    if str(spec.entry_point).startswith(f"{PACKAGE}.") and "env_id" in spec.kwargs:
+        check_environment(spec.kwargs["env_id"], spec.kwargs.get("env_kwargs") or {})
     for wrapper in spec.additional_wrappers:
         _check(wrapper.entry_point, gymnasium.Wrapper, None)
     return gymnasium.make(spec, **kwargs)

@@ -56,6 +56,12 @@ def check_installed(module: str) -> None:
         raise ValueError(f"`{package}` is a module of the working folder, which a log may not import")
 
 
+def check_environment(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+    """:func:`check_installed` for the modules of an environment and of those that it wraps."""
+    for name in chain(env_id, env_kwargs):
+        check_installed(name.rpartition(":")[0] or "gymnasium")
+
+
 def chain(env_id: str | None, env_kwargs: Mapping[str, Any]) -> list[str]:
     """Names of an environment and of those that it wraps, from the outside in. The last is the task, such as
     ``Pendulum-v1`` or ``gymnasium_robotics:AdroitHandDoor-v1``. No ``env_id`` gives an empty list."""

@@ -36,9 +36,10 @@ def results(references: tuple[float, float] | None = None) -> list[ShareResult]:
     return [summarize(share, *stage_outputs(share, references)) for share in (0.25, 1.0)]
 
 
-def test_without_an_environment_nothing_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", ["{source: npz}", "{source: npz, env_id: none}"])
+def test_without_an_environment_nothing_is_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(tmp_path / "data/dataset", counting_log(), "counting", 0.3, 0)
-    (tmp_path / "params.yaml").write_text("dataset: {source: npz}\n")
+    (tmp_path / "params.yaml").write_text(f"dataset: {block}\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"returns cannot be measured without an environment; set `dataset\.env_id`"):
         next(measure_efficiency([0.5], tmp_path / "efficiency.png"))

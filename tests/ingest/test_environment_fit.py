@@ -121,6 +121,20 @@ def test_code_of_the_working_folder_is_not_run_for_a_log(tmp_path: Path, monkeyp
         assert any("`planted` is a module of the working folder, which a log may not import" in w for w in warnings)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_nor_through_an_environment_of_this_project(
+    wrapped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = gymnasium.make(PREPARED, env_id="Pendulum-v1")
+    block = record(tmp_path / "m", wrappers.TimeAwareObservation(env) if wrapped else env)
+    (tmp_path / "planted.py").write_text("raise RuntimeError('ran')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    changed_spec(tmp_path / "m", kwargs={"env_id": "planted:E-v0"})
+    warnings = ingest(tmp_path / "d", **block).spec.warnings
+    assert any("`planted` is a module of the working folder, which a log may not import" in w for w in warnings)
+
+
 def test_none_is_no_environment(tmp_path: Path) -> None:
     block = record(tmp_path / "m", pendulum_log())
     spec = ingest(tmp_path / "d", **block, env_id="None").spec

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.data.spec import LAST, RANDOM
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE, KINDS
-from pipeline.envs.registration import REBUILT, check_installed
+from pipeline.envs.registration import REBUILT, check_environment
 from pipeline.envs.registration import chain as env_chain
 from pipeline.ingest.reference_scores import reference_scores
 from pipeline.ingest.sources.environment import NONE, Bounds, Environment, LogForm, MisfitError, fitting
@@ -227,7 +227,7 @@ def _environment(config: SourceConfig, log: LogSpec, first: Episode) -> Environm
     )
     try:
         if config.env_id is None:
-            check_installed(env_id.rpartition(":")[0] or "gymnasium")
+            check_environment(env_id, env_kwargs)
         return fitting(env_id, env_kwargs, form)
     except MisfitError as misfit:
         if config.env_id is not None:
