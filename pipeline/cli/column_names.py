@@ -4,12 +4,18 @@ import re
 from collections.abc import Iterable
 
 FLAT_NAMES = {
-    "obs_key": ("observations", "observation", "obs", "states", "state"),
-    "action_key": ("actions", "action", "acts"),
-    "reward_key": ("rewards", "reward", "rew"),
-    "terminal_key": ("terminals", "terminal", "terminations", "terminated", "dones", "done"),
-    "timeout_key": ("timeouts", "timeout", "truncations", "truncated", "truncateds", "episode_terminals"),
-    "next_obs_key": ("next_observations", "next_observation", "next_obs", "next_states", "next_state"),
+    "obs_key": ("observations", "observation", "obs", "states", "state", "s", "x"),
+    "action_key": ("actions", "action", "acts", "act", "a", "u"),
+    "reward_key": ("rewards", "reward", "rew", "r"),
+    "terminal_key": ("terminals", "terminal", "terminations", "terminated", "dones", "done", "term", "d"),
+    "timeout_key": (
+        *("timeouts", "timeout", "truncations", "truncated", "truncateds", "episode_terminals", "time_limit"),
+        *("trunc", "time_limits"),
+    ),
+    "next_obs_key": (
+        *("next_observations", "next_observation", "next_obs", "next_states", "next_state", "obs_next", "obs2"),
+        *("s_next", "next_s", "s2", "s_prime", "x_next", "next_x", "obs_tp1"),
+    ),
     "mask_key": ("mask", "masks", "valid", "padding_mask", "attention_mask"),
     "episode_key": ("episode_ids", "episode_id", "episode_index", "episodes", "episode", "traj_id", "trajectory_id"),
 }
@@ -25,7 +31,7 @@ TABLE_NAMES = {
         "next.done",
         "is_terminal",
     ),
-    "timeout_column": ("timeout", "timeouts", "truncated", "truncation", "next.truncated", "time_limit"),
+    "timeout_column": ("timeout", "timeouts", "truncated", "truncation", "next.truncated", "time_limit", "trunc"),
     "episode_column": (
         *("episode", "episode_id", "episode_index", "episode_num", "episode_nr", "ep", "ep_id", "eps_id"),
         *("trajectory", "trajectory_id", "traj", "traj_id", "rollout", "rollout_id", "demo", "demo_id"),
@@ -36,7 +42,7 @@ TABLE_NAMES = {
 }
 TIME_NAMES = (
     *("timestamp", "datetime", "date_time", "date/time", "time", "date", "%time", "time_s", "time (s)", "seconds"),
-    *("stamp", "charttime", "zeitpunkt", "zeit", "datum", "utc", "elapsed", "elapsed_time", "observationoffset"),
+    *("stamp", "ts", "charttime", "zeitpunkt", "zeit", "datum", "utc", "elapsed", "elapsed_time", "observationoffset"),
     *("t", "step", "steps", "timestep", "time_step", "step_index", "frame_index", "frame", "cycle", "bloc"),
 )
 TIME_TOKENS = {"timestamp", "datetime", "time", "date", "stamp", "charttime", "secs", "nsecs", "clock", "offset"}
@@ -64,8 +70,8 @@ INDEX_NAMES = (
 )
 UNIT = re.compile(r"(?<=.)[\[(][^\])]*[\])]")
 ID_TOKENS = {"id", "uuid", "guid", "ids", "key", "hash", "serial"}
-ACTION = re.compile(r"^(action|act|ctrl|control|cmd|command|setpoint|u|a)s?([_.\[ -].*|\d+\]?)?$", re.IGNORECASE)
-OBS = re.compile(r"^(observation|obs|state)s?([_.\[ -].*|\d+\]?)?$", re.IGNORECASE)
+ACTION = re.compile(r"^(action|act|ctrl|control|cmd|command|setpoint|u|a)s?([_.:\[( -].*|\d+\]?)?$", re.IGNORECASE)
+OBS = re.compile(r"^(observation|obs|state)s?([_.:\[( -].*|\d+\]?)?$", re.IGNORECASE)
 GROUP_PREFIX = re.compile(r"^(o|obs|a|act|r|rew|m|meta)([:/])", re.IGNORECASE)
 ACTUATORS = {
     *(
@@ -97,7 +103,7 @@ ACTUATORS = {
         "brake",
         "steer",
     ),
-    *("steering", "xmv", "actuator", "sollwert", "stellwert", "override"),
+    *("steering", "xmv", "actuator", "sollwert", "soll", "stellwert", "override"),
 }
 MAYBE_ACTUATORS = {
     *("heater", "heating", "cooling", "pump", "fan", "speed", "spd", "power", "flow", "feed", "stage", "stg", "mode"),
@@ -125,6 +131,10 @@ REWARDS = {
     "cost",
     "r",
 }
+RESULTS = re.compile(
+    r"(.*[_ .])?(return|returns|rtg|return_to_go|returns_to_go|reward_to_go|cumulative_reward|total_reward|advantage|"
+    r"advantages|log_?probs?|logp|q_?values?|discount|elapsed_steps)"
+)
 QUALITY = {"quality", "qual", "status", "state", "flag", "flags", "good"}
 TAG_NAMES = {
     *("tag", "tagname", "tag_name", "point", "pointname", "point_name", "variable", "variable_name", "name", "sensor"),
@@ -157,6 +167,11 @@ def is_actuator(name: str) -> bool:
     return bool(ACTUATORS & set(words)) or (len(words) > 1 and words[-1] == "u")
 
 
+def may_be_actuator(name: str) -> bool:
+    """Whether the name is that of something that a controller may set, or measure."""
+    return bool(MAYBE_ACTUATORS & set(tokens(name)))
+
+
 def is_exogenous(name: str) -> bool:
     """Whether the name is one of weather, prices, schedules (but not of set-points), meals or the calendar."""
     words = {word for word in tokens(name) if EXOGENOUS.fullmatch(word)}
@@ -166,7 +181,7 @@ def is_exogenous(name: str) -> bool:
 
 def is_time(name: str) -> bool:
     """Whether the name is one of a clock."""
-    return name.strip().lower() in TIME_NAMES or bool(TIME_TOKENS & set(tokens(name)))
+    return name != "T" and (name.strip().lower() in TIME_NAMES or bool(TIME_TOKENS & set(tokens(name))))
 
 
 def next_name(name: str) -> set[str]:

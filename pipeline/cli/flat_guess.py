@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.cli.column_names import FLAT_NAMES, match_name, match_names
 from pipeline.cli.guess import Guess, ask_for_reward, head
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
+from pipeline.ingest.sources.array_files import array_files
 from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
 from pipeline.ingest.sources.flat import Columns
 from pipeline.ingest.sources.flat_config import FlatConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import h5py
 
 HDF5 = (".hdf5", ".h5", ".hdf")
+NPZ = (".npz", ".npy")
 OPTIONAL = ("mask_key", "episode_key")  # keys whose default is null
 DEEPEST = 8  # groups within groups
 
@@ -126,7 +128,7 @@ def _flat_columns(path: Path, kind: str) -> tuple[Columns, FlatConfig, str]:
     from pipeline.ingest.sources import SOURCES
 
     wanted = {name for names in FLAT_NAMES.values() for name in names}
-    columns = read_npz(path, wanted) if kind == "npz" else read_hdf5(path, wanted)
+    columns = read_npz(array_files(path, NPZ)[0], wanted) if kind == "npz" else read_hdf5(path, wanted)
     source = "npz" if kind == "npz" else "d3rlpy_hdf5" if "episode_terminals" in columns.names else "d4rl_hdf5"
     defaults = choose(SOURCES, {"source": source, "path": "", "held_out_path": ""}, "dataset", key="source")[1]
     return columns, defaults, source

@@ -113,12 +113,18 @@ def _read(guess: Guess) -> tuple[LoggedData, Survey]:
         for episode in logged.episodes:
             survey.note(episode)
     except UnevenError as error:
-        guess.block["resample"] = float(f"{error.step:.6g}")
-        guess.unsure["resample"] = "rows are not evenly spaced; this is their median distance"
+        guess.block["resample"] = _rounded(error.step)
+        guess.unsure["resample"] = "rows are not evenly spaced; this is about their median distance"
         return _read(guess)
     if not survey.lengths:
         raise ValueError(f"{logged.place}: holds no episodes; name another log")
     return logged, survey
+
+
+def _rounded(step: float) -> float:
+    """The step with as few digits as keep it within one percent."""
+    choices = (float(f"{step:.{digits}g}") for digits in range(1, 7))
+    return next(choice for choice in choices if abs(choice - step) <= 0.01 * step)
 
 
 def _check_terminals(guess: Guess, survey: Survey) -> None:

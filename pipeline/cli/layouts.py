@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.cli.flat_guess import HDF5, guess_flat, guess_hdf5, guess_lerobot
+from pipeline.cli.flat_guess import HDF5, NPZ, guess_flat, guess_hdf5, guess_lerobot
 from pipeline.cli.guess import Guess
 from pipeline.cli.minari_guess import guess_minari
 from pipeline.cli.table_guess import guess_table
 from pipeline.ingest.sources.text_stream import PARQUET, TEXT, is_table
 
-NPZ = (".npz",)
 # Formats of other tools, and how to make one of them that can be read.
 CONVERSIONS = {
     (".xlsx", ".xls", ".ods"): "save the sheet as CSV: `pandas.read_excel(file).to_csv(new, index=False)`",
@@ -45,11 +44,11 @@ def guess_layout(path: Path, options: dict[str, object]) -> Guess:
         return guess_table(path, options)
     if path.name.lower().endswith(HDF5):
         return guess_hdf5(path)
-    if path.name.lower().endswith(NPZ):
+    if path.name.lower().endswith(NPZ[0]):
         return guess_flat(path, "npz")
     if fix := _conversion(path):
         raise ValueError(f"{path}: {path.suffix.lower()} is not read; {fix}")
-    suffixes = ", ".join((*HDF5, *NPZ, *TEXT[::3], PARQUET[0]))
+    suffixes = ", ".join((*HDF5, NPZ[0], *TEXT[::3], PARQUET[0]))
     fix = f"use {suffixes} or a Minari folder, or write a function (`source: callable`)"
     raise ValueError(f"{path}: unknown layout; {fix}")
 
@@ -62,9 +61,8 @@ def _guess_folder(path: Path, options: dict[str, object]) -> Guess:
         return guess_table(path, options)
     if any(file.name.lower().endswith(HDF5) for file in files):
         return guess_hdf5(path)
-    if npz := [file for file in files if file.name.lower().endswith(NPZ)]:
-        fix = "name one of them, or join their arrays, episodes end to end"
-        raise ValueError(f"{path}: {len(npz)} npz files, such as {npz[0].name}; {fix}")
+    if any(file.name.lower().endswith(NPZ) for file in files):
+        return guess_flat(path, "npz")
     for file in files:
         if how := _conversion(file):
             raise ValueError(f"{path}: no table, but {file.name}, which is not read; {how}")

@@ -9,7 +9,8 @@ import numpy as np
 from pipeline.cli import column_content as content
 from pipeline.cli import column_names as naming
 from pipeline.cli.guess import Guess, ask_for_reward, head, some
-from pipeline.cli.table_roles import Roles, assign_roles
+from pipeline.cli.roles import Roles
+from pipeline.cli.table_roles import assign_roles
 from pipeline.cli.table_sample import DATE, LIST, NUMBER, TEXT, Sample, SampleColumn, read_sample
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
 from pipeline.ingest.sources.dialect import TextOptions
@@ -44,6 +45,8 @@ def guess_table(path: Path, options: dict[str, object]) -> Guess:
     _add_inputs(guess, roles)
     _add_actions(guess, roles)
     guess.block |= {key: roles.single.get(key) for key in SINGLE}
+    if of_day := roles.single.get("time_of_day_column"):
+        guess.block["time_of_day_column"] = of_day
     guess.unsure |= roles.unsure | {key: text for key, text in ABSENT.items() if roles.single.get(key) is None}
     _add_time_format(guess, roles)
     if roles.single.get("reward_column") is None:
@@ -71,6 +74,9 @@ def check_form(path: Path, sample: Sample) -> None:
     if {"r", "l"} <= lower <= {"r", "l", "t", "index", ""}:
         fix = "log every step, for example with Minari's DataCollector"
         raise ValueError(f"{path}: one row an episode (r: return, l: length), no observations or actions; {fix}")
+    if sample.headless and len(names) > len(sample):
+        fix = "turn it: `numpy.savetxt(new, numpy.loadtxt(file).T)`"
+        raise ValueError(f"{path}: {len(names)} columns without names, but {len(sample)} rows: rows are columns; {fix}")
     for column in sample.columns.values():
         if column.kind == TEXT and all(re.fullmatch(r"[\[(].*[\])]", text, re.DOTALL) for text in column.texts):
             fix = "write one column a number, or arrays as npz or Parquet"
@@ -109,7 +115,13 @@ def _add_inputs(guess: Guess, roles: Roles) -> None:
 def _add_actions(guess: Guess, roles: Roles) -> None:
     guess.block["action_columns"] = roles.action
     if not roles.action:
-        candidates = [name for name in roles.obs if naming.MAYBE_ACTUATORS & set(naming.tokens(name))]
+        if texts := roles.left_out.get("actions as text"):
+            some_values = some(sorted(roles.sample.columns[texts[0]].texts)[:3])
+            fix = "number its values in a new column, and set `action_kind: discrete`"
+            guess.undecided.append(f"`action_columns`: `{texts[0]}` is text ({some_values}); {fix}")
+            guess.unsure["action_columns"] = "the actions are text"
+            return
+        candidates = [name for name in roles.obs if naming.may_be_actuator(name)]
         guess.undecided.append(f"`action_columns`: what the policy sets{_candidates(candidates)}")
         guess.unsure["action_columns"] = (
             "no name looks like an action: list them here, and remove them from obs_columns"
@@ -166,7 +178,7 @@ def _add_missing(guess: Guess, roles: Roles) -> None:
 
 def _cells(roles: Roles, column: SampleColumn) -> tuple[str, str, str]:
     """Name, kind and range of a column."""
-    empty = f", {100 * column.missing:.2g} % empty" if column.missing else ""
+    empty = f", {round(100 * column.missing, 1):g} % empty" if column.missing else ""
     if column.kind == LIST:
         return column.name, f"list[{column.width}]", ""
     if column.kind == TEXT:

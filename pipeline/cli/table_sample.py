@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.ingest.sources.clock import Clock
-from pipeline.ingest.sources.dates import AmbiguousDatesError
+from pipeline.ingest.sources.dates import AmbiguousDatesError, has_date
 from pipeline.ingest.sources.table_cells import labels, numbers, parses
 from pipeline.ingest.sources.table_files import TableFile
 from pipeline.ingest.sources.text_cells import BOOLEANS, is_number
@@ -15,8 +15,8 @@ from pipeline.ingest.sources.text_cells import BOOLEANS, is_number
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 200_000
-CELLS = 20_000_000
+ROWS = 100_000
+CELLS = 5_000_000
 MOSTLY = 0.8  # share of the cells of a column that are numbers, for the rest to be words for a missing value
 FEW = 0.1  # share of the different cells that such words may be
 
@@ -32,6 +32,7 @@ class SampleColumn:
     values: np.ndarray
     texts: list[str] = field(default_factory=list)  # the texts that codes stand for; of numbers: other cells
     width: int = 1  # numbers in a cell
+    of_day: bool = False  # whether dates are times of a day alone
     formats: tuple[str, ...] = ()  # of dates whose days and months cannot be told apart: the likelier one first
 
     @property
@@ -47,7 +48,7 @@ class SampleColumn:
     @property
     def constant(self) -> bool:
         """Whether all values are equal."""
-        return len(self.filled) > 0 and bool((self.filled == self.filled[0]).all())
+        return self.kind != LIST and len(self.filled) > 0 and bool((self.filled == self.filled[0]).all())
 
     @property
     def missing(self) -> float:
@@ -63,6 +64,7 @@ class Sample:
     file: np.ndarray
     complete: bool
     nameless: list[str] = field(default_factory=list)  # columns without a name among others that have one
+    headless: bool = False  # whether no column has a name
 
     def __len__(self) -> int:
         return len(self.file)
@@ -112,15 +114,17 @@ def read_sample(files: list[TableFile], time_format: str | None = None) -> Sampl
         raise ValueError(f"{files[0].path}: holds no rows; name another file")
     columns = {name: _column(files[0], name, [part.column(name) for part in parts], time_format) for name in names}
     unnamed = files[0].dialect.unnamed if files[0].dialect else ()
-    return Sample(columns, np.concatenate(file_of), complete, list(unnamed) if len(unnamed) < len(names) else [])
+    headless = len(unnamed) >= len(names)
+    return Sample(columns, np.concatenate(file_of), complete, [] if headless else list(unnamed), headless)
 
 
 def _column(file: TableFile, name: str, chunks: "Iterable[pa.Array]", time_format: str | None) -> SampleColumn:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    file = file.part(name)
     array = pa.chunked_array(list(chunks)).combine_chunks()
-    if array.null_count == len(array):
+    if array.null_count == len(array) or (_is_text(array.type) and labels(file, array).null_count == len(array)):
         return SampleColumn(name, EMPTY, np.full(len(array), np.nan))
     kind = array.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
@@ -128,19 +132,27 @@ def _column(file: TableFile, name: str, chunks: "Iterable[pa.Array]", time_forma
         return SampleColumn(name, LIST, np.zeros(len(array)), width=int(pc.max(lengths).as_py()))
     if pa.types.is_dictionary(kind):
         array = array.cast(kind.value_type)
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+    if _is_text(array.type):
         return _of_text(file, name, array, time_format)
     if pa.types.is_temporal(array.type):
         return _of_dates(file, name, array, None) or SampleColumn(name, EMPTY, np.full(len(array), np.nan))
     return SampleColumn(name, NUMBER, np.asarray(array.cast(pa.float64()).to_numpy(zero_copy_only=False)))
 
 
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _of_text(file: TableFile, name: str, array: "pa.Array", time_format: str | None) -> SampleColumn:
     """Numbers, dates or texts, whichever the cells are."""
+    try:
+        return SampleColumn(name, NUMBER, numbers(file, name, array, 0))
+    except ValueError:
+        pass
     encoded = labels(file, array).dictionary_encode()
     cells = encoded.dictionary.to_pylist()
-    if not cells:
-        return SampleColumn(name, EMPTY, np.full(len(array), np.nan))
     code = encoded.indices.to_numpy(zero_copy_only=False).astype(float)
     counts = np.bincount(code[~np.isnan(code)].astype(int), minlength=len(cells))
     values = _numbers(file, name, cells)
@@ -158,6 +170,8 @@ def _numbers(file: TableFile, name: str, cells: list[str]) -> np.ndarray:
         return np.array([float(cell.lower() == "true") for cell in cells])
     values = np.full(len(cells), np.nan)
     chosen = [i for i, cell in enumerate(cells) if is_number(cell)]
+    if not chosen:
+        return values
     try:
         values[chosen] = numbers(file, name, pa.array([cells[i] for i in chosen], pa.string()), 0)
     except ValueError:  # in another notation than the first lines of the file
@@ -178,19 +192,24 @@ def _of_dates(
 ) -> SampleColumn | None:
     """Seconds since the first date; None if a cell is no date."""
     filled = array.is_valid().to_numpy(zero_copy_only=False)
-    clock = Clock(time_format, "UTC")  # in the zone of a place, the change of clocks might need to be told
     values = np.full(len(array), np.nan)
-    try:
-        values[filled] = clock.read(file, name, array.drop_null(), 0)
-    except AmbiguousDatesError as error:
-        choices = [_of_dates(file, name, array, one, error.formats) for one in error.formats]
-        return min((c for c in choices if c is not None), key=_unevenness, default=None)
-    except ValueError:
+    for groups in (None, np.arange(filled.sum())):  # days alone may repeat in different groups only
+        clock = Clock(time_format, "UTC")  # in the zone of a place, the change of clocks might need to be told
+        try:
+            values[filled] = clock.read(file, name, array.drop_null(), 0, groups)
+            break
+        except AmbiguousDatesError as error:
+            choices = [_of_dates(file, name, array, one, error.formats) for one in error.formats]
+            return min((c for c in choices if c is not None), key=_unevenness, default=None)
+        except ValueError:
+            continue
+    else:
         return None
     if clock.origin is None:
         return None
     likelier = sorted(formats, key=lambda one: one != time_format)
-    return SampleColumn(name, DATE, values, formats=tuple(likelier))
+    of_day = clock.time_format is not None and not has_date(clock.time_format)
+    return SampleColumn(name, DATE, values, of_day=of_day, formats=tuple(likelier))
 
 
 def _unevenness(column: SampleColumn) -> int:

@@ -185,7 +185,7 @@ def test_bounds_are_extremes_that_recur_or_round_numbers_beyond() -> None:
     low, high = np.array([-1.97, -0.3, 0.0, 0.031, 7.0]), np.array([1.0, 0.9, 12.34, 0.9, 7.0])
     at_low, at_high = np.array([1, 1, 5, 1, 9]), np.array([4, 1, 1, 1, 9])
     bounds = round_bounds(low, high, at_low, at_high)
-    assert bounds == ([-2.0, -1.0, 0.0, -1.0, 6.0], [1.0, 1.0, 13.0, 1.0, 8.0])
+    assert bounds == ([-2.0, -1.0, 0.0, 0.0, 6.0], [1.0, 1.0, 13.0, 1.0, 8.0])
 
 
 @pytest.mark.parametrize(
