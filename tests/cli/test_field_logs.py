@@ -151,6 +151,16 @@ GERMAN = {
 }
 FIELD_LOGS = [
     Case(
+        "01-headerless-csv/data.csv",
+        truth.headerless,
+        (
+            "line 1 holds numbers, not names",
+            "# 360 rows: 12 episodes of 30 rows",
+            "# not read yet: set `action_columns`",
+        ),
+        {**NUMBERED, "terminal_column": "column_5", "timeout_column": None},
+    ),
+    Case(
         "02-european-logger/anlage_1.csv",
         german("anlage_1.csv"),
         (
@@ -317,6 +327,7 @@ FURTHER = [
     Case(
         "units_row", layouts.units_row, ("episode_column: Charge", 'action_columns: ["Sollwert"]', "time_column: Zeit")
     ),
+    Case("transitions", layouts.transitions, ("left out, without a name: column_1", "6 episodes of 41 to 48")),
 ]
 
 
