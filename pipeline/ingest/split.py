@@ -97,7 +97,7 @@ def _check_given(place: str, table: EpisodeTable, split: Split) -> None:
 def _some_groups(place: str, table: EpisodeTable, split: Split) -> NDArray[np.bool_]:
     missing = sum(group is None for group in table.groups)
     if missing:
-        fix = "set `dataset.group_column` of a table, or yield `Episode.group`; or set another `dataset.split`"
+        fix = "set a table's `dataset.group_column`, or let a function yield `group`; or set another `dataset.split`"
         raise ValueError(f"{place}: `dataset.split: group`, but {missing} episodes have no group; {fix}")
     names, group = np.unique(np.array(table.groups, str), return_inverse=True)
     if len(names) == 1:

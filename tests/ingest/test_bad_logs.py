@@ -181,7 +181,10 @@ CASES: dict[str, tuple[Callable[[], Block], list[str]]] = {
         lambda: table(rows(), episode_column=None, split="last"),
         ["59 steps in 1 episodes", "lower `dataset.split_gap`"],
     ),
-    "no groups": (lambda: table(rows(), split="group"), ["3 episodes have no group", "set `dataset.group_column`"]),
+    "no groups": (
+        lambda: table(rows(), split="group"),
+        ["3 episodes have no group", "set a table's `dataset.group_column`"],
+    ),
     "one group": (
         lambda: table(cell(TIME, "7", None), split="group", group_column="t"),
         ["all episodes are of group 7", "set `dataset.split: last`"],

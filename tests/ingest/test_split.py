@@ -148,7 +148,7 @@ def test_groups_that_cannot_be_held_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"all episodes are of group a; set `dataset.split: last`, or name another"):
         stored(tmp_path, episodes, split="group")
     some = [*episodes, long_episode(10, 5)]
-    with pytest.raises(ValueError, match=r"1 episodes have no group; set `dataset.group_column`"):
+    with pytest.raises(ValueError, match=r"1 episodes have no group; set a table's `dataset.group_column`"):
         stored(tmp_path, some, split="group")
 
 
