@@ -3,7 +3,8 @@
 ``obs.<key>.npy``, ``action.npy``, ``reward.npy`` and ``terminal.npy`` are aligned and have sum(T_i + 1) rows. A row
 holds an observation and the action, reward and terminal of the step from it. The last row of an episode holds only its
 final observation (action 0, reward 0, terminal False). ``offsets.npy`` "E+1" holds the first row of each episode and
-the number of rows.
+the number of rows. Where the log has times, ``spans.npy`` "E 2" holds those of the first and the last observation of
+each episode.
 """
 
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class PreparedDataset:
     terminal: np.ndarray
     offsets: np.ndarray
     held_out: np.ndarray
+    spans: np.ndarray | None = None  # float64 [E, 2]; None where the log has no times
 
     def episodes(self, split: str) -> np.ndarray:
         """Indices of the episodes of a split, int64."""
@@ -133,6 +135,7 @@ def open_dataset(folder: Path | str) -> PreparedDataset:
         terminal=arrays["terminal"],
         offsets=np.array(arrays["offsets"]),
         held_out=np.array(arrays["held_out"]),
+        spans=np.array(_load(folder / "spans.npy")) if (folder / "spans.npy").exists() else None,
     )
 
 

@@ -52,7 +52,7 @@ def last_part(place: str, table: EpisodeTable, fraction: float, gap: int) -> lis
 
 def overlaps(table: EpisodeTable, held_out: NDArray[np.bool_]) -> int:
     """Number of held-out episodes, bool "E", that overlap in time with a training episode."""
-    spans = _spans(table)
+    spans = spans_of(table)
     if spans is None or held_out.all():
         return 0
     train = spans[~held_out]
@@ -71,7 +71,7 @@ def _halves(episode: int, start: int, stop: int, gap: int) -> list[Piece]:
     return [Piece(episode, start, middle - gap, True), Piece(episode, middle, stop, True)]
 
 
-def _spans(table: EpisodeTable) -> FloatArray | None:
+def spans_of(table: EpisodeTable) -> FloatArray | None:
     """Times "E 2" of the first and the last observation of each episode; None if they are not known."""
     given = [span for span in table.spans if span is not None]
     if len(given) < len(table.spans):
@@ -85,7 +85,7 @@ def _intervals(table: EpisodeTable) -> FloatArray:
     """Start and end "E 2" of each episode in time, or in steps of the log. Copies have those of the first."""
     copies, lengths = np.array(table.copies), np.array(table.lengths, np.float64)
     first = np.unique(copies, return_index=True)[1]
-    spans = _spans(table)
+    spans = spans_of(table)
     if spans is not None:
         return spans[first][copies]
     ends = np.cumsum(np.bincount(copies, lengths))

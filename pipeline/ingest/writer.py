@@ -14,6 +14,7 @@ from pipeline.data.spec import RANDOM, SCHEMA_VERSION, DatasetSpec, write_spec
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest import validate
 from pipeline.ingest.blocks import Block, blocks
+from pipeline.ingest.chronology import spans_of
 from pipeline.ingest.copies import copies_of, digest_in, in_order, marks_of
 from pipeline.ingest.episode_table import EpisodeTable
 from pipeline.ingest.npy_append import EpisodeFiles
@@ -142,6 +143,8 @@ def _finish(
     offsets = table.offsets
     np.save(folder / "offsets.npy", offsets)
     np.save(folder / "held_out.npy", held_out)
+    if (spans := spans_of(table)) is not None:
+        np.save(folder / "spans.npy", spans)
     low, high, bounds_kind = _bounds(folder, logged, table)
     start = 0
     if logged.action_kind == DISCRETE:

@@ -1,5 +1,6 @@
 """Errors on the last part of a log beside errors on random parts: drifting plants are told from steady ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,14 @@ def test_a_plant_that_does_not(seed: int, tmp_path: Path) -> None:
     result = drift(tmp_path, plant("steady", seed=seed))
     assert result.severity == "info"
     assert result.evidence["error_ratio_of_all_features"] == pytest.approx(1, abs=0.1)
+
+
+def test_time_decides_what_comes_last_and_not_the_order_of_the_log(tmp_path: Path) -> None:
+    timed = [replace(e, span=(1e6 + 100 * i, 1e6 + 100 * i + 100)) for i, e in enumerate(plant("breaks"))]
+    shuffled = [timed[i] for i in np.random.default_rng(0).permutation(len(timed))]
+    assert drift(tmp_path, shuffled).evidence["error_ratio"] > 3
+    without = [replace(e, span=None) for e in shuffled]
+    assert drift(tmp_path, without).severity == "info"
 
 
 def test_a_change_that_most_of_the_log_has_seen_is_none_at_its_end(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _ratio(late: FloatArray, before: FloatArray) -> FloatArray:
 def _errors(sample: Sample) -> Errors | None:
     """Errors of models that were fitted without the blocks they are tested on; those on the last fifth are means over
     the models."""
-    rows = evenly(sample.dataset.steps("train" if sample.dataset.spec.split == GIVEN else "all"), ROWS)
+    rows = sample.in_time(evenly(sample.dataset.steps("train" if sample.dataset.spec.split == GIVEN else "all"), ROWS))
     block = np.arange(len(rows)) * BLOCKS // max(len(rows), 1)
     late = block >= BLOCKS - LATE
     if late.sum() < LEAST_ROWS / LATE or not sample.moving.any():

@@ -97,6 +97,16 @@ class Sample:
         """Rewards of ``rows``, "n"."""
         return np.asarray(self.dataset.reward[rows], np.float64)
 
+    def in_time(self, rows: IntArray) -> IntArray:
+        """``rows`` sorted by time; in the order of the log where it has no times."""
+        spans = self.dataset.spans
+        if spans is None:
+            return rows
+        episode = self.episode_of(rows)
+        share = (rows - self.dataset.offsets[episode]) / self.lengths[episode]
+        time = spans[episode, 0] + share * (spans[episode, 1] - spans[episode, 0])
+        return rows[np.argsort(time, kind="stable")]
+
     def windows(self, length: int) -> tuple[IntArray, NDArray[np.bool_]]:
         """First rows "n" of windows of ``length`` steps inside an episode, and whether each is a test row, bool "n".
 
