@@ -297,7 +297,7 @@ CASES: dict[str, tuple[Callable[[], Block], list[str]]] = {
         lambda: function("yield dict(obs=o, action=a, terminated=False)"),
         ["episode 0: no `reward`", "yield obs, action"],
     ),
-    "two observations too few": (
+    "too few observations": (
         lambda: function("yield dict(obs=o[2:], action=a, reward=r, terminated=False)"),
         ["episode 0, obs state: 4 rows, expected 6", "correct the log"],
     ),

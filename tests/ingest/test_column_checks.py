@@ -166,3 +166,17 @@ def test_single_rewards_far_outside(tmp_path: Path) -> None:
     checks = results(tmp_path, few)
     assert warned(checks) == {"reward_spikes"}
     assert checks["reward_spikes"].evidence["spikes"] == 4
+
+
+def test_nobody_predicts_weather_so_its_past_is_not_missed(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+
+    def front(e: int, obs: np.ndarray) -> np.ndarray:
+        """Goes on in its direction: only two values tell the next one."""
+        return np.cumsum(np.cumsum(draws.normal(size=(len(obs), 1)), axis=0) / 10, axis=0)
+
+    weather = beside(plant("steady"), front)
+    names = {"state": ["a", "b", "c", "front"]}
+    assert results(tmp_path, weather, obs_names=names)["memory"].evidence["feature"] == "front"
+    assert results(tmp_path, weather, obs_names=names)["memory"].warns
+    assert not results(tmp_path, weather, obs_names=names, exogenous=["front"])["memory"].warns

@@ -25,11 +25,11 @@ def action_shift(sample: Sample) -> CheckResult | None:
     None for small logs, constant observations and constant actions.
     """
     starts, test = sample.windows(len(SHIFTS))
-    if not is_large_enough(test) or not sample.moving.any():
+    if not is_large_enough(test) or not sample.predicted.any():
         return None
     rows = starts - SHIFTS[0]
     obs, next_obs = (sample.observed(rows + i) for i in (0, 1))
-    change = (next_obs - obs)[:, sample.moving]
+    change = (next_obs - obs)[:, sample.predicted]
     actions = {k: sample.actions(rows + k) for k in SHIFTS}
     varies = actions[0][~test].std(axis=0) > 0
     if not varies.any():
@@ -68,7 +68,7 @@ def reward_shift(sample: Sample) -> CheckResult | None:
     None for small logs, constant observations and constant rewards.
     """
     starts, test = sample.windows(len(SHIFTS))
-    if not is_large_enough(test) or not sample.moving.any():
+    if not is_large_enough(test) or not sample.predicted.any():
         return None
     rows = starts - SHIFTS[0]
     rewards = np.stack([sample.rewards(rows + k) for k in SHIFTS], axis=1)

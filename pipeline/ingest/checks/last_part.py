@@ -70,7 +70,7 @@ def drift(sample: Sample) -> CheckResult | None:
     late, before = errors.means(every_row)
     by_feature = _ratio(late, before)
     worst = int(np.argmax(like if process else everywhere if everywhere.max() > 1 else by_feature))
-    names = [name for name, moves in zip(sample.names, sample.moving, strict=True) if moves]
+    names = [name for name, moves in zip(sample.names, sample.predicted, strict=True) if moves]
     evidence = {
         "feature": names[worst],
         "error_ratio": by_feature[worst],
@@ -105,10 +105,10 @@ def _errors(sample: Sample) -> Errors | None:
     rows = sample.in_time(evenly(sample.dataset.steps("train" if sample.dataset.spec.split == GIVEN else "all"), ROWS))
     block = np.arange(len(rows)) * BLOCKS // max(len(rows), 1)
     late = block >= BLOCKS - LATE
-    if late.sum() < LEAST_ROWS / LATE or not sample.moving.any():
+    if late.sum() < LEAST_ROWS / LATE or not sample.predicted.any():
         return None
     obs, next_obs = (sample.observed(rows + i) for i in (0, 1))
-    inputs, change = np.concatenate([obs, sample.actions(rows)], axis=1), (next_obs - obs)[:, sample.moving]
+    inputs, change = np.concatenate([obs, sample.actions(rows)], axis=1), (next_obs - obs)[:, sample.predicted]
     size, spread = np.sqrt((change**2).mean(axis=0)), change.std(axis=0)
     change = change / np.where(spread > 1e-9 * size, spread, np.maximum(size, 1e-300))
     squared, leverages = np.zeros_like(change), np.zeros(len(rows))

@@ -20,7 +20,7 @@ WIDE, NARROW = 1024, 256  # random features without and with history: history mu
 def memory(sample: Sample) -> CheckResult | None:
     """The feature that history helps most. None for small logs and for logs of images alone."""
     starts, test = sample.windows(len(LAGS) + 2)
-    if not is_large_enough(test) or not sample.moving.any():
+    if not is_large_enough(test) or not sample.predicted.any():
         return None
     steps = [_step(sample, starts + 1 + lag) for lag in (0, *LAGS)]
     present, past, change = steps[0]
@@ -35,7 +35,7 @@ def memory(sample: Sample) -> CheckResult | None:
     gain = np.where(left > UNEXPLAINED, (with_history - without) / np.maximum(left, 1e-9), 0.0)
     worst = int(np.argmax(np.where(abs(autocorrelation[0]) > AUTOCORRELATION, gain, 0)))
     evidence = {
-        "feature": [n for n, m in zip(sample.names, sample.moving, strict=True) if m][worst],
+        "feature": [n for n, m in zip(sample.names, sample.predicted, strict=True) if m][worst],
         "explained_now": without[worst],
         "explained_with_history": with_history[worst],
         "residual_autocorrelation": autocorrelation[0, worst],
@@ -59,7 +59,7 @@ def _step(sample: Sample, rows: IntArray) -> tuple[FloatArray, FloatArray, Float
     before, obs, after = (sample.observed(rows + i) for i in (-1, 0, 1))
     present = np.concatenate([obs, sample.actions(rows)], axis=1)
     past = np.concatenate([obs - before, sample.actions(rows - 1)], axis=1)
-    return present, past, (after - obs)[:, sample.moving]
+    return present, past, (after - obs)[:, sample.predicted]
 
 
 def _autocorrelation(residual: FloatArray) -> FloatArray:

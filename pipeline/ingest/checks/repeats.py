@@ -23,7 +23,10 @@ def duplicate_episodes(sample: Sample) -> CheckResult | None:
     if not copies:
         return None
     evidence = {"copies": copies, "share": copies / len(sample.lengths)}
-    meaning = "Episodes are exact copies of earlier ones. They are kept, on the same side of the split as the first."
+    sides = np.unique(np.stack([sample.copies, sample.dataset.held_out]), axis=1)
+    apart = sides.shape[1] - len(np.unique(sample.copies))
+    where = f"{apart} of them on both sides of the split" if apart else "on the same side of the split as the first"
+    meaning = f"Episodes are exact copies of earlier ones. They are kept, {where}."
     return CheckResult("duplicate_episodes", "warning", evidence, meaning, "remove them from the log")
 
 

@@ -79,6 +79,11 @@ class Sample:
         return (self.obs != self.next_obs).any(axis=0)
 
     @cached_property
+    def predicted(self) -> NDArray[np.bool_]:
+        """Which features a world model predicts, "O": those that move and are not exogenous."""
+        return self.moving & ~self.exogenous
+
+    @cached_property
     def exogenous(self) -> NDArray[np.bool_]:
         """Which features no action changes, "O"."""
         spec = self.dataset.spec
