@@ -61,7 +61,7 @@ CASES: dict[str, tuple[Callable[[], Block], list[str]]] = {
     ),
     "files with other columns": (
         lambda: folder(a=rows(), b=rows(head="run,t,y,u,reward")),
-        ["logs/b.csv: no column `x`", "set `dataset.obs_columns`"],
+        ["logs/b.csv: no column `x`", "which other files in logs have", "name the files to read in `dataset.files`"],
     ),
     "a cut Parquet file": (lambda: cut(parquet(), 500), ["log.parquet: ", "truncated", "write it again"]),
     "text in Parquet": (
