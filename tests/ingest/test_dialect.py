@@ -71,6 +71,12 @@ def test_numbers_as_people_write_them(cells: list[str], delimiter: str, expected
     assert values(wrote(tmp_path, text), columns=["x"])[:, 0].tolist() == expected
 
 
+def test_text_with_several_marks_is_no_number(tmp_path: Path) -> None:
+    """Pairs, versions and addresses decide nothing about numbers."""
+    text = "pair;version;ip;x\n0.1,0.2;1.2.3;192.168.0.1;1.5\n0.3,0.4;1.2.4;10.0.0.1;2.5\n"
+    assert (recognize(wrote(tmp_path, text)).decimal, recognize(wrote(tmp_path, text)).thousands) == (".", None)
+
+
 @pytest.mark.parametrize(
     ("cell", "date", "unit"),
     [

@@ -13,7 +13,7 @@ from pipeline.ingest.sources.text_stream import first_lines
 BLANKS = " "  # as a delimiter: runs of blanks and tabs
 DELIMITERS = ("\t", ";", "|", ",", BLANKS)  # of equally good ones, the first
 DECIMALS = (".", ",")
-MOST_LINES = 500
+MOST_LINES = 200
 
 
 @dataclass(frozen=True)

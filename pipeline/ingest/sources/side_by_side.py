@@ -60,11 +60,6 @@ class SideBySide(TableFile):
         """Names of the columns of all tables."""
         return list(self._columns)
 
-    def kinds(self) -> dict[str, str]:
-        """Data type of each column."""
-        kinds = {table.path: table.kinds() for table in self.tables}
-        return {name: kinds[table.path][own] for name, (table, own) in self._columns.items()}
-
     def rows(self) -> int | None:
         """Number of rows of the longest table; None if one does not store it."""
         counts = [table.rows() for table in self.tables]

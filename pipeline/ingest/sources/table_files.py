@@ -71,13 +71,6 @@ class TableFile:
             raise ValueError(f"{self.path}: duplicate columns {', '.join(sorted(twice))}; rename them")
         return names
 
-    def kinds(self) -> dict[str, str]:
-        """Data type of each column, for text inferred from the first rows. Raises ValueError for unreadable files."""
-        ragged: list[pa_csv.InvalidRow] = []
-        with self._readable(ragged):
-            schema = self._text(self.dialect, None, ragged).schema if self.dialect else self._parquet().schema_arrow
-            return {name: str(schema.field(name).type) for name in self.names()}
-
     def rows(self) -> int | None:
         """Number of rows; None for text, which does not store it."""
         if self.dialect:

@@ -23,14 +23,15 @@ MISSING = (
 )
 NARROW = "\u00a0\u202f\u2009"  # blanks that never separate columns
 SEPARATORS = f"'’_ {NARROW}"  # between groups of three digits, where a point and a comma leave no doubt
-NUMBER = re.compile(rf"[+-]?(\d+([.,{SEPARATORS}]\d+)*[.,]?|[.,]\d+)([eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE)
+NUMBER = re.compile(
+    rf"[+-]?((\d{{1,3}}([.,{SEPARATORS}]\d{{3}})+|\d+)([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE
+)
 CLOCK = r"\d{1,3}:\d{2}(:\d{2})?([.,]\d+)?( ?[AaPp]\.?[Mm]\.?)?( ?(Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
 DATE = re.compile(
     rf"(\d{{1,4}}[-./]\d{{1,2}}[-./]\d{{1,4}}|\d{{1,2}}[- ./][A-Za-z]{{3,9}}[- ./]\d{{2,4}})([T, -]*{CLOCK})?"
     rf"|[A-Za-z]{{3,9}} \d{{1,2}},? \d{{4}}([, -]*{CLOCK})?|(\d{{1,2}}[-./]\d{{1,2}}[T, -]+)?{CLOCK}"
 )
 WITH_UNIT = re.compile(r"[+-]?(\d+[.,]\d+ ?|\d+ )[^\d\s,;]{1,6}|[+-]?\d+ ?[%°]\w?")
-DAY = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}")
 BOOLEANS = ("true", "false")
 
 
@@ -65,12 +66,10 @@ def number_marks(rows: Iterable[Sequence[str]], delimiter: str) -> tuple[str, st
     A cell with both marks decides. A comma that cannot separate thousands is a decimal comma; so is one before three
     digits where every number of its column has it, unless commas separate the columns or other cells have points.
     """
-    columns = [
-        [cell for cell in column if is_number(cell) and not DAY.match(cell)] for column in zip(*rows, strict=True)
-    ]
+    columns = [list(filter(is_number, column)) for column in zip(*rows, strict=True)]
     cells = [cell for column in columns for cell in column]
     thousands = next((mark for mark in SEPARATORS if any(_grouped(cell, mark) for cell in cells)), None)
-    both = [cell for cell in cells if "," in cell and "." in cell]
+    both = [cell for cell in cells if "," in cell and "." in cell and (_grouped(cell, ",") or _grouped(cell, "."))]
     if both:
         decimal = "," if both[0].rfind(",") > both[0].rfind(".") else "."
         return decimal, "." if decimal == "," else ","
@@ -87,5 +86,6 @@ def number_marks(rows: Iterable[Sequence[str]], delimiter: str) -> tuple[str, st
 
 def _grouped(cell: str, mark: str) -> bool:
     """Whether ``mark`` separates groups of three digits."""
-    head = r"[+-]?[1-9]\d{0,2}"
-    return bool(re.fullmatch(rf"{head}({re.escape(mark)}\d{{3}})+([.,]\d*)?", cell))
+    if mark not in cell:
+        return False
+    return bool(re.fullmatch(rf"[+-]?[1-9]\d{{0,2}}({re.escape(mark)}\d{{3}})+([.,]\d*)?", cell))
