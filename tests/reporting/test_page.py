@@ -179,6 +179,23 @@ def test_tables_hold_the_numbers(finished: Path) -> None:
     assert gap["exploitation gap (imagined − real)"] == number(results.evaluation.exploitation_gap)
 
 
+def test_the_report_says_whether_the_log_drifts(finished: Path) -> None:
+    results = load(finished, [0])
+    evidence = {"feature": "velocity", "error_ratio": 2.5}
+    drift = CheckResult("drift", "warning", evidence, "The process drifts.", "set `dataset.split: last`")
+    drifting = replace(results, checks=[drift])
+    measured = "one-step errors on the last fifth are 2.50 times those on parts before (velocity)"
+    assert dict(dataset_table(drifting).rows)["drift"] == f"yes: {measured}"
+    (sentence,) = [s for s in limits(drifting) if "drifts" in s]
+    assert "on its last fifth are 2.50 times those before (velocity). `dataset.split: last` measures" in sentence
+    last = replace(drifting, dataset=replace(results.dataset, spec=replace(results.dataset.spec, split="last")))
+    assert not any("drifts" in s for s in limits(last))
+    assert dict(dataset_table(last).rows)["episodes"].endswith(": the last part of the log")
+    steady = replace(results, checks=[replace(drift, severity="info")])
+    assert dict(dataset_table(steady).rows)["drift"] == f"no sign: {measured}"
+    assert not any("drifts" in s for s in limits(steady))
+
+
 def test_columns_that_were_not_measured_are_in_the_facts_of_the_dataset(finished: Path) -> None:
     results = load(finished, [0])
     assert "not measured" not in dict(dataset_table(results).rows)
