@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from pipeline.ingest.rounding import Rounding
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Steps ``first`` to ``stop`` of an episode, ``stop`` excluded, and the side of the split that they are on."""
 
     episode: int
@@ -76,10 +75,13 @@ class EpisodeTable:
     def cut(self, pieces: Sequence[Piece]) -> Self:
         """A table whose episodes are ``pieces`` of those here."""
         lengths = [piece.stop - piece.first for piece in pieces]
+        held_out: list[bool | None] = [piece.held_out for piece in pieces]
+        if lengths == self.lengths:
+            return replace(self, held_out=held_out)
         return replace(
             self,
             lengths=lengths,
-            held_out=[piece.held_out for piece in pieces],
+            held_out=held_out,
             copies=[self.copies[piece.episode] for piece in pieces],
             terminated=[self.terminated[p.episode] and p.stop == self.lengths[p.episode] for p in pieces],
             groups=[self.groups[piece.episode] for piece in pieces],
