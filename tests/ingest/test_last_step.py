@@ -84,3 +84,16 @@ def test_rewards_on_the_last_row_of_a_stay_survive(shared_data: Path, tmp_path: 
     assert set(returns.tolist()) == {-1.0, 1.0}
     with pytest.raises(ValueError, match=r"30 steps .* 100 % of the summed absolute reward; .*terminal_column"):
         sepsis(shared_data, tmp_path / "e", None)
+
+
+def test_a_dense_reward_that_ends_high_is_no_sparse_one() -> None:
+    """One long episode whose last step holds somewhat more than its share; short episodes with all of it at the end."""
+    dense, sparse = (LastSteps("log", 0.01, "name the ends") for _ in range(2))
+    dense.count(np.r_[np.ones(299), 3.5])
+    dense.drop(np.array([3.5]))
+    dense.report(Remarks())
+    for _ in range(100):
+        sparse.count(np.array([0.0, 0.0, 1.0]))
+        sparse.drop(np.array([1.0]))
+    with pytest.raises(ValueError, match=r"100 steps .* 100 % of the summed absolute reward"):
+        sparse.report(Remarks())

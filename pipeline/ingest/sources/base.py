@@ -71,7 +71,7 @@ class SourceConfig:
     split_seed: NonNegativeInt = 0  # seed of a random split and of one by group
     train_share: Annotated[Float, Field(gt=0, le=1)] = 1.0  # share of the training episodes that are kept
     # largest share of the summed absolute reward that may be dropped with last steps that have neither a next
-    # observation nor a true end; twice their share of the steps is always allowed
+    # observation nor a true end; more is allowed where rewards are dense, much the same at these steps as elsewhere
     max_dropped_return: Fraction = 0.01
     # features that no action changes, such as weather or prices: the world model takes them and never predicts them
     exogenous_columns: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.data.episode import Episode, Remarks
 
-FAIR = 2  # dropped steps may hold this many times their share of the steps: rewards are then much the same everywhere
+FAIR = 4  # the mean |reward| of dropped steps may be this many times that of the others: rewards are then dense
 
 
 @dataclass
@@ -66,9 +66,11 @@ class LastSteps:
         """Share of the summed |reward| that goes with the dropped steps; 0 where all rewards are 0."""
         return self.lost / self.total if self.total else 0.0
 
-    def allowed(self, steps: int) -> float:
-        """The largest share of the summed |reward| that may go with that many steps."""
-        return max(self.limit, FAIR * steps / max(self.steps, 1))
+    def too_much(self, lost: float, steps: int, kept: float, kept_steps: int) -> bool:
+        """Whether the |reward| ``lost`` with some steps is above the limit, and much more for each step than ``kept``,
+        the summed |reward| of the steps that stay."""
+        share = lost / (lost + kept) if lost else 0.0
+        return share > self.limit and lost > FAIR * steps * kept / max(kept_steps, 1)
 
     def report(self, remarks: Remarks) -> None:
         """Add the counts to ``remarks``. Raises ValueError if the dropped steps hold too much of the rewards."""
@@ -81,7 +83,7 @@ class LastSteps:
         steps = "1 step" if self.dropped == 1 else f"{self.dropped} steps"
         what = f"{steps} at the end of an episode without a next observation or a true end"
         held = f"{100 * self.share:.3g} % of the summed absolute reward"
-        if self.share > self.allowed(self.dropped):
+        if self.too_much(self.lost, self.dropped, self.total - self.lost, self.steps - self.dropped):
             raise ValueError(
                 f"{self.place}: {what} would be dropped, and with them {held}; {self.fix}, or set "
                 f"`dataset.max_dropped_return` to {np.ceil(100 * self.share) / 100:g}"

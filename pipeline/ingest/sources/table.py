@@ -139,6 +139,6 @@ def unused_rewards(last_steps: LastSteps, builders: list[EpisodeBuilder]) -> lis
     what = f"{'1 last row' if rows == 1 else f'{rows} last rows'} without an action hold a reward"
     fix = "set `dataset.reward_offset: 1` if a reward stands one row after its action"
     problem = f"{what}, {100 * share:.3g} % of the summed absolute reward"
-    if share > last_steps.allowed(rows):
+    if last_steps.too_much(unused, rows, last_steps.total, last_steps.steps):
         raise ValueError(f"{last_steps.place}: {problem}; {fix}, or empty those cells")
     return [f"{problem}: not used; {fix}"]
