@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from _typeshed import WriteableBuffer
 
 PARQUET = (".parquet", ".pq", ".parquet.gzip", ".parquet.snappy", ".parquet.zstd")
 TEXT = tuple(f"{suffix}{zipped}" for suffix in (".csv", ".tsv", ".txt", ".dat") for zipped in ("", ".gz", ".bz2"))
@@ -68,14 +69,15 @@ class SingleBlanks(io.RawIOBase):
         """True: the stream can be read."""
         return True
 
-    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
         """Fill the buffer; returns the number of bytes, 0 at the end."""
+        target = memoryview(buffer).cast("B")
         if not self._rest:
             text = self._text.read(CHUNK)
             text += self._text.readline() if text else ""
             self._rest = "\n".join("\t".join(line.split()) for line in text.split("\n")).encode()
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
+        count = min(len(target), len(self._rest))
+        target[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
 
