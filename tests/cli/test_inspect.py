@@ -147,6 +147,16 @@ def test_tables(suffix: str, tmp_path: Path) -> None:
     assert (spec.episodes, spec.obs_names) == (3, {"state": ["x", "gear=high", "gear=low"]})
 
 
+def test_a_row_that_is_written_twice_does_not_hide_the_time(tmp_path: Path) -> None:
+    times = [f"2026-03-01 {minute // 60:02d}:{minute % 60:02d}:00" for minute in range(400) if not 100 <= minute < 160]
+    rows = [f"{time},{t / 7:.3f},{t % 5 / 5},{-(t % 3)}" for t, time in enumerate(times)]
+    rows.insert(50, rows[50])
+    (tmp_path / "plant.csv").write_text("\n".join(["Timestamp,temperature,action,reward", *rows]) + "\n")
+    text = printed(tmp_path / "plant.csv")
+    assert yaml.safe_load(text)["dataset"]["time_column"] == "Timestamp"
+    assert "1 gap of more than 1.5 steps of 60 s, the longest of 3660 s" in text
+
+
 def test_a_table_whose_names_tell_little_gives_a_draft(tmp_path: Path) -> None:
     rows = "".join(f"{run},{t},{run * t / 7},{t % 2},{t % 3}\n" for run in (1, 2) for t in range(9))
     (tmp_path / "plant.csv").write_text("run_id,time_s,level,heating,cost\n" + rows)
