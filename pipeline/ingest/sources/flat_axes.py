@@ -35,16 +35,16 @@ def as_rows(config: FlatConfig, path: Path, columns: dict[str, Rows], one_of_man
     columns, warnings = _without_unit_axis(config, columns)
     if "mask_key" not in columns and (unwritten := _unwritten(columns)):
         columns = {key: first_rows(column, len(column) - unwritten) for key, column in columns.items()}
-        warnings.append(f"the last {unwritten} rows are zero in all columns, as of a buffer that is not full: left out")
+        warnings.append(
+            f"the last {unwritten} rows are zero in all columns, as in a buffer that was not full: left out"
+        )
     shape = _two_axes(columns)
     if shape is None:
         parts = EPISODES if one_of_many else ""
         return RowColumns(columns, _masked(config, path, columns, warnings), len(columns["obs_key"]), parts, warnings)
     place = f"`{config.obs_key}` {list(columns['obs_key'].shape)}"
-    if (next_obs := columns.get("next_obs_key")) is not None and next_obs.shape != (
-        *shape,
-        *columns["obs_key"].shape[2:],
-    ):
+    next_obs, expected = columns.get("next_obs_key"), (*shape, *columns["obs_key"].shape[2:])
+    if next_obs is not None and next_obs.shape != expected:
         problem = f"`{config.next_obs_key}` {list(next_obs.shape)} has another shape than {place}"
         raise ValueError(f"{path}: {problem}; set `dataset.next_obs_key` to another column")
     meaning = config.leading_axes or _meaning(columns, shape)
@@ -99,10 +99,9 @@ def _without_unit_axis(config: FlatConfig, columns: dict[str, Rows]) -> tuple[di
 def _unwritten(columns: dict[str, Rows]) -> int:
     """Number of rows at the end that are zero in all columns; 0 if there is a single one, or no other row."""
     numbers: list[Rows] = [column for key, column in columns.items() if key != "episode_key"]
+    numbers.sort(key=lambda column: not isinstance(column, np.ndarray))  # those in memory first: they mostly decide
     rows = len(columns["obs_key"])
-    for column in sorted(
-        numbers, key=lambda column: not isinstance(column, np.ndarray)
-    ):  # those in memory decide first
+    for column in numbers:
         rows = _zero_tail(column, rows)
         if rows < FEWEST:
             return 0
