@@ -100,7 +100,7 @@ def block_lines(guess: Guess) -> list[str]:
 
 def _yaml(value: object) -> str:
     plain = isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in RESERVED
-    return str(value) if plain else json.dumps(value)
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _read(guess: Guess) -> tuple[LoggedData, Survey]:
