@@ -16,10 +16,11 @@ import torch
 from pipeline.bench.cases import ceilings, ensemble_steps, imagined_transitions, matmul_ceiling, policy_updates
 from pipeline.bench.ingest import ingest_speed
 from pipeline.bench.latent import LatentShapes, latent_cases
+from pipeline.bench.learners import reading_speed
 from pipeline.bench.reduced import precisions
 from pipeline.bench.rival import mbrl_results
 from pipeline.bench.shells import overheads
-from pipeline.bench.table import overhead_table, precision_table, rate_table
+from pipeline.bench.table import ingest_table, overhead_table, precision_table, rate_table, reading_table
 from pipeline.bench.timing import Result
 from pipeline.bench.world import BenchConfig, make_world
 
@@ -50,7 +51,9 @@ def measure(config: BenchConfig, mbrl: str | None) -> dict[str, Any]:
     for name in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
         _measure_device(config, torch.device(name), mbrl, report)
     report["ingest"] = ingest_speed(config)
-    print(f"\n{_ingest_line(report['ingest'])}")
+    report["reading"] = reading_speed(config)
+    print(f"\n{_ingest_line(report['ingest'])}\n\n{ingest_table(report['ingest']['cases'])}")
+    print(f"\n{reading_table(report['reading'])}")
     return report
 
 

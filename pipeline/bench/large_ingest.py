@@ -6,7 +6,6 @@ memory-mapped files are not counted, because the kernel can reclaim them.
 
 import argparse
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.bench.memory import AnonymousPeak
 from pipeline.data.episode import Episode
 from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
@@ -33,32 +33,6 @@ def episodes(count: int, steps: int = STEPS, obs: int = OBS, actions: int = ACTI
     reward = rng.normal(size=steps).astype(np.float32)
     for index in range(count):
         yield Episode({"state": walk + np.float32(index / count)}, action, reward, terminated=False)
-
-
-class AnonymousPeak:
-    """Context manager that samples the anonymous memory of this process, in bytes, every 20 ms."""
-
-    def __enter__(self) -> "AnonymousPeak":
-        self.start = self.peak = anonymous_bytes()
-        self.running = True
-        self.thread = threading.Thread(target=self._sample, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.running = False
-        self.thread.join()
-
-    def _sample(self) -> None:
-        while self.running:
-            self.peak = max(self.peak, anonymous_bytes())
-            time.sleep(0.02)
-
-
-def anonymous_bytes() -> int:
-    """Anonymous memory of this process. Raises OSError on systems without /proc."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) << 10
 
 
 def measure(gigabytes: float, scratch: Path | None, steps: int = STEPS) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from typing import Any, cast
 
 import torch
 
-from pipeline.bench.large_ingest import AnonymousPeak, episodes
+from pipeline.bench.large_ingest import episodes
+from pipeline.bench.memory import AnonymousPeak
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import LoggedData
 from pipeline.data.transitions import build_data_spec
@@ -80,7 +81,7 @@ def _part(name: str, report: dict[str, Any]) -> Iterator[None]:
     report[name] = {
         "seconds": round(time.perf_counter() - start, 1),
         "processor_seconds": round(time.process_time() - processor_start, 1),
-        "anonymous_mib_peak": memory.peak >> 20,
+        "anonymous_mib_peak": memory.mib,
     }
     print(name, report[name], flush=True)
 

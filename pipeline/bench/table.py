@@ -71,3 +71,37 @@ def precision_table(precisions: list[dict[str, Any]]) -> str:
         for x in precisions
     ]
     return table(["precision", "device", "steps", "steps/s", "held-out MSE", "held-out NLL"], rows)
+
+
+def ingest_table(cases: list[dict[str, Any]]) -> str:
+    """One row for each kind of file and length of episodes."""
+    rows = [
+        [
+            x["kind"],
+            f"{x['episode']} steps",
+            f"{x['transitions']:,}",
+            f"{x['seconds']:.1f}",
+            f"{x['processor_seconds']:.1f}",
+            f"{x['steps_per_processor_second']:,.0f}",
+            f"{x['anonymous_mib']}",
+        ]
+        for x in cases
+    ]
+    return table(["ingest", "episodes", "steps", "s", "processor s", "steps a processor s", "peak MiB"], rows)
+
+
+def reading_table(places: list[dict[str, Any]]) -> str:
+    """One row for each place of the data."""
+    rows = [
+        [
+            "batches from",
+            x["from"],
+            f"{x['transitions']:,}",
+            f"{x['prepare_seconds']:.1f}",
+            f"{x['model_batches']:,.0f}",
+            f"{x['policy_batches']:,.0f}",
+            f"{x['anonymous_mib']}",
+        ]
+        for x in places
+    ]
+    return table(["reading", "", "steps", "prepare s", "model batches/s", "policy batches/s", "added MiB"], rows)

@@ -38,7 +38,9 @@ class BenchConfig:
     large_latents: list[LatentShapes] = field(default_factory=large_shapes)  # where there is a GPU
     shell_steps: int = 200  # gradient steps, with and without the Lightning module
     precision_steps: int = 900  # gradient steps of each precision before the held-out error is taken
-    ingest_rows: int = 1_000_000
+    ingest_rows: int = 1_000_000  # of each log
+    ingest_kinds: list[str] = field(default_factory=lambda: ["npz", "hdf5", "parquet", "csv"])
+    ingest_episodes: list[int] = field(default_factory=lambda: [20, 1000])  # steps of an episode, a log for each
 
     def __post_init__(self) -> None:
         if self.threads < 1:

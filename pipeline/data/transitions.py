@@ -41,11 +41,16 @@ def encode_transitions(
     dataset: PreparedDataset, split: str, encoder: StateEncoder, device: torch.device | str = "cpu"
 ) -> Transitions:
     """All transitions of a split between the states of ``encoder``, on the CPU; encoding runs on ``device``."""
-    states = torch.zeros(len(dataset.action), encoder.state_dim)
+    episodes, offsets = dataset.episodes(split), dataset.offsets
+    rows_of = np.diff(offsets)[episodes]
+    shift = np.zeros(len(offsets) - 1, np.int64)  # from a row of the dataset to one of the split
+    shift[episodes] = np.cumsum(rows_of) - rows_of - offsets[episodes]
+    states = torch.zeros(int(rows_of.sum()), encoder.state_dim)
     for rows, state in iter_states(dataset, split, encoder, device):
-        states[rows] = state.cpu()
+        states[rows + shift[np.searchsorted(offsets, rows, side="right") - 1]] = state.cpu()
     steps = dataset.steps(split)
-    return logged_steps(dataset, steps, states[steps], states[steps + 1])
+    at = steps + shift[np.searchsorted(offsets, steps, side="right") - 1]
+    return logged_steps(dataset, steps, states[at], states[at + 1])
 
 
 def logged_steps(dataset: PreparedDataset, rows: IntArray, state: Tensor, next_state: Tensor) -> Transitions:

@@ -27,7 +27,8 @@ TINY_LATENTS = [replace(shapes, windows=2, steps=3, starts=4, model=TINY_RSSM,
                         learner=ActorCriticConfig(batch_size=4, horizon=2, hidden=[8]))
                 for shapes in usual_shapes()]  # fmt: skip
 TINY = BenchConfig(threads=1, seconds=0.03, members=3, width=16, depth=2, batch=8, hidden=[16, 16], starts=20,
-                   rows=400, latents=TINY_LATENTS, shell_steps=4, precision_steps=6, ingest_rows=3000)  # fmt: skip
+                   rows=400, latents=TINY_LATENTS, shell_steps=4, precision_steps=6, ingest_rows=3000,
+                   ingest_episodes=[20])  # fmt: skip
 NOT_ALLOWED = "mlflow minari gymnasium scipy matplotlib dvc h5py safetensors typer pandas jinja2 ruamel PIL psutil"
 BARE = """
 import sys
@@ -49,7 +50,8 @@ from pipeline.bench.latent import usual_shapes
 from pipeline.bench.world import BenchConfig
 
 measure(BenchConfig(threads=1, seconds=0.01, members=2, width=8, depth=1, batch=4, hidden=[8, 8], starts=8, rows=100,
-                    shell_steps=2, precision_steps=3, ingest_rows=3000, latents=usual_shapes()[:1]), None)
+                    shell_steps=2, precision_steps=3, ingest_rows=3000, ingest_kinds=["npz"],
+                    latents=usual_shapes()[:1]), None)
 """
 
 
@@ -162,6 +164,12 @@ def test_bench_measures_every_case(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert [x["precision"] for x in report["reduced_precision"]] == ["fp32", "medium", "bf16"]
     assert len(report["outside_tensor_work"]) == 2
     assert report["ingest"]["transitions"] == 3000
+    cases = report["ingest"]["cases"]
+    assert [case["kind"] for case in cases] == ["npz", "hdf5", "parquet", "csv"]
+    assert {case["transitions"] for case in cases} == {3000, 3000 - 150}  # tables drop the last step of 150 episodes
+    assert all(case["steps_per_processor_second"] > 0 and case["anonymous_mib"] > 10 for case in cases)
+    assert [place["from"] for place in report["reading"]] == ["disk", "memory"]
+    assert all(min(place["model_batches"], place["policy_batches"]) > 0 for place in report["reading"])
     ours = next(r for r in report["results"] if r["case"] == "imagination" and r["who"] == "ours")
     assert report["simulated_time"] == [{"device": "cpu", "dt": 0.02, "seconds": pytest.approx(0.02 * ours["rate"])}]
     assert "simulated time" in capsys.readouterr().out
