@@ -25,14 +25,15 @@ class Steps:
 
 
 def large_statistics(dataset: PreparedDataset) -> Statistics:
-    """:meth:`Statistics.of` the training split, equal up to the order of float64 sums. Reads the log six times."""
+    """:meth:`Statistics.of` the training split, equal up to the order of float64 sums. Reads the log eight times."""
     exogenous, flags = dataset.spec.flat_exogenous, dataset.spec.flat_flags
 
     def parts() -> Iterator[Steps]:
         return _parts(dataset, flags)
 
+    every = torch.ones(1, 1)
     low, high, largest, terminals = _extremes(parts())
-    both_mean, both_std = _moments(parts, lambda s: torch.cat([s.obs, s.reward], 1), lambda s: torch.ones(1, 1))
+    both_mean, both_std = _moments(parts, lambda s: torch.cat([s.obs, s.reward], 1), lambda s: every)
     mean, std, reward_std = both_mean[:-1], both_std[:-1], float(both_std[-1])
     varies = std > CONSTANT * largest.clamp(min=1.0)
     std = torch.where(varies, std, torch.ones_like(std))
@@ -43,6 +44,7 @@ def large_statistics(dataset: PreparedDataset) -> Statistics:
     delta_mean, delta_std = _moments(
         parts, lambda s: ((s.next_obs - s.obs) / std)[:, changing], lambda s: s.measured[:, changing]
     )
+    given_std = _moments(parts, lambda s: ((s.next_obs - s.obs) / std)[:, exogenous], lambda s: every)[1]
     return Statistics(
         obs_mean=mean.tolist(),
         obs_std=std.tolist(),
@@ -58,6 +60,7 @@ def large_statistics(dataset: PreparedDataset) -> Statistics:
         terminals=terminals,
         settings=active[seldom & ~given].tolist(),
         exogenous=exogenous,
+        exogenous_delta_std=torch.where(given_std > CONSTANT, given_std, torch.ones_like(given_std)).tolist(),
         flags=flags,
     )
 
