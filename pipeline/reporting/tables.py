@@ -67,6 +67,8 @@ def dataset_table(results: Results) -> Table:
         "references": _references(spec),
         "license": spec.license or "not stated",
     }
+    if spec.exogenous:
+        rows["exogenous inputs"] = _exogenous(spec)
     if results.card.unmeasured:
         rows["not measured"] = _not_measured(results.card.unmeasured)
     return pairs(rows)
@@ -97,6 +99,13 @@ def _drift(check: CheckResult | None) -> str:
     ratio, feature = number(check.evidence["error_ratio"]), check.evidence["feature"]
     measured = f"one-step errors on the last fifth are {ratio} times those on parts before ({feature})"
     return f"{'yes' if check.warns else 'no sign'}: {measured}"
+
+
+def _exogenous(spec: DatasetSpec) -> str:
+    """The features that are given, never predicted."""
+    names = [spec.obs_names[key][i] for key, features in spec.exogenous.items() for i in features]
+    more = f" and {len(names) - MOST_COLUMNS} more" if len(names) > MOST_COLUMNS else ""
+    return f"{', '.join(names[:MOST_COLUMNS])}{more}: given, never predicted"
 
 
 def _not_measured(columns: dict[str, Unmeasured]) -> str:

@@ -196,6 +196,15 @@ def test_the_report_says_whether_the_log_drifts(finished: Path) -> None:
     assert not any("drifts" in s for s in limits(steady))
 
 
+def test_exogenous_inputs_are_in_the_facts_of_the_dataset(finished: Path) -> None:
+    results = load(finished, [0])
+    key, names = next(iter(results.dataset.spec.obs_names.items()))
+    spec = replace(results.dataset.spec, exogenous={key: [1]})
+    facts = dict(dataset_table(replace(results, dataset=replace(results.dataset, spec=spec))).rows)
+    assert facts["exogenous inputs"] == f"{names[1]}: given, never predicted"
+    assert "exogenous inputs" not in dict(dataset_table(results).rows)
+
+
 def test_columns_that_were_not_measured_are_in_the_facts_of_the_dataset(finished: Path) -> None:
     results = load(finished, [0])
     assert "not measured" not in dict(dataset_table(results).rows)
