@@ -43,7 +43,7 @@ class Statistics:
     settings: list[NonNegativeInt] = field(default_factory=list)  # active ones that seldom change in an episode
     exogenous: list[NonNegativeInt] = field(default_factory=list)  # features that no action changes
     exogenous_delta_std: list[PositiveFloat] = field(default_factory=list)  # of their normalized changes
-    flags: dict[NonNegativeInt, NonNegativeInt] = field(default_factory=dict)  # feature -> its 0/1 flag "measured"
+    flags: dict[int, int] = field(default_factory=dict)  # feature -> its 0/1 flag "measured"
 
     @property
     def changing(self) -> list[int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
 from pipeline.assessment.model_error import Scale, one_step, replay
 from pipeline.data.dataset import PreparedDataset
@@ -13,10 +14,12 @@ from pipeline.data.episode import Episode, LoggedData
 from pipeline.data.futures import LoggedFutures, logged_futures
 from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.data.windows import Windows
+from pipeline.encoders.statistics import Statistics
 from pipeline.imagination import Imagination
 from pipeline.ingest.writer import write_dataset
 from pipeline.seeding import generator
 from pipeline.uncertainty import Penalty
+from pipeline.validation.records import load_record, save_record
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 from pipeline.world_models.protocols import TrainableWorldModel
 from pipeline.world_models.rssm import RSSM, RSSMConfig
@@ -74,6 +77,12 @@ def test_statistics_count_what_was_measured(dataset: PreparedDataset):
     change = (obs[rows + 1, LAB] - obs[rows, LAB])[obs[rows + 1, FLAG] == 1] / statistics.obs_std[LAB]
     assert statistics.delta_mean[1] == pytest.approx(change.mean())
     assert statistics.delta_std[1] == pytest.approx(change.std())
+
+
+def test_statistics_survive_as_json(dataset: PreparedDataset, tmp_path: Path):
+    statistics = build_data_spec(dataset).statistics
+    save_record(statistics, tmp_path / "statistics.json")
+    assert load_record(TypeAdapter(Statistics), tmp_path / "statistics.json") == statistics
 
 
 def test_futures_are_the_rows_that_follow(dataset: PreparedDataset):
