@@ -1,12 +1,12 @@
 """Exogenous inputs and flagged values in world models and imagination: given, never predicted, never counted."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
 
 from pipeline.assessment.model_error import Scale, one_step, replay
 from pipeline.data.dataset import PreparedDataset
@@ -19,7 +19,7 @@ from pipeline.imagination import Imagination
 from pipeline.ingest.writer import write_dataset
 from pipeline.seeding import generator
 from pipeline.uncertainty import Penalty
-from pipeline.validation.records import load_record, save_record
+from pipeline.validation import from_json
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 from pipeline.world_models.protocols import TrainableWorldModel
 from pipeline.world_models.rssm import RSSM, RSSMConfig
@@ -79,10 +79,9 @@ def test_statistics_count_what_was_measured(dataset: PreparedDataset):
     assert statistics.delta_std[1] == pytest.approx(change.std())
 
 
-def test_statistics_survive_as_json(dataset: PreparedDataset, tmp_path: Path):
+def test_statistics_survive_as_json(dataset: PreparedDataset):
     statistics = build_data_spec(dataset).statistics
-    save_record(statistics, tmp_path / "statistics.json")
-    assert load_record(TypeAdapter(Statistics), tmp_path / "statistics.json") == statistics
+    assert from_json(Statistics, json.loads(json.dumps(asdict(statistics)))) == statistics
 
 
 def test_futures_are_the_rows_that_follow(dataset: PreparedDataset):
