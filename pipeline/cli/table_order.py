@@ -114,17 +114,17 @@ def find_marks(roles: Roles) -> None:
     if ends := [name for key in ("terminal_column", "timeout_column") if (name := roles.single[key])]:
         _split_at_marks(roles, ends)
         return
-    found = next((n for n in marks if content.marks_ends(roles.sample.columns[n], roles.starts)), None)
+    column = next((n for n in marks if content.marks_ends(roles.sample.columns[n], roles.starts)), None)
     where = "1 at ends of episodes alone"
-    if found is None and roles.single["episode_column"] is None:
+    if column is None and roles.single["episode_column"] is None:
         whole_file = roles.sample.starts(None)
-        found = next((n for n in marks if content.separates(roles.sample.columns[n], whole_file)), None)
+        column = next((n for n in marks if content.separates(roles.sample.columns[n], whole_file)), None)
         where = "1 in the last row and in few others: ends of episodes"
-    if found is not None:
-        _split_at_marks(roles, [found])
-        limit = content.ends_are_longest(roles.sample.columns[found], roles.starts)
+    if column is not None:
+        _split_at_marks(roles, [column])
+        limit = content.ends_are_longest(roles.sample.columns[column], roles.starts)
         key = "timeout_column" if limit else "terminal_column"
-        roles.take(key, found, where + (", all of the maximal length: a time limit" if limit else ""))
+        roles.take(key, column, where + (", all of the maximal length: a time limit" if limit else ""))
 
 
 def _split_at_marks(roles: Roles, names: list[str]) -> None:

@@ -48,10 +48,10 @@ def check_installed(module: str) -> None:
     package = module.partition(".")[0]
     if package == PACKAGE:
         return
-    found = None if package in sys.stdlib_module_names else importlib.util.find_spec(package)
-    if found is None:
+    module_spec = None if package in sys.stdlib_module_names else importlib.util.find_spec(package)
+    if module_spec is None:
         raise ValueError(f"`{package}` is not installed")
-    places = list(found.submodule_search_locations or []) or [str(found.origin)]
+    places = list(module_spec.submodule_search_locations or []) or [str(module_spec.origin)]
     if any(Path(place).resolve().parent == Path.cwd() for place in places):
         raise ValueError(f"`{package}` is a module of the working folder, which a log may not import")
 

@@ -37,9 +37,9 @@ def copies_of(marks: NDArray[np.uint64], digest: Callable[[int], bytes]) -> IntA
     """
     _, mark, count = np.unique(marks, return_inverse=True, return_counts=True)
     number = mark.astype(np.int64)
-    seen: dict[tuple[int, bytes], int] = {}
+    number_of: dict[tuple[int, bytes], int] = {}
     for episode in np.flatnonzero(count[mark] > 1).tolist():
-        number[episode] = len(count) + seen.setdefault((int(mark[episode]), digest(episode)), len(seen))
+        number[episode] = len(count) + number_of.setdefault((int(mark[episode]), digest(episode)), len(number_of))
     _, first, inverse = np.unique(number, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse]
 

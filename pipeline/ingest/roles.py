@@ -67,7 +67,7 @@ def exogenous_features(exogenous: Iterable[str], names: Mapping[str, list[str]])
     """Indices of the ``exogenous`` features of each key that has some; ``names`` are those of the features by key."""
     chosen = set(exogenous)
     indices = {key: [i for i, name in enumerate(group) if name in chosen] for key, group in names.items()}
-    return {key: found for key, found in indices.items() if found}
+    return {key: features for key, features in indices.items() if features}
 
 
 def flagged_features(flags: Mapping[str, str], names: Mapping[str, list[str]]) -> dict[str, dict[int, int]]:
@@ -76,7 +76,7 @@ def flagged_features(flags: Mapping[str, str], names: Mapping[str, list[str]]) -
         key: {i: group.index(flags[name]) for i, name in enumerate(group) if flags.get(name) in group}
         for key, group in names.items()
     }
-    return {key: found for key, found in pairs.items() if found}
+    return {key: features for key, features in pairs.items() if features}
 
 
 def _chain(first: Episode, rest: Iterator[Episode]) -> Iterator[Episode]:

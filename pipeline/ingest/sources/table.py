@@ -122,11 +122,11 @@ class TableLog:
 def watch(config: TableConfig, reader: Reader, files: list[TableFile]) -> list[Watched]:
     """The columns that are not measured in every row. Reads the log once if it has to tell which ones these are."""
     auto = {name for name, every in config.update_every.items() if every == AUTO}
-    found = {}
+    surveys = {}
     if auto or config.missing == MASK:
         rows = (rows for file in files for rows in reader.episodes(file))
-        found = survey(rows, reader.features, auto)
-    return watched_columns(found, reader.features, config.update_every, config.missing == MASK)
+        surveys = survey(rows, reader.features, auto)
+    return watched_columns(surveys, reader.features, config.update_every, config.missing == MASK)
 
 
 def unused_rewards(last_steps: LastSteps, builders: list[EpisodeBuilder]) -> list[str]:

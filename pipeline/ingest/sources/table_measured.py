@@ -87,27 +87,27 @@ class Survey:
 
 def survey(episodes: Iterable[Rows], columns: dict[str, slice], auto: set[str]) -> dict[str, Survey]:
     """A first pass over all rows, by column; distances between changes only for those in ``auto``."""
-    found = {
+    surveys = {
         name: Survey(np.zeros(part.stop - part.start), distances=Counter() if name in auto else None)
         for name, part in columns.items()
     }
     for rows in episodes:
         obs = rows.obs if rows.time is None else rows.obs[np.argsort(rows.time, kind="stable")]
         for name, part in columns.items():
-            found[name].note(obs[:, part])
-    return found
+            surveys[name].note(obs[:, part])
+    return surveys
 
 
 def watched_columns(
-    found: dict[str, Survey], columns: dict[str, slice], update_every: dict[str, int | str], mask: bool
+    surveys: dict[str, Survey], columns: dict[str, slice], update_every: dict[str, int | str], mask: bool
 ) -> list[Watched]:
     """The columns to watch: with empty cells if ``mask``, and those of ``update_every`` with more than a row."""
     watched = []
     for name, part in columns.items():
         wanted = update_every.get(name, 1)
-        every = found[name].period() if wanted == AUTO else int(wanted)
-        start = found[name].mean if name in found else np.full(part.stop - part.start, np.nan)
-        if every != 1 or (mask and found[name].empty):
+        every = surveys[name].period() if wanted == AUTO else int(wanted)
+        start = surveys[name].mean if name in surveys else np.full(part.stop - part.start, np.nan)
+        if every != 1 or (mask and surveys[name].empty):
             watched.append(Watched(name, part, every, start))
     return watched
 

@@ -204,9 +204,9 @@ def with_next(files: list[TableFile], config: TableConfig, obs: list[Column]) ->
         for name, after in zip(config.obs_columns, config.next_obs_columns, strict=True)
         if name in config.categorical_columns
     ]
-    found = find_columns(files, config.next_obs_columns, "next_obs_columns", categorical)
+    next_obs = find_columns(files, config.next_obs_columns, "next_obs_columns", categorical)
     columns, next_columns = list(obs), []
-    for i, after in enumerate(found):
+    for i, after in enumerate(next_obs):
         column = obs[i]
         if (column.categories is None, column.width) != (after.categories is None, after.width):
             fix = "name the columns of `dataset.next_obs_columns` in the order of obs_columns"
