@@ -292,10 +292,10 @@ def test_running_statistics_are_lost_with_a_warning(tmp_path: Path) -> None:
 
 
 def test_an_environment_without_a_time_limit_is_a_warning(tmp_path: Path) -> None:
-    gymnasium.register("Endless-v0", entry_point=Rail)
+    gymnasium.register("EndlessRail-v0", entry_point=Rail)
     block = flat_log(tmp_path / "log.csv", Rail(0.5), ["pos", "vel"])
-    spec = ingest(tmp_path / "d", **block, env_id="Endless-v0", env_kwargs={"gain": 0.5}).spec
-    assert "Endless-v0 has no time limit: set `evaluation.max_steps`" in spec.warnings
+    spec = ingest(tmp_path / "d", **block, env_id="EndlessRail-v0", env_kwargs={"gain": 0.5}).spec
+    assert "EndlessRail-v0 has no time limit: set `evaluation.max_steps`" in spec.warnings
 
 
 def test_tasks_with_numbered_states_can_be_collected(tmp_path: Path) -> None:
