@@ -1,15 +1,15 @@
 """One-step errors of a world model by feature of the observation."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pipeline.assessment.linear_baseline import LinearBaseline
 from pipeline.assessment.model_error import ROWS
 from pipeline.assessment.results import FeatureError
-from pipeline.encoders.statistics import Statistics, measured_features
+from pipeline.encoders.statistics import Statistics, measured_features, moments
 from pipeline.protocols import WorldModel
 from pipeline.types import Transitions
 
@@ -30,17 +30,17 @@ def feature_errors(
     their entries. R2 is one minus the mean square error over that of persistence, which predicts no change and the mean
     reward. A flagged feature counts where it was measured.
     """
-    measured = _measured(next_obs, statistics.flags)
+    measured = F.pad(measured_features(next_obs, statistics.flags), (0, 1), value=1.0)  # and every reward
     truth = torch.cat([next_obs, data.reward[:, None]], dim=1)
     persistence = torch.cat([obs, data.reward.mean().expand(len(data), 1)], dim=1)
-    spread = _spread(truth - persistence, measured)
+    spread = moments(truth - persistence, measured)[1]
     predicted = torch.cat([_expected(model, batch) for batch in data.split(ROWS)])
-    model_mse = _mean((predicted - truth).square(), measured)
-    persistence_mse = _mean((persistence - truth).square(), measured)
+    model_mse = moments((predicted - truth).square(), measured)[0]
+    persistence_mse = moments((persistence - truth).square(), measured)[0]
     linear_mse = None
     if linear is not None:
         linear_obs, linear_reward = linear.step(obs, data.action)
-        linear_mse = _mean((torch.cat([linear_obs, linear_reward[:, None]], dim=1) - truth).square(), measured)
+        linear_mse = moments((torch.cat([linear_obs, linear_reward[:, None]], dim=1) - truth).square(), measured)[0]
 
     def rmse(mse: Tensor, i: int) -> float:
         return float(mse[i].sqrt() / spread[i])
@@ -61,27 +61,6 @@ def feature_errors(
         if spread[i] > 0 and i not in statistics.exogenous
     ]
     return sorted(errors, key=lambda error: -error.rmse)
-
-
-def _measured(next_obs: Tensor, flags: Mapping[int, int]) -> Tensor | None:
-    """Which features and rewards "B O+1" were measured, 1.0 or 0.0; None if all were."""
-    if not flags:
-        return None
-    return torch.cat([measured_features(next_obs, flags).to(next_obs), torch.ones_like(next_obs[:, :1])], dim=1)
-
-
-def _mean(values: Tensor, measured: Tensor | None) -> Tensor:
-    """Mean of each column of "B F" over its measured rows."""
-    if measured is None:
-        return values.mean(0)
-    return (values * measured).sum(0) / measured.sum(0).clamp(min=1)
-
-
-def _spread(values: Tensor, measured: Tensor | None) -> Tensor:
-    """Standard deviation of each column of "B F" over its measured rows."""
-    if measured is None:
-        return values.std(0, correction=0)
-    return _mean((values - _mean(values, measured)).square(), measured).sqrt()
 
 
 def _expected(model: WorldModel, batch: Transitions) -> Tensor:

@@ -26,7 +26,6 @@ class Scale:
         self.images = sorted(set(obs_shapes) - set(self.vectors))
         self.std = torch.tensor(statistics.obs_std)
         self.predicted = [i for i in range(len(statistics.obs_std)) if i not in statistics.exogenous]
-        self.flags = statistics.flags
         self.exogenous = Exogenous(statistics)
 
     def __call__(self, obs: Observation) -> Tensor:
@@ -41,7 +40,8 @@ class Scale:
 
     def measured(self, obs: Observation) -> Tensor | None:
         """Which of the scaled entries were measured, "... D", 1.0 or 0.0; None if all were."""
-        return measured_features(self.flat(obs), self.flags)[..., self.predicted].float() if self.flags else None
+        flags = self.exogenous.flags
+        return measured_features(self.flat(obs), flags)[..., self.predicted].float() if flags else None
 
     def future(self, windows: Segments, context: int) -> Future | None:
         """The exogenous values "B H X" after ``context`` steps of windows without padding; None if there are none."""

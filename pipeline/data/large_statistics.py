@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.encoders.statistics import CONSTANT, SELDOM, Statistics, measured_features
+from pipeline.encoders.statistics import CONSTANT, SELDOM, Statistics, measured_features, or_one
 
 CHUNK = 1 << 16  # steps in memory at a time
 
@@ -52,7 +52,7 @@ def large_statistics(dataset: PreparedDataset) -> Statistics:
         obs_max=high[:-1].tolist(),
         active=active.tolist(),
         delta_mean=delta_mean.tolist(),
-        delta_std=torch.where(delta_std > CONSTANT, delta_std, torch.ones_like(delta_std)).tolist(),
+        delta_std=or_one(delta_std).tolist(),
         reward_mean=float(both_mean[-1]),
         reward_std=reward_std if reward_std > CONSTANT else 1.0,
         reward_min=float(low[-1]),
@@ -60,7 +60,7 @@ def large_statistics(dataset: PreparedDataset) -> Statistics:
         terminals=terminals,
         settings=active[seldom & ~given].tolist(),
         exogenous=exogenous,
-        exogenous_delta_std=torch.where(given_std > CONSTANT, given_std, torch.ones_like(given_std)).tolist(),
+        exogenous_delta_std=or_one(given_std).tolist(),
         flags=flags,
     )
 

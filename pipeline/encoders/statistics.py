@@ -76,10 +76,10 @@ class Statistics:
         measured = measured_features(next_obs, flags)
         active = varies.nonzero().squeeze(1)
         given = torch.isin(active, torch.tensor(list(exogenous), dtype=torch.long))
-        seldom = _moments((y != x).double(), measured)[0][active] < SELDOM
+        seldom = moments((y != x).double(), measured)[0][active] < SELDOM
         changing = active[~seldom & ~given]
         delta = (y - x) / std
-        delta_mean, delta_std = _moments(delta[:, changing], measured[:, changing])
+        delta_mean, delta_std = moments(delta[:, changing], measured[:, changing])
         given_std = _spread(delta[:, list(exogenous)])
         reward_std = float(r.std(correction=0))
         return cls(
@@ -89,7 +89,7 @@ class Statistics:
             obs_max=torch.maximum(x.amax(0), y.amax(0)).tolist(),
             active=active.tolist(),
             delta_mean=delta_mean.tolist(),
-            delta_std=_or_one(delta_std).tolist(),
+            delta_std=or_one(delta_std).tolist(),
             reward_mean=float(r.mean()),
             reward_std=reward_std if reward_std > CONSTANT else 1.0,
             reward_min=float(r.min()),
@@ -97,12 +97,12 @@ class Statistics:
             terminals=int(terminal.sum()),
             settings=active[seldom & ~given].tolist(),
             exogenous=list(exogenous),
-            exogenous_delta_std=_or_one(given_std).tolist(),
+            exogenous_delta_std=or_one(given_std).tolist(),
             flags=flags,
         )
 
 
-def _or_one(std: Tensor) -> Tensor:
+def or_one(std: Tensor) -> Tensor:
     """Standard deviations that can divide: 1 in place of 0."""
     return torch.where(std > CONSTANT, std, torch.ones_like(std))
 
@@ -123,7 +123,7 @@ def measured_features(obs: Tensor, flags: Mapping[int, int]) -> Tensor:
     return measured
 
 
-def _moments(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+def moments(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation "O" of each column of ``values`` "N O" over the rows where ``counted`` "N O" is 1;
     "1 O" counts all rows."""
     if len(counted) == 1:

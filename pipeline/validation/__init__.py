@@ -75,6 +75,11 @@ def from_json(kind: type[T], record: Mapping[str, Any]) -> T:
         raise ValueError(f"`{place}`: {reason}" if place else reason) from None
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``number`` and its noun: "1 row", "2 rows"; ``many`` is the plural where it is not ``one`` and an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def first_mistake(error: ValidationError, data: Mapping[str, Any]) -> tuple[str, str]:
     """Where in ``data`` the first mistake is, as a dotted path, and what is wrong there."""
     mistakes = error.errors(include_url=False)

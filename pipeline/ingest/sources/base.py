@@ -122,7 +122,6 @@ class SourceConfig:
 class LogSpec:
     """Metadata that a log contains; None where it has none."""
 
-    obs_dim: int | None = None
     obs_names: dict[str, list[str]] = field(default_factory=dict)
     obs_keys: list[str] | None = None  # of the observations that are read; None: all
     action_kind: str | None = None

@@ -59,7 +59,6 @@ class D3rlpyHdf5:
         ]
         kind = first.action.dtype.kind
         spec = LogSpec(
-            obs_dim=first.obs["state"].shape[1] if list(first.obs) == ["state"] else None,
             integer_actions=f"{path}: `actions_0` holds {first.action.dtype}" if kind in "iub" else None,
         )
         remarks = Remarks()

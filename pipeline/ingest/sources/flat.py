@@ -84,7 +84,6 @@ def read_flat(config: FlatConfig, source: str, reader: Reader, suffixes: tuple[s
     flags = [held_out for files, held_out in parts for _ in files]
     integer = (f"{log.place}: `{config.action_key}` holds {log.action.dtype}" for log in logs if log.integer_actions)
     spec = LogSpec(
-        obs_dim=logs[0].obs.shape[1],
         action_kind=logs[0].action_kind,
         integer_actions=next(integer, None),
         env_id=logs[0].env_id,

@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.ingest.sources.flat_config import ENVIRONMENTS, EPISODES, FlatConfig
 from pipeline.ingest.sources.stored import Rows, first_rows, joined_axes
+from pipeline.validation import counted
 
 CHUNK = 1 << 20  # numbers in memory at a time
 FEWEST = 2  # rows of zeros at the end that were never written: a single one may be a step
@@ -64,7 +65,7 @@ def _masked(config: FlatConfig, path: Path, columns: dict[str, Rows], warnings: 
     if "mask_key" not in columns:
         return np.ones(len(columns["obs_key"]), bool)
     valid = flag(path, config, "mask_key", columns)
-    warnings.append(f"{_count(int((~valid).sum()), 'row')} where `{config.mask_key}` is 0: left out")
+    warnings.append(f"{counted(int((~valid).sum()), 'row')} where `{config.mask_key}` is 0: left out")
     return valid
 
 
@@ -162,7 +163,7 @@ def _episodes(
         valid, reason = flag(path, config, "mask_key", rows), f"`{config.mask_key}` is 0"
     else:
         valid, reason = ~_padding(rows, shape), "after an end mark, or empty at the end of an episode"
-    padded = _count(int((~valid).sum()), "padded row")
+    padded = counted(int((~valid).sum()), "padded row")
     warnings.append(f"{place} is read as {shape[0]} episodes of up to {shape[1]} steps; {padded} ({reason}) left out")
     return RowColumns(rows, valid, shape[1], EPISODES, warnings)
 
@@ -185,7 +186,3 @@ def _padding(rows: dict[str, Rows], shape: tuple[int, int]) -> np.ndarray:
 
 
 _FILLED = ("obs_key", "action_key", "reward_key")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

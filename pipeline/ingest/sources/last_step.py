@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.data.episode import Episode, Remarks
+from pipeline.validation import counted
 
 FAIR = 4  # the mean |reward| of dropped steps may be this many times that of the others: rewards are then dense
 
@@ -75,13 +76,12 @@ class LastSteps:
     def report(self, remarks: Remarks) -> None:
         """Add the counts to ``remarks``. Raises ValueError if the dropped steps hold too much of the rewards."""
         if self.kept:
-            ends = "1 step is a true end" if self.kept == 1 else f"{self.kept} steps are true ends"
+            ends = counted(self.kept, "step is a true end", "steps are true ends")
             remarks.warnings.append(f"{ends} without a next observation: kept, with the last observation repeated")
         if not self.dropped:
             return
         remarks.dropped += self.dropped
-        steps = "1 step" if self.dropped == 1 else f"{self.dropped} steps"
-        what = f"{steps} at the end of an episode without a next observation or a true end"
+        what = f"{counted(self.dropped, 'step')} at the end of an episode without a next observation or a true end"
         held = f"{100 * self.share:.3g} % of the summed absolute reward"
         if self.too_much(self.lost, self.dropped, self.total - self.lost, self.steps - self.dropped):
             raise ValueError(

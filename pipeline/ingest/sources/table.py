@@ -14,6 +14,7 @@ from pipeline.ingest.sources.table_folder import check_widths, table_files
 from pipeline.ingest.sources.table_measured import AUTO, MASK, Watched, survey, watched_columns
 from pipeline.ingest.sources.table_reader import Reader
 from pipeline.ingest.validate import check_column
+from pipeline.validation import counted
 
 FIX = "name the true ends in `dataset.terminal_column` or the next states in `dataset.next_obs_columns`"
 
@@ -53,7 +54,7 @@ class Table:
         reader = Reader(config, files)
         log = TableLog(config, reader, watch(config, reader, files))
         remarks = Remarks(warnings=file_notes(files))
-        spec = LogSpec(obs_dim=len(log.features), obs_names={"state": log.features})
+        spec = LogSpec(obs_names={"state": log.features})
         size = sum(reader.size(file) for file in files)
         logged = combine(config, "table", spec, log.episodes(parts, remarks), 0, [], size, remarks=remarks)
         added = [name for column in log.watched for name in column.added]
@@ -114,8 +115,7 @@ class TableLog:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             yield f"rows of different episodes alternate in {files[0]}{more}: sorted by `{self.config.episode_column}`"
         if repeated := len(self.reader.repeated):
-            values = "1 value" if repeated == 1 else f"{repeated} values"
-            stand = f"{values} of `{self.config.episode_column}` stand in several files"
+            stand = f"{counted(repeated, 'value')} of `{self.config.episode_column}` stand in several files"
             yield f"{stand}: they count as different episodes"
 
 
@@ -136,7 +136,7 @@ def unused_rewards(last_steps: LastSteps, builders: list[EpisodeBuilder]) -> lis
         return []
     rows = sum(builder.unused_rows for builder in builders)
     share = unused / (last_steps.total + unused)
-    what = f"{'1 last row' if rows == 1 else f'{rows} last rows'} without an action hold a reward"
+    what = f"{counted(rows, 'last row')} without an action hold a reward"
     fix = "set `dataset.reward_offset: 1` if a reward stands one row after its action"
     problem = f"{what}, {100 * share:.3g} % of the summed absolute reward"
     if last_steps.too_much(unused, rows, last_steps.total, last_steps.steps):

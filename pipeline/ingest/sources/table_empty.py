@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_measured import LAST, REFUSE, first_known, held
 from pipeline.ingest.sources.table_rows import Rows
+from pipeline.validation import counted
 
 LATE = "set `dataset.action_offset: 1` if a row holds the action that led to it"
 LISTED = 5  # columns that a warning names
@@ -88,16 +89,16 @@ class EmptyCells:
             if self.config.missing == LAST:
                 lines[-1] += "; with `dataset.missing: mask`, errors count measured values alone"
         if self.without_step:
-            lines.append(f"{_rows(self.without_step)} without an action or reward: the episode is split there")
+            lines.append(f"{counted(self.without_step, 'row')} without an action or reward: the episode is split there")
         if self.late:
-            starts = "1 episode starts" if self.late == 1 else f"{self.late} episodes start"
+            starts = counted(self.late, "episode starts", "episodes start")
             lines.append(f"{starts} with a row without an action: {LATE}")
         for name, count in self.never.most_common(LISTED):
-            episodes = "1 episode" if count == 1 else f"{count} episodes"
+            episodes = counted(count, "episode")
             lines.append(f"`{name}` has no value in {episodes}: left out; remove the column, or set `missing: mask`")
         if self.before_first:
             what = "at the start of an episode, before a column has its first value"
-            lines.append(f"{_rows(self.before_first)} {what}: left out")
+            lines.append(f"{counted(self.before_first, 'row')} {what}: left out")
         return lines
 
     def _refuse_actions(self, rows: Rows, final: np.ndarray, last: int) -> None:
@@ -135,7 +136,3 @@ class EmptyCells:
         self.without_step += int(broken[: last + 1].sum())
         self.late += int(np.isnan(rows.action[0]).all())
         return replace(rows, action=np.where(broken[:, None], np.nan, rows.action))
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"

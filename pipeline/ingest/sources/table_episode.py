@@ -15,6 +15,7 @@ from pipeline.ingest.sources.table_gaps import Gaps
 from pipeline.ingest.sources.table_measured import Watched, mark, with_ages
 from pipeline.ingest.sources.table_resample import Resampler
 from pipeline.ingest.sources.table_rows import Rows, concatenate, repeats, shifted
+from pipeline.validation import counted
 
 
 @dataclasses.dataclass
@@ -85,23 +86,22 @@ class EpisodeBuilder:
         """One line for each kind of correction made so far. Raises ValueError for a log that falls into pieces."""
         lines = self.gaps.warnings(self.config.path)
         if self.sorted:
-            rows = "rows of 1 episode were" if self.sorted == 1 else f"rows of {self.sorted} episodes were"
-            lines.append(f"{rows} sorted by `{self.config.time_column}`")
+            lines.append(f"rows of {counted(self.sorted, 'episode')} were sorted by `{self.config.time_column}`")
         if self.replaced:
-            rows = "1 row has" if self.replaced == 1 else f"{self.replaced} rows have"
+            rows = counted(self.replaced, "row has", "rows have")
             lines.append(f"{rows} the same time as the next one: only that one counts")
         if self.inner_ends:
-            ends = "1 end is" if self.inner_ends == 1 else f"{self.inner_ends} ends are"
+            ends = counted(self.inner_ends, "end is", "ends are")
             lines.append(f"{ends} marked inside a file: another episode starts after it")
         if self.breaks:
-            rows = "1 row has" if self.breaks == 1 else f"{self.breaks} rows have"
+            rows = counted(self.breaks, "row has", "rows have")
             what = f"{rows} a next observation that is not the observation of the next row"
             lines.append(f"{what}: the episode is split there, as at a time limit")
         if self.without_step:
-            episodes = "1 episode holds" if self.without_step == 1 else f"{self.without_step} episodes hold"
+            episodes = counted(self.without_step, "episode holds", "episodes hold")
             lines.append(f"{episodes} no step (an action and an observation after it): left out")
         if self.both:
-            ends = "1 episode ends" if self.both == 1 else f"{self.both} episodes end"
+            ends = counted(self.both, "episode ends", "episodes end")
             lines.append(
                 f"{ends} with a terminal and a timeout: counted as a termination; set "
                 "`dataset.terminal_includes_timeouts: true` if it is a time limit"

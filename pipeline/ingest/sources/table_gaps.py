@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.ingest.sources.clock import Clock
 from pipeline.ingest.sources.table_time import even_step, first_gap
+from pipeline.validation import counted
 
 if TYPE_CHECKING:
     from pipeline.ingest.sources.table_config import TableConfig
@@ -59,8 +60,9 @@ class Gaps:
         """A line on the gaps. Raises ValueError for a log that has so many that it would fall into pieces."""
         if not self.count:
             return []
-        gaps = "1 gap" if self.count == 1 else f"{self.count} gaps"
-        what = f"{gaps} of more than {self.config.max_gap:g} steps of {self.text(self.step or 0.0)}"
+        what = (
+            f"{counted(self.count, 'gap')} of more than {self.config.max_gap:g} steps of {self.text(self.step or 0.0)}"
+        )
         if self.config.gaps == HOLD:
             return [f"{what}, the longest of {self.text(self.longest)}: the last row is held over them"]
         if self.count > max(2, MOST_CUTS * self.distances):

@@ -8,6 +8,7 @@ from pipeline.ingest.sources.clock import Clock
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_rows import Rows
 from pipeline.ingest.sources.table_time import grid_of
+from pipeline.validation import counted
 
 REWARDS = {
     "mean": "the mean of the rewards, weighted by the time that each row lasts",
@@ -48,13 +49,12 @@ class Resampler:
         how = self.config.reward_resample
         taken = f"each has the last observation and action at or before it, and {REWARDS[how]}"
         counts = {"without a row, with the last values": self.empty, "with several rows": self.joined}
-        parts = "".join(f"; {self._count(number)} {what}" for what, number in counts.items() if number)
-        grid = f"{self._count(self.steps)} of {self.config.resample:g}{self.clock.unit}"
+        parts = "".join(f"; {counted(number, 'step')} {what}" for what, number in counts.items() if number)
+        grid = f"{counted(self.steps, 'step')} of {self.config.resample:g}{self.clock.unit}"
         lines = [f"resampled to {grid}: {taken}{parts}"]
         if how == "sum" and 0 < self.joined < self.steps / 2:
-            rows = f"the rewards of {self._count(self.joined)} are sums of several rows, those of the others are not"
+            rows = (
+                f"the rewards of {counted(self.joined, 'step')} are sums of several rows, those of the others are not"
+            )
             lines.append(f"{rows}: set `dataset.reward_resample: mean` if the reward is a rate")
         return lines
-
-    def _count(self, steps: int) -> str:
-        return "1 step" if steps == 1 else f"{steps} steps"

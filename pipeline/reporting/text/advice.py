@@ -14,6 +14,7 @@ from pipeline.reporting.trust import (
     visited_coverage,
     visited_seeds,
 )
+from pipeline.validation import counted
 
 ALIKE = 0.03  # penalties whose scores differ by less count as equally good
 WEAK = 0.3  # a rank correlation below this is too weak to rely on
@@ -87,8 +88,12 @@ def reach(results: Results) -> str | None:
     if steps[-1] == 0:
         return None
     if steps[0] == max(t.horizon_measured for t in trust):
-        return f"at least {_steps(steps[0])}, the longest measured"
-    return _steps(steps[0]) if steps[0] == steps[-1] else f"{steps[0]} to {_steps(steps[-1])}, depending on the seed"
+        return f"at least {counted(steps[0], 'step')}, the longest measured"
+    return (
+        counted(steps[0], "step")
+        if steps[0] == steps[-1]
+        else f"{steps[0]} to {counted(steps[-1], 'step')}, depending on the seed"
+    )
 
 
 def horizon(results: Results) -> str:
@@ -151,10 +156,6 @@ def _features(results: Results) -> list[str]:
         more = " and more" if len(worse) > NAMED else ""
         sentences.append(f"The error is larger than that of linear regression for {_and(worse[:NAMED])}{more}.")
     return sentences
-
-
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"
 
 
 def _and(names: list[str]) -> str:

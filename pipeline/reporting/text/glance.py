@@ -12,6 +12,7 @@ from pipeline.reporting.text.formatting import number, percent
 from pipeline.reporting.text.limits import FEW_SEEDS
 from pipeline.reporting.text.ope import preferences
 from pipeline.reporting.trust import intervals, mean, visited_coverage
+from pipeline.validation import counted
 
 CLOSE = 0.1  # a predicted return that differs by less than this share of the measured one agrees with it
 
@@ -52,7 +53,7 @@ def _runs(results: Results) -> str:
     count, policy = len(results.seeds), results.summary("policy")
     if policy is None:
         return f"Trained with {results.seeds_text}; no real episode was run."
-    seeds = "1 seed" if count == 1 else f"{count} seeds"
+    seeds = counted(count, "seed")
     few = ", too few to show the variation between training runs" if count < FEW_SEEDS else ""
     return f"{policy.episodes:,} real episodes of {seeds}{few}."
 
