@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
+from pipeline.ingest.sources import SOURCES
+from pipeline.ingest.writer import write_dataset
+from pipeline.params import choose
 
 LENGTHS = (4, 1, 6, 3, 5)
 
@@ -55,3 +59,18 @@ def npz_block(file: Path, columns: dict[str, np.ndarray], **options: Any) -> dic
     np.savez(file, **columns)  # type: ignore[arg-type]
     bounds = {"action_low": [-1.0], "action_high": [1.0]}
     return {"source": "npz", "path": str(file), "held_out_path": str(file), **bounds, **options}
+
+
+def ingest_file(folder: Path, path: Path, source: str, **options: Any) -> PreparedDataset:
+    """The prepared dataset of the log ``path``, stored below ``folder``."""
+    block = {"source": source, "path": str(path), "held_out_path": str(path), **options}
+    chosen, config = choose(SOURCES, block, "dataset", key="source")
+    return write_dataset(folder / "d", chosen(config).read(), "log", config.held_out_fraction, config.split_seed)
+
+
+def refusal_of_file(folder: Path, path: Path, source: str, **options: Any) -> str:
+    """The message, of one line, with which the log is refused."""
+    with pytest.raises(ValueError) as caught:
+        ingest_file(folder, path, source, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

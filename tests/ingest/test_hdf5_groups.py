@@ -1,32 +1,21 @@
 """HDF5 files with one group an episode: robomimic, ManiSkill, Minari's own files, one file an episode; d3rlpy 2."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from data_examples import ingest_file, refusal_of_file
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.ingest.sources import SOURCES
-from pipeline.ingest.writer import write_dataset
-from pipeline.params import choose
 
 LENGTHS = (5, 3, 7, 4, 6, 8, 3, 5, 4, 6, 5, 7)  # so that `demo_10` must not stand before `demo_2`
 
 
-def ingest(folder: Path, path: Path, source: str = "hdf5_groups", **options: Any) -> PreparedDataset:
-    block = {"source": source, "path": str(path), "held_out_path": str(path), **options}
-    chosen, config = choose(SOURCES, block, "dataset", key="source")
-    return write_dataset(folder / "d", chosen(config).read(), "log", config.held_out_fraction, config.split_seed)
-
-
-def refusal(folder: Path, path: Path, **options: Any) -> str:
-    with pytest.raises(ValueError) as caught:
-        ingest(folder, path, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+ingest, refusal = (partial(function, source="hdf5_groups") for function in (ingest_file, refusal_of_file))
 
 
 def clock(e: int, rows: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """LeRobot datasets in the layouts of versions 2.1 and 3.0."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from data_examples import ingest_file, refusal_of_file
 
 from pipeline.data.dataset import PreparedDataset
-from pipeline.ingest.sources import SOURCES, lerobot_files
-from pipeline.ingest.writer import write_dataset
-from pipeline.params import choose
+from pipeline.ingest.sources import lerobot_files
 
 LENGTHS = (5, 3, 7, 4, 6)
 MOTORS = {"motors": ["shoulder", "elbow"]}
@@ -71,17 +71,7 @@ def write(root: Path, version: str = "v3.0", dropped: tuple[str, ...] = (), **co
     return root
 
 
-def ingest(folder: Path, path: Path, **options: Any) -> PreparedDataset:
-    block = {"source": "lerobot", "path": str(path), "held_out_path": str(path), **options}
-    source, config = choose(SOURCES, block, "dataset", key="source")
-    return write_dataset(folder / "d", source(config).read(), "log", config.held_out_fraction, config.split_seed)
-
-
-def refusal(folder: Path, path: Path, **options: Any) -> str:
-    with pytest.raises(ValueError) as caught:
-        ingest(folder, path, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+ingest, refusal = (partial(function, source="lerobot") for function in (ingest_file, refusal_of_file))
 
 
 def assert_steps(dataset: PreparedDataset, lengths: tuple[int, ...] = LENGTHS) -> None:
