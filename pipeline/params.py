@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.validation import did_you_mean, first_mistake
+from pipeline.validation import closest, did_you_mean, first_mistake
 
 C = TypeVar("C")
 RENAMED = {  # old key of params.yaml -> the key that replaced it
@@ -60,7 +60,8 @@ def check_blocks_differ(path: Path) -> None:
 def section(params: Mapping[str, Any], name: str) -> dict[str, Any]:
     """One block of params.yaml."""
     if name not in params:
-        raise ValueError(f"params.yaml: block `{name}` is missing{did_you_mean(name, params)}")
+        hint = closest(name, params) or f"; add `{name}: {{}}` for its defaults"
+        raise ValueError(f"params.yaml: block `{name}` is missing{hint}")
     block = params[name]
     if not isinstance(block, dict):
         raise ValueError(f"params.yaml: `{name}` must be a block of `key: value` lines, not {block!r}")

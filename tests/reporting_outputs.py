@@ -31,6 +31,7 @@ from pipeline.ope.results import (
 )
 from pipeline.ope.summary import offline_result
 from pipeline.policies.history import PolicyHistory
+from pipeline.serving.model_card import SCORES_ELSEWHERE
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
 from pipeline.validation.records import save_record
 from pipeline.world_models.results import TerminationQuality, TerminationRecord, WorldModelHistory
@@ -195,6 +196,7 @@ def _policies(root: Path, seed: int, rng: np.random.Generator, with_environment:
             row["return_mean"] = -1100 + 900 * done + rng.normal(0, 20)
         rows.append(row)
     save_record(PolicyHistory(rows), root / f"data/policy/seed-{seed}/history.json")
+    (root / f"data/policy/seed-{seed}/README.md").write_text(f"# policy\n\n{SCORES_ELSEWHERE}\n")
     cloned = [
         {"update": u, "loss": 0.3 + np.exp(-u / 900), "held_out_loss": 0.35 + np.exp(-u / 900)}
         for u in range(100, 3001, 100)

@@ -52,7 +52,8 @@ MAY_IMPORT = {
     # a bundle is read by way of the registries of what acts and of world models, which encode and imagine for them
     "serving": {"data", "encoders", "envs", "imagination", "params", "policies", "protocols", "types",
                 "uncertainty", "validation", "world_models"},
-    "assessment": {"data", "encoders", "imagination", "protocols", "seeding", "types", "uncertainty", "world_models"},
+    "assessment": {"data", "encoders", "imagination", "protocols", "seeding", "types", "uncertainty", "validation",
+                   "world_models"},
     # evaluation compares agents with logs and with what was imagined
     "evaluation": {"assessment", "data", "envs", "imagination", "policies", "protocols", "seeding", "serving", "types",
                    "uncertainty", "world_models", "validation"},

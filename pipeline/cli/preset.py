@@ -36,6 +36,7 @@ SHOWN = {
     "world_model.gaussian_ensemble": "members elites width depth history criterion beta termination",
     "world_model.variational": "samples width depth prior_scale divergence_weight learning_rate termination",
     "world_model.rssm": "recurrence latent deter stoch width members termination",
+    "assessment": "gate",
     "fit": "batch_size window max_epochs patience learning_rate_decay",
     "penalty": "name weight",
     "rollout": "length starts refresh_every retain real_ratio",

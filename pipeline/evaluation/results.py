@@ -51,6 +51,7 @@ class VisitedSeed:
     true_error: float  # mean over steps, in units of reward
     penalties: dict[str, VisitedPenalty]
     coverage: list[float] | None  # share of targets inside each central interval; None where there are no intervals
+    action_spread: float | None = None  # how much the actions vary; 0: the same action in every state
 
 
 @dataclass(frozen=True)

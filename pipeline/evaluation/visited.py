@@ -14,7 +14,7 @@ from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode
 from pipeline.data.spec import DatasetSpec
 from pipeline.data.transitions import encode_transitions
-from pipeline.envs.action_space import actions_of
+from pipeline.envs.action_space import DISCRETE, actions_of
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.evaluation.recording import UNNAMED
@@ -85,7 +85,16 @@ def _measure(
             name: VisitedPenalty(rank.spearman, rank.pearson, kinds[name]) for name, rank in ranking(samples).items()
         },
         coverage=None if isinstance(predicted, str) else coverage(pit(*predicted), LEVELS).mean(1).tolist(),
+        action_spread=action_spread(logs.action[logs.steps("all")], logs.spec.action_kind),
     )
+
+
+def action_spread(action: np.ndarray, kind: str) -> float:
+    """How much actions "B A" vary over states: the largest standard deviation of a dimension, where the range is -1 to
+    1. For discrete actions (one-hot), the share of steps with another action than the most frequent one."""
+    if kind == DISCRETE:
+        return float(1 - action.mean(axis=0).max())
+    return float(action.std(axis=0).max())
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
 from pipeline.reporting import tables, trust
+from pipeline.reporting.decision import decide
 from pipeline.reporting.figures import checks as checks_figure
 from pipeline.reporting.figures import data as data_figures
 from pipeline.reporting.figures import latent as latent_figures
@@ -28,7 +29,6 @@ from pipeline.reporting.text import ope
 from pipeline.reporting.text.advice import advice
 from pipeline.reporting.text.glance import glance, recipe
 from pipeline.reporting.text.limits import limits
-from pipeline.reporting.text.verdict import headline
 from pipeline.tracking.provenance import versions
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
@@ -99,7 +99,7 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         spec=results.dataset.spec,
         evaluation=results.evaluation,
         sections=SECTIONS,
-        headline=headline(results),
+        decision=decide(results),
         figures={name: data_uri(file) for name, file in figures.items()},
         scores=tables.score_table(results),
         dataset=tables.dataset_table(results),

@@ -1,12 +1,16 @@
 """The model card of a policy bundle, as Markdown."""
 
+from typing import TYPE_CHECKING
+
 from pipeline.envs.action_space import DISCRETE
-from pipeline.serving.bundle import BundleSpec
+
+if TYPE_CHECKING:
+    from pipeline.serving.bundle import BundleSpec
 
 SCORES_ELSEWHERE = "See `reports/model_card.md` and `reports/metrics/evaluate.json` of the run that made this bundle."
 
 
-def model_card(spec: BundleSpec, scores: str = SCORES_ELSEWHERE) -> str:
+def model_card(spec: "BundleSpec") -> str:
     """The bundle's README.md. Policies are scored after the bundle is written, so its card only says where scores
     are."""
     data = spec.dataset
@@ -32,7 +36,7 @@ Learned offline from logs; the environment was not used for learning.
 
 ## Scores
 
-{scores.strip()}
+{SCORES_ELSEWHERE}
 
 ## Use
 
@@ -51,14 +55,21 @@ wrong.
 """
 
 
-def _observations(spec: BundleSpec) -> str:
+def with_scores(card: str, scores: str) -> str:
+    """The card of a bundle with its scores. Raises ValueError if it has no place for them."""
+    if SCORES_ELSEWHERE not in card:
+        raise ValueError("README.md of the policy has no place for scores; run `dvc repro --force learn_policy`")
+    return card.replace(SCORES_ELSEWHERE, scores.strip())
+
+
+def _observations(spec: "BundleSpec") -> str:
     """Every key with its shape and, for vectors, the names of the entries in order."""
     names = spec.dataset.get("obs_names", {})
     rows = [(f"{key}: {' x '.join(map(str, shape))}", names.get(key, [])) for key, shape in spec.obs_shapes.items()]
     return "; ".join(f"{row} ({', '.join(entries)})" if entries else row for row, entries in rows)
 
 
-def _actions(spec: BundleSpec) -> str:
+def _actions(spec: "BundleSpec") -> str:
     count = len(spec.action_low)
     if spec.action_kind == DISCRETE:
         return f"one of {count}, numbered from {spec.action_start}"

@@ -1,8 +1,11 @@
 """data/world_model/seed-K -> data/calibration/seed-K: where the model errs, and whether its uncertainty shows it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.assessment import STOP, AssessmentConfig
 from pipeline.assessment.assess_world_model import assess_world_model
+from pipeline.assessment.gate import failures
 from pipeline.data.dataset import open_dataset
 from pipeline.params import build, section
 from pipeline.stages.files import write_arrays
@@ -19,6 +22,7 @@ WRITES = ["data/calibration/seed-{seed}", "data/calibration/seed-{seed}.json"]
 def main(seed: int) -> None:
     """Run the stage for one seed."""
     with stage("assess_world_model", seed) as run:
+        config = build(AssessmentConfig, section(run.params, "assessment"), "assessment")
         set_up_torch(build(TrainerConfig, section(run.params, "trainer"), "trainer"))
         dataset, model = open_dataset("data/dataset"), load_world_model(Path(READS[1].format(seed=seed)))
 
@@ -40,7 +44,19 @@ def main(seed: int) -> None:
         run.log_metrics({name: rank for name, rank in ranks.items() if rank is not None}, step=0)
         run.log_metrics({"assess/trusted_horizon": calibration.horizon}, step=0)
         run.print(f"open-loop error at {errors.horizons}: {[round(e, 3) for e in errors.model_rmse]}")
-        run.print(f"best penalty {calibration.best_penalty}, trusted horizon {calibration.horizon} steps")
+        run.print(f"`penalty.name: auto` takes {calibration.best_penalty}; trusted horizon {calibration.horizon} steps")
+        pass_gate(failures(errors), config.gate, run.print)
+
+
+def pass_gate(faults: list[str], gate: str, say: Callable[[str], None]) -> None:
+    """Warn of the faults of a world model. Raises ValueError if ``gate`` is to stop at them."""
+    if not faults:
+        return
+    sentence = ", and ".join(faults)
+    if gate == STOP:
+        fix = "improve the logs or the model, or set `assessment.gate: warn` to learn a policy in it all the same"
+        raise ValueError(f"assessment.gate: {sentence}; {fix}")
+    say(f"warning: {sentence}: do not trust what a policy learns in this model; `assessment.gate: stop` stops here")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,8 @@ from pipeline.ope import OfflineConfig
 from pipeline.ope.results import SeedEstimates
 from pipeline.ope.summary import offline_numbers, offline_result, true_values
 from pipeline.params import build, section
-from pipeline.reporting.text.score_lines import score_lines
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import weights_digest
-from pipeline.serving.model_card import model_card
 from pipeline.stages.files import write_arrays
 from pipeline.stages.stage import stage
 from pipeline.training.config import TrainerConfig
@@ -25,7 +23,7 @@ from pipeline.validation.records import load_record, save_record
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model", "data/policy", "data/bc", "data/offline"]
-WRITES = ["data/returns", "reports/metrics/evaluate.json", "reports/model_card.md", "reports/metrics/offline.json"]
+WRITES = ["data/returns", "reports/metrics/evaluate.json", "reports/metrics/offline.json"]
 ESTIMATES = TypeAdapter(SeedEstimates)
 
 
@@ -48,8 +46,7 @@ def main() -> None:
 
         write_arrays(f"{WRITES[0]}/returns.npz", evaluation.returns)
         save_record(summary, WRITES[1], allow_nan=True)
-        Path(WRITES[2]).write_text(model_card(agents["policy"][0].spec, score_lines(summary)))
-        save_record(offline, WRITES[3], allow_nan=True)
+        save_record(offline, WRITES[2], allow_nan=True)
         run.log_headline(headline_numbers(summary) | offline_numbers(offline))
         digests = {f"seed-{seed}": weights_digest(Path(f"data/policy/seed-{seed}")) for seed in seeds}
         run.log_params({"policy_sha256": digests})

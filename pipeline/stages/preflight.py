@@ -79,6 +79,7 @@ class Family:
 
 def blocks() -> dict[str, type | Family]:
     """What each block of params.yaml is built as; an entry here for every block."""
+    from pipeline.assessment import AssessmentConfig
     from pipeline.evaluation import EvaluationConfig, MonitorConfig
     from pipeline.imagination import RolloutConfig
     from pipeline.ingest.sources import SOURCES
@@ -93,6 +94,7 @@ def blocks() -> dict[str, type | Family]:
         "dataset": Family(SOURCES, key="source"),
         "world_model": Family(WORLD_MODELS),
         "fit": FitConfig,
+        "assessment": AssessmentConfig,
         "penalty": PenaltyConfig,
         "rollout": RolloutConfig,
         "policy": Family(LEARNERS),

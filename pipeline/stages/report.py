@@ -1,4 +1,4 @@
-"""Everything measured -> reports: figures and one page."""
+"""Everything measured -> reports: the decision, figures, one page, the model card and a summary of numbers."""
 
 from pathlib import Path
 
@@ -15,23 +15,32 @@ READS = [
     "reports/metrics/evaluate.json",
     "reports/metrics/offline.json",
 ]
-WRITES = ["reports/figures", "reports/index.html"]
+WRITES = ["reports/figures", "reports/index.html", "reports/model_card.md", "reports/summary.json"]
 
 
 def main() -> None:
     """Run the stage."""
     with stage("report") as run:
+        from pipeline.reporting.decision import decide
         from pipeline.reporting.page import write_report
         from pipeline.reporting.results import load
-        from pipeline.reporting.text.verdict import headline
+        from pipeline.reporting.summary import write_summary
+        from pipeline.reporting.text.score_lines import score_lines
+        from pipeline.serving.model_card import with_scores
 
         results = load(Path(), run.params["seeds"])
 
+        decision = decide(results)
         page = write_report(results, run.params, run.key, Path("reports"))
+        card = Path(f"data/policy/seed-{results.seeds[0]}/README.md").read_text()
+        scores = f"**{decision.status}**: {decision.reason}\n\n{score_lines(results.evaluation)}"
+        Path(WRITES[2]).write_text(with_scores(card, scores))
+        write_summary(results, decision, Path(WRITES[3]))
 
         for output in WRITES:
             run.log_artifact(output)
-        run.print(headline(results))
+        for line in decision.lines:
+            run.print(line)
         run.print(f"report: {page}")
 
 

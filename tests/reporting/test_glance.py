@@ -79,3 +79,45 @@ def test_the_recipe_names_what_was_run(weight: float | str, results: Results) ->
     assert recipe(params, results) == (
         f"policy sac, world model rssm, penalty disagreement × {weight}, seeds 0, 1, environment Pendulum-v1"
     )
+
+
+def states(results: Results) -> dict[str, str]:
+    return {reason.topic: reason.state for reason in glance(results)}
+
+
+def test_states_follow_from_the_numbers(results: Results) -> None:
+    assert states(results)["World model"] == "good"
+    few = {seed: replace(e, trust=replace(e.trust, horizon=3)) for seed, e in results.errors.items()}
+    assert states(replace(results, errors=few))["World model"] == "warn"
+    none = {seed: replace(e, trust=replace(e.trust, horizon=0)) for seed, e in results.errors.items()}
+    assert states(replace(results, errors=none))["World model"] == "bad"
+    assert states(results)["Intervals"] == "warn"  # 82 % of held-out targets in 90 % intervals
+    serious = replace(results.checks[0], name="time_gaps", severity="serious", remedy="split the log")
+    assert states(replace(results, checks=[serious]))["Logs"] == "bad"
+    assert states(evaluated(results, imagined_return=-60.0, real_return=-100.0, exploitation_gap=40.0)) == {
+        **states(results),
+        "Predicted return": "warn",
+    }
+
+
+def test_a_reward_model_that_is_no_better_than_a_constant_is_named(results: Results) -> None:
+    errors = {
+        seed: replace(e, reward_mae=[0.039] * len(e.horizons), reward_baseline_mae=[0.028] * len(e.horizons))
+        for seed, e in results.errors.items()
+    }
+    worse = replace(results, errors=errors)
+    assert states(worse)["Reward"] == "bad"
+    assert texts(worse)["Reward"] == (
+        "No better than a constant: mean absolute error of one step is 0.0390, that of the mean reward 0.0280."
+    )
+
+
+def test_without_an_environment_rewards_are_compared_per_step(tmp_path: Path) -> None:
+    write_outputs(tmp_path, [0], with_environment=False)
+    envless = load(tmp_path, [0])
+    steps, logged = envless.evaluation.imagination.horizon, envless.dataset
+    mean = float(logged.reward[logged.steps("all")].mean())
+    predicted = number(envless.evaluation.imagined_return / steps)
+    text = texts(envless)["Predicted return"]
+    assert text.startswith(f"Per step: {predicted} predicted over {steps} steps, {number(mean)} in the logs")
+    assert states(envless)["Runs"] == states(envless)["Predicted return"] == "open"

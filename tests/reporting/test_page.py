@@ -3,6 +3,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,10 +12,11 @@ import pytest
 from pydantic import TypeAdapter
 from reporting_outputs import write_outputs
 
-from pipeline.evaluation.results import EvaluationSummary, ScoreSummary
+from pipeline.evaluation.results import EvaluationSummary
 from pipeline.ingest.checks.result import CheckResult
 from pipeline.ingest.results import Unmeasured
 from pipeline.ope.results import AgentEstimates, PooledEstimate
+from pipeline.reporting.decision import decide
 from pipeline.reporting.page import as_yaml, write_figures, write_page
 from pipeline.reporting.results import Results, load
 from pipeline.reporting.tables import (
@@ -28,7 +30,6 @@ from pipeline.reporting.tables import (
 from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.limits import limits
 from pipeline.reporting.text.ope import fit_doubts, logged_value, offline_table, offline_verdict
-from pipeline.reporting.text.verdict import compare, headline
 from pipeline.tracking import provenance
 from pipeline.validation.records import load_record
 
@@ -83,7 +84,13 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     assert "<script" not in page
     assert "made up: nothing was done" in page
     assert "&lt;are&gt;" in page
-    assert "With a mean return of" in page
+    assert "The policy returns" in page
+    decision = decide(load(finished, [0, 1]))
+    assert decision.lines == [line for line in logged if line.startswith((decision.status, "next: "))]
+    assert all(step.replace("`", "") in unescape(page).replace("`", "") for step in decision.next_steps)
+    card = Path("reports/model_card.md").read_text()
+    assert f"**{decision.status}**: {decision.reason}" in card
+    assert "| policy |" in card
     assert "dvc repro" in page
     assert "name: sac" in page
     assert f"{KEY}, of the data, code and params" in page
@@ -123,7 +130,7 @@ def test_without_environment_the_page_says_so(envless: Results, tmp_path: Path) 
     page = text_of(render(envless, tmp_path))
     assert not (tmp_path / "figures/scores.png").exists()
     for sentence in (
-        "The policy was not run in a real environment",
+        "There is no environment to check this.",
         "Note: no environment is known for this dataset.",
         "nothing to compare",
         "There are no reference returns",
@@ -251,24 +258,6 @@ def test_damaged_inputs_are_named(finished: Path, tmp_path: Path) -> None:
         ValueError, match=r"evaluate\.json: `scores\.policy\.return_mean_ci95` is missing; .*run `dvc repro`"
     ):
         load_record(TypeAdapter(EvaluationSummary), evaluation)
-
-
-def summary_of(mean: float, half: float) -> ScoreSummary:
-    return ScoreSummary(None, None, None, None, mean, (mean - half, mean + half), episodes=100, seeds=1)
-
-
-def test_verdict_follows_the_intervals() -> None:
-    policy = summary_of(-100.0, 10.0)
-    assert compare(policy, summary_of(-500, 50), "x").startswith("beats x, −500.0 [−550.0, −450.0], by 400.0")
-    assert compare(policy, summary_of(-50, 10), "x").startswith("falls short of x, −50.0 [−60.0, −40.0], by 50.0")
-    assert "cannot be distinguished" in compare(policy, summary_of(-115, 10), "x")
-    assert "cannot be distinguished" in compare(policy, summary_of(-85, 10), "x")
-
-
-def test_headline_names_both_rivals(finished: Path) -> None:
-    sentence = headline(load(finished, [0, 1]))
-    assert "beats logged behavior" in sentence
-    assert "beats behavior cloning" in sentence
 
 
 def test_limits_only_say_what_is_true(finished: Path, envless: Results) -> None:

@@ -1,4 +1,4 @@
-"""The first screen below the verdict: what was run, and one line for every reason to trust it or not."""
+"""The first screen below the decision: what was run, and one line for every reason to trust it or not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.assessment.gate import reward_horizon
+from pipeline.reporting.decision import FEWEST_STEPS, per_step
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.advice import reach
 from pipeline.reporting.text.formatting import number, percent
@@ -15,6 +17,8 @@ from pipeline.reporting.trust import intervals, mean, visited_coverage
 from pipeline.validation import counted
 
 CLOSE = 0.1  # a predicted return that differs by less than this share of the measured one agrees with it
+COVERED = 0.85  # share of targets inside 90 % intervals; a model that covers less is overconfident
+GOOD, WARN, BAD, OPEN = "good", "warn", "bad", "open"  # open: not measured
 
 
 @dataclass(frozen=True)
@@ -23,20 +27,23 @@ class Reason:
 
     section: str
     topic: str
+    state: str  # GOOD, WARN, BAD or OPEN
     text: str
 
 
 def glance(results: Results) -> list[Reason]:
-    """One line each on the runs, logs, world model, intervals, predicted return and offline estimates, in the order of
-    the page."""
-    return [
-        Reason("scores", "Runs", _runs(results)),
-        Reason("data", "Logs", _logs(results)),
-        Reason("trust", "World model", _model(results)),
-        Reason("trust", "Intervals", _intervals(results)),
-        Reason("gap", "Predicted return", _prediction(results)),
-        Reason("offline", "Offline estimates", preferences(results)),
-    ]
+    """One line each on the runs, logs, world model, reward, intervals, predicted return and offline estimates, in the
+    order of the page."""
+    lines = {
+        ("scores", "Runs"): _runs(results),
+        ("data", "Logs"): _logs(results),
+        ("trust", "World model"): _model(results),
+        ("model", "Reward"): _reward(results),
+        ("trust", "Intervals"): _intervals(results),
+        ("gap", "Predicted return"): _prediction(results),
+        ("offline", "Offline estimates"): _estimates(results),
+    }
+    return [Reason(section, topic, state, text) for (section, topic), (state, text) in lines.items()]
 
 
 def recipe(params: Mapping[str, Any], results: Results) -> str:
@@ -49,56 +56,83 @@ def recipe(params: Mapping[str, Any], results: Results) -> str:
     return ", ".join([*parts, results.seeds_text, f"environment {results.evaluation.environment or 'none'}"])
 
 
-def _runs(results: Results) -> str:
+def _runs(results: Results) -> tuple[str, str]:
     count, policy = len(results.seeds), results.summary("policy")
     if policy is None:
-        return f"Trained with {results.seeds_text}; no real episode was run."
+        return OPEN, f"Trained with {results.seeds_text}; no real episode was run."
     seeds = counted(count, "seed")
-    few = ", too few to show the variation between training runs" if count < FEW_SEEDS else ""
-    return f"{policy.episodes:,} real episodes of {seeds}{few}."
+    if count < FEW_SEEDS:
+        few = "too few to show the variation between training runs"
+        return WARN, f"{policy.episodes:,} real episodes of {seeds}, {few}."
+    return GOOD, f"{policy.episodes:,} real episodes of {seeds}."
 
 
-def _logs(results: Results) -> str:
+def _logs(results: Results) -> tuple[str, str]:
     spec, count = results.dataset.spec, len(results.checks)
     warnings = [f"{c.name.replace('_', ' ')} ({c.severity})" for c in results.checks if c.warns]
-    checks = f"{len(warnings)} of {count} data checks warn: {', '.join(warnings)}"
-    return (
-        f"{spec.transitions:,} steps in {spec.episodes:,} episodes;"
-        f" {checks if warnings else f'all {count} data checks passed'}."
-    )
+    undecided = [c.name.replace("_", " ") for c in results.checks if c.severity == "inconclusive"]
+    checks = f"{len(warnings)} of {count} data checks warn: {', '.join(warnings)}" if warnings else ""
+    if undecided:
+        checks += f"{'; ' if warnings else ''}inconclusive: {', '.join(undecided)}"
+    size = f"{spec.transitions:,} steps in {spec.episodes:,} episodes"
+    serious = any(c.severity == "serious" for c in results.checks)
+    state = BAD if serious else WARN if warnings or undecided else GOOD
+    return state, f"{size}; {checks or f'all {count} data checks passed'}."
 
 
-def _model(results: Results) -> str:
+def _model(results: Results) -> tuple[str, str]:
     steps = reach(results)
+    shortest = min(errors.trust.horizon for errors in results.errors.values())
+    state = BAD if shortest == 0 else WARN if shortest < FEWEST_STEPS else GOOD
     trusted = f"Trusted for {steps}" if steps else "Not trusted for a single step"
     errors = results.errors.values()
     model, persistence = mean(e.model_rmse[0] for e in errors), mean(e.persistence_rmse[0] for e in errors)
     if not persistence:
-        return f"{trusted}."
-    return f"{trusted}; one-step error is {percent(model / persistence, 1)} of the persistence baseline."
+        return state, f"{trusted}."
+    return state, f"{trusted}; one-step error is {percent(model / persistence, 1)} of the persistence baseline."
 
 
-def _intervals(results: Results) -> str:
+def _reward(results: Results) -> tuple[str, str]:
+    """The predicted reward beside its mean."""
+    errors = list(results.errors.values())
+    model, baseline = mean(e.reward_mae[0] for e in errors), mean(e.reward_baseline_mae[0] for e in errors)
+    numbers = f"mean absolute error of one step is {number(model)}, that of the mean reward {number(baseline)}"
+    steps = min(map(reward_horizon, errors))
+    if steps == 0:
+        return BAD, f"No better than a constant: {numbers}."
+    least = "at least " if steps == errors[0].horizons[-1] else ""
+    state = WARN if steps < min(e.trust.horizon for e in errors) else GOOD
+    return state, f"Better than a constant for {least}{counted(steps, 'step')}; {numbers}."
+
+
+def _intervals(results: Results) -> tuple[str, str]:
     outputs = intervals(results)
     if not outputs:
-        return "None to measure."
-    held_out = percent(float(np.mean([output.before for output in outputs.values()])))
-    visited = visited_coverage(results)
+        return OPEN, "None to measure."
+    held_out, visited = float(np.mean([output.before for output in outputs.values()])), visited_coverage(results)
     beside = "" if visited is None else f", and {percent(visited)} on the policy's own steps"
-    return f"90\u00a0% intervals contain {held_out} of held-out targets{beside}."
+    covered = held_out >= COVERED and (visited is None or visited >= COVERED)
+    state = GOOD if covered else WARN
+    return state, f"90\u00a0% intervals contain {percent(held_out)} of held-out targets{beside}."
 
 
-def _prediction(results: Results) -> str:
+def _prediction(results: Results) -> tuple[str, str]:
     evaluation = results.evaluation
-    predicted = f"Predicted return over {evaluation.imagination.horizon} steps: {number(evaluation.imagined_return)};"
+    steps = evaluation.imagination.horizon
     real, gap = evaluation.real_return, evaluation.exploitation_gap
     if real is None or gap is None:
-        return f"{predicted} not measured, because there is no environment."
-    verdict = (
-        f"within {percent(CLOSE)}"
-        if abs(gap) <= CLOSE * abs(real)
-        else "prediction too high"
-        if gap > 0
-        else "prediction too low"
-    )
-    return f"{predicted} measured: {number(real)} ({verdict})."
+        logged = float(results.dataset.reward[results.dataset.steps("all")].mean())
+        return OPEN, (
+            f"Per step: {number(evaluation.imagined_return / steps)} predicted over {steps} steps, {number(logged)} in"
+            " the logs; not measured, because there is no environment."
+        )
+    close = abs(gap) <= CLOSE * abs(real)
+    verdict = f"within {percent(CLOSE)}" if close else f"prediction too {'high' if gap > 0 else 'low'}"
+    numbers = f"{number(evaluation.imagined_return)}; measured: {number(real)} ({verdict})"
+    return GOOD if close else WARN, f"Predicted return over {steps} steps: {numbers}."
+
+
+def _estimates(results: Results) -> tuple[str, str]:
+    policy, cloning = per_step(results, "policy"), per_step(results, "bc")
+    above = [policy[name].value > cloning[name].value for name in policy]
+    return GOOD if all(above) else WARN if any(above) else BAD, preferences(results)

@@ -1,0 +1,145 @@
+"""What to do with the policy: one rule for the page, the terminal, MLflow and the model card.
+
+With an environment, real returns decide, by their 95 % intervals. Without one, estimates have to agree: those of fitted
+Q evaluation, which does not use the world model, and those of the world model less its penalty. Their lower bounds must
+pass both cloning and the logs. A world model that fails its gate (:mod:`pipeline.assessment.gate`) has no say.
+"""
+
+import math
+from collections.abc import Mapping
+
+from pipeline.assessment.gate import failures
+from pipeline.evaluation.results import ScoreSummary
+from pipeline.ope.results import LoggedValue, PooledEstimate
+from pipeline.reporting.next_steps import next_steps
+from pipeline.reporting.results import Results
+from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN, Bounds, Decision
+from pipeline.reporting.text.formatting import interval, number, percent
+from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.validation import counted
+
+FEWEST_STEPS = 10  # trusted ones; a policy is not deployed by the estimates of a model that is trusted for less
+CONSTANT = 0.01  # spread of the actions, of half their range; below, a policy does the same in every state
+ESTIMATORS = ("fqe", "model", "model_pessimistic")  # that rank policies in every run
+DECIDING = ("fqe", "model_pessimistic")
+
+__all__ = ["CLONE", "DEPLOY", "STAY", "UNKNOWN", "Decision", "by_estimates", "by_returns", "decide"]
+
+
+def decide(results: Results) -> Decision:
+    """The decision that follows from these results."""
+    status, reason = _by_returns(results) if results.summary("policy") else _by_estimates(results)
+    return Decision(status, reason, next_steps(status, results))
+
+
+def by_returns(policy: Bounds, cloning: Bounds, logged: Bounds, varies: bool) -> str:
+    """The status by real returns. ``varies``: whether the policy's actions depend on the state.
+
+    A policy is deployed if it is clearly better than the logs and not clearly worse than cloning. A constant action
+    that beats the logs says more about the reward than about the policy.
+    """
+    if policy.below(cloning) and not cloning.below(logged):
+        return CLONE
+    if policy.below(cloning) or policy.below(logged):
+        return STAY
+    return DEPLOY if policy.above(logged) and varies else UNKNOWN
+
+
+def by_estimates(
+    policy: Mapping[str, Bounds], cloning: Mapping[str, Bounds], logged: Bounds, trusted: int, faults: list[str]
+) -> str:
+    """The status by estimates of the reward per step, without an environment.
+
+    ``trusted``: the trusted horizon in steps; ``faults``: why the world model fails its gate.
+    """
+    believed = [name for name in ESTIMATORS if name == "fqe" or not faults]
+    above = [name for name in believed if policy[name].value > cloning[name].value]
+    if faults:
+        return UNKNOWN if above and policy["fqe"].value > logged.value else STAY
+    if not above:
+        return STAY if cloning["fqe"].below(logged) else CLONE
+    passed = all(policy[name].low > max(cloning[name].value, logged.value) for name in DECIDING)
+    return DEPLOY if passed and trusted >= FEWEST_STEPS else UNKNOWN
+
+
+def _by_returns(results: Results) -> tuple[str, str]:
+    scores = {name: _of_score(score) for name in AGENTS if (score := results.summary(name))}
+    policy, logged = scores["policy"], scores["logged"]
+    spread = action_spread(results)
+    varies = spread is None or spread >= CONSTANT
+    status = by_returns(policy, scores.get("bc", logged), logged, varies)
+    rivals = [_compared(policy, scores[name], AGENTS[name]) for name in ("logged", "bc") if name in scores]
+    reason = f"The policy returns {_text(policy)}, {' and '.join(rivals)}."
+    if not varies and spread is not None:
+        reason += f" But it does the same in every state: its actions vary by {percent(spread, 2)} of half their range."
+    return status, reason
+
+
+def _by_estimates(results: Results) -> tuple[str, str]:
+    policy, cloning = (per_step(results, name) for name in ("policy", "bc"))
+    logged = of_estimate(results.offline.logged, results.offline.discount)
+    trusted = min(errors.trust.horizon for errors in results.errors.values())
+    faults = sorted({fault for errors in results.errors.values() for fault in failures(errors)}, reverse=True)
+    status = by_estimates(policy, cloning, logged, trusted, faults)
+    serious = [check.name.replace("_", " ") for check in results.checks if check.severity == "serious"]
+    if status == DEPLOY and serious:
+        return UNKNOWN, f"All estimates rank the policy first, but the data check {serious[0]} is serious."
+    return status, _estimates_reason(policy, cloning, logged, trusted, faults)
+
+
+def _estimates_reason(
+    policy: Mapping[str, Bounds], cloning: Mapping[str, Bounds], logged: Bounds, trusted: int, faults: list[str]
+) -> str:
+    above = [name for name in ESTIMATORS if policy[name].value > cloning[name].value]
+    ranks = (
+        "all estimates rank the policy below cloning"
+        if not above
+        else "all estimates rank the policy above cloning"
+        if len(above) == len(ESTIMATORS)
+        else "the estimates disagree whether the policy is better than cloning"
+    )
+    fqe = (
+        f"By fitted Q evaluation, the policy earns {_text(policy['fqe'])} per step, cloning"
+        f" {_text(cloning['fqe'])}, logged behavior {_text(logged)}."
+    )
+    clauses = [*faults, ranks] if faults or trusted >= FEWEST_STEPS else [ranks, _trust(trusted)]
+    sentence = f"{', '.join(clauses[:-1])}, and {clauses[-1]}" if len(clauses) > 1 else clauses[0]
+    return f"{sentence[0].upper()}{sentence[1:]}. {fqe} There is no environment to check this."
+
+
+def _trust(trusted: int) -> str:
+    return f"the world model is trusted for {counted(trusted, 'step')} only"
+
+
+def action_spread(results: Results) -> float | None:
+    """How much the actions of the least varied policy vary, of half their range; None without an environment."""
+    visited = results.evaluation.visited
+    spreads = [seed.action_spread for seed in visited.by_seed if seed.action_spread is not None] if visited else []
+    return min(spreads, default=None)
+
+
+def per_step(results: Results, agent: str) -> dict[str, Bounds]:
+    """The estimates of one agent's reward per step, by estimator."""
+    estimates = results.offline.agents[agent].by_estimator
+    return {name: of_estimate(estimates[name], results.offline.discount) for name in ESTIMATORS}
+
+
+def of_estimate(estimate: PooledEstimate | LoggedValue, discount: float) -> Bounds:
+    """A discounted value and its interval as rewards per step; NaN where there is no estimate."""
+    numbers = (estimate.value, estimate.per_step, estimate.low, estimate.high)
+    value, per_step, low, high = (math.nan if number is None else number for number in numbers)
+    ratio = per_step / value if value else 1 - discount
+    return Bounds(per_step, low * ratio, high * ratio)
+
+
+def _of_score(score: ScoreSummary) -> Bounds:
+    return Bounds(score.return_mean, *score.return_mean_ci95)
+
+
+def _compared(policy: Bounds, rival: Bounds, name: str) -> str:
+    relation = "above" if policy.above(rival) else "below" if policy.below(rival) else "not clearly different from"
+    return f"{relation} {name} ({_text(rival)})"
+
+
+def _text(bounds: Bounds) -> str:
+    return f"{number(bounds.value)} {interval(bounds.low, bounds.high)}"

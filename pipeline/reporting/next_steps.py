@@ -1,0 +1,84 @@
+"""Three next steps after a report, the most urgent first."""
+
+from collections.abc import Iterator
+
+from pipeline.assessment.gate import failures
+from pipeline.reporting.results import Results
+from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN
+from pipeline.reporting.text.limits import FEW_SEEDS
+
+COUNT = 3
+
+
+def next_steps(status: str, results: Results) -> list[str]:
+    """What to do after a decision of this status."""
+    steps = {DEPLOY: _after_deploy, CLONE: _after_clone, STAY: _after_stay, UNKNOWN: _after_unknown}[status](results)
+    return list(dict.fromkeys(steps))[:COUNT]
+
+
+def _after_deploy(results: Results) -> Iterator[str]:
+    folder = f"data/policy/seed-{results.seeds[0]}"
+    if results.evaluation.environment is None:
+        yield "Try the policy where a person can step in: estimates from logs are no proof."
+    yield f"Load `{folder}` with `load_agent`, export it with `python -m pipeline export`, or serve it with MLflow."
+    yield from _seeds(results)
+    yield "Log what the policy does, add these logs to the dataset, and run again."
+    yield "Compare other settings: `python -m pipeline sweep penalty.weight=0.5,1,2`."
+
+
+def _after_clone(results: Results) -> Iterator[str]:
+    yield f"Use `data/bc/seed-{results.seeds[0]}`: it imitates the logs and needs no world model."
+    yield from _model(results)
+    yield from _checks(results)
+    yield from _pessimism()
+    yield from _seeds(results)
+
+
+def _after_stay(results: Results) -> Iterator[str]:
+    yield from _checks(results)
+    yield from _model(results)
+    yield "Keep the logged behavior in use; `data/policy` is for study only."
+    yield from _pessimism()
+    yield from _seeds(results)
+
+
+def _after_unknown(results: Results) -> Iterator[str]:
+    yield from _checks(results)
+    visited = results.evaluation.visited
+    if results.evaluation.environment is None:
+        yield "Try the policy where a person can step in, add these logs to the dataset, and run again."
+        yield "Keep the logged behavior in use until then."
+        yield from _model(results)
+    elif visited is not None and (policy := results.summary("policy")):
+        episodes = policy.episodes // policy.seeds
+        yield f"Narrow the intervals by more episodes: `evaluation.episodes`, now {episodes}."
+    yield from _seeds(results)
+    yield "Check that the reward asks for the goal, and that some logged episodes reach it."
+    yield from _pessimism()
+
+
+def _checks(results: Results) -> Iterator[str]:
+    """The fix of the first serious data check."""
+    for check in results.checks:
+        if check.severity == "serious":
+            yield f"Fix the data check {check.name.replace('_', ' ')}: {check.remedy}."
+            return
+
+
+def _model(results: Results) -> Iterator[str]:
+    """What helps a world model that fails its gate."""
+    if any(failures(errors) for errors in results.errors.values()):
+        yield (
+            "Improve the world model first: more or cleaner logs, the columns that the next step depends on,"
+            " `world_model.history: 5` or `world_model.name: rssm` where one observation is not the full state."
+        )
+
+
+def _seeds(results: Results) -> Iterator[str]:
+    if len(results.seeds) < FEW_SEEDS:
+        yield "Set `seeds: [0, 1, 2]` and run again: training runs differ, and fewer seeds do not show by how much."
+
+
+def _pessimism() -> Iterator[str]:
+    yield "Stay closer to the logs: raise `policy.bc_weight` (0.1 is weak, narrow logs need up to 10)."
+    yield "Compare penalties: `python -m pipeline sweep penalty.name=ensemble_std,disagreement penalty.weight=1,3`."

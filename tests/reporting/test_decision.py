@@ -1,0 +1,164 @@
+"""The decision, its reason and its next steps, on made-up results."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from reporting_outputs import write_outputs
+
+from pipeline.assessment.gate import NO_REWARD, NO_STEP
+from pipeline.evaluation.results import ScoreSummary
+from pipeline.ingest.checks.result import CheckResult
+from pipeline.ope.results import PooledEstimate
+from pipeline.reporting.decision import CLONE, DEPLOY, STAY, UNKNOWN, by_estimates, by_returns, decide, of_estimate
+from pipeline.reporting.results import Results, load
+from pipeline.reporting.status import Bounds
+from pipeline.reporting.summary import write_summary
+
+
+def bounds(value: float, half: float = 1.0) -> Bounds:
+    return Bounds(value, value - half, value + half)
+
+
+@pytest.mark.parametrize(
+    ("policy", "cloning", "logged", "status"),
+    [
+        (10, 5, 0, DEPLOY),
+        (10, 10.5, 0, DEPLOY),  # no clear difference to cloning
+        (-0.5, 97.2, 40, CLONE),
+        (-0.5, 97.2, 97, CLONE),  # cloning is as good as the logs
+        (-0.5, 20, 97, STAY),  # both are worse than the logs
+        (0, 0, 10, STAY),
+        (10.5, 5, 10, UNKNOWN),
+        (10, 10, 10, UNKNOWN),
+    ],
+)
+def test_real_returns_decide(policy: float, cloning: float, logged: float, status: str) -> None:
+    assert by_returns(bounds(policy), bounds(cloning), bounds(logged), varies=True) == status
+
+
+def test_a_constant_action_that_beats_the_logs_decides_nothing() -> None:
+    assert by_returns(bounds(10), bounds(5), bounds(0), varies=False) == UNKNOWN
+    assert by_returns(bounds(-10), bounds(5), bounds(0), varies=False) == CLONE
+
+
+def all_three(value: float, half: float = 0.1) -> dict[str, Bounds]:
+    return dict.fromkeys(("fqe", "model", "model_pessimistic"), bounds(value, half))
+
+
+@pytest.mark.parametrize(
+    ("policy", "cloning", "logged", "trusted", "faults", "status"),
+    [
+        (3, 2, 1, 30, [], DEPLOY),
+        (3, 2, 1, 9, [], UNKNOWN),  # trusted for too few steps
+        (3, 2.95, 1, 30, [], UNKNOWN),  # the lower bound does not pass cloning
+        (3, 2, 2.95, 30, [], UNKNOWN),  # nor the logs
+        (1, 2, 1, 30, [], CLONE),
+        (0, 1, 2, 30, [], STAY),  # cloning is clearly worse than the logs
+        (1, 2, 1, 0, [NO_STEP], STAY),
+        (3, 2, 1, 0, [NO_STEP], UNKNOWN),  # fitted Q evaluation alone
+        (3, 2, 4, 30, [NO_REWARD], STAY),
+    ],
+)
+def test_estimates_decide_without_an_environment(
+    policy: float, cloning: float, logged: float, trusted: int, faults: list[str], status: str
+) -> None:
+    assert by_estimates(all_three(policy), all_three(cloning), bounds(logged, 0.1), trusted, faults) == status
+
+
+def test_one_estimate_against_the_others_decides_nothing() -> None:
+    policy = all_three(3) | {"fqe": bounds(1, 0.1)}
+    assert by_estimates(policy, all_three(2), bounds(1, 0.1), 30, []) == UNKNOWN
+
+
+def test_an_estimate_becomes_a_reward_per_step() -> None:
+    assert of_estimate(PooledEstimate(value=200.0, per_step=2.0, low=100.0, high=300.0), 0.99) == Bounds(2.0, 1.0, 3.0)
+    assert of_estimate(PooledEstimate(value=0.0, per_step=0.0, low=-10.0, high=10.0), 0.9).high == pytest.approx(1.0)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    root = tmp_path_factory.mktemp("finished")
+    write_outputs(root, [0, 1])
+    return load(root, [0, 1])
+
+
+@pytest.fixture(scope="module")
+def envless(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    root = tmp_path_factory.mktemp("envless")
+    write_outputs(root, [0], with_environment=False)
+    return load(root, [0])
+
+
+def scored(results: Results, **means: float) -> Results:
+    def summary(mean: float) -> ScoreSummary:
+        return ScoreSummary(None, None, None, None, mean, (mean - 1, mean + 1), episodes=100, seeds=1)
+
+    scores = {**results.evaluation.scores, **{name: summary(mean) for name, mean in means.items()}}
+    return replace(results, evaluation=replace(results.evaluation, scores=scores))
+
+
+def test_the_reason_compares_with_logs_and_cloning(results: Results) -> None:
+    failed = decide(scored(results, policy=-0.5, bc=97.2, logged=40.0))
+    assert failed.status == CLONE
+    assert failed.reason == (
+        "The policy returns −0.500 [−1.50, 0.500], below logged behavior (40.0 [39.0, 41.0]) and below behavior cloning"
+        " (97.2 [96.2, 98.2])."
+    )
+    assert failed.next_steps[0] == "Use `data/bc/seed-0`: it imitates the logs and needs no world model."
+
+
+@pytest.mark.parametrize(
+    "means",
+    [
+        {"policy": 10.0, "bc": 5.0, "logged": 0.0},
+        {"policy": 0.0, "bc": 5.0, "logged": 5.0},
+        {"policy": 0.0, "bc": 0.0, "logged": 9.0},
+        {"policy": 0.0, "bc": 0.0, "logged": 0.0},
+    ],
+)
+def test_there_are_three_different_next_steps(results: Results, means: dict[str, float]) -> None:
+    steps = decide(scored(results, **means)).next_steps
+    assert len({*steps}) == 3
+
+
+def test_a_serious_check_comes_first_and_keeps_estimates_from_deploying(results: Results, envless: Results) -> None:
+    serious = CheckResult("action_shift", "serious", {}, "Actions are late.", "set `action_offset: 2`")
+    failed = scored(replace(results, checks=[serious]), policy=0.0, bc=0.0, logged=9.0)
+    assert decide(failed).next_steps[0] == "Fix the data check action shift: set `action_offset: 2`."
+    agents = envless.offline.agents
+    best = PooledEstimate(value=1e3, per_step=10.0, low=9e2, high=1.1e3)
+    policy = replace(agents["policy"], fqe=best, model=best, model_pessimistic=best)
+    promising = replace(envless, offline=replace(envless.offline, agents={**agents, "policy": policy}))
+    assert decide(promising).status == DEPLOY
+    doubted = decide(replace(promising, checks=[serious]))
+    assert (doubted.status, "data check action shift is serious" in doubted.reason) == (UNKNOWN, True)
+
+
+def test_without_an_environment_the_model_and_the_estimates_are_named(envless: Results) -> None:
+    errors = {
+        seed: replace(e, trust=replace(e.trust, horizon=0, model_error=[2.0], persistence_error=[1.0]))
+        for seed, e in envless.errors.items()
+    }
+    agents = envless.offline.agents
+    worst = PooledEstimate(value=-1e6, per_step=-1e4, low=-2e6, high=-5e5)
+    policy = replace(agents["policy"], fqe=worst, model=worst, model_pessimistic=worst)
+    offline = replace(envless.offline, agents={**agents, "policy": policy})
+    decision = decide(replace(envless, errors=errors, offline=offline))
+    assert decision.status == STAY
+    assert decision.reason.startswith(
+        "The world model is no better than no change after one step, and all estimates rank the policy below cloning."
+    )
+    assert " per step" in decision.reason
+    assert any("Improve the world model first" in step for step in decision.next_steps)
+
+
+def test_the_summary_is_flat_and_short(results: Results, envless: Results, tmp_path: Path) -> None:
+    for finished in (results, envless):
+        write_summary(finished, decide(finished), tmp_path / "summary.json")
+        content = json.loads((tmp_path / "summary.json").read_text())
+        assert content.pop("status") == decide(finished).status
+        assert 5 <= len(content) <= 10
+        assert all(isinstance(value, int | float) for value in content.values())
+    assert "policy_return" not in content
