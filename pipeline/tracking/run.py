@@ -108,6 +108,16 @@ class StageRun:
             self.client.log_batch(self._parent_id, metrics=[Metric(k, float(v), now, 0) for k, v in metrics.items()])
             self._send_params(self._parent_id, self.params)
 
+    def log_decision(self, status: str, reason: str) -> None:
+        """Tag this run and the parent with what to do with the policy, and why. The parent's page in MLflow begins with
+        it."""
+        if self.run_id is None:
+            return
+        for run_id in (self.run_id, self._parent_id):
+            self.client.set_tag(run_id, "pipeline.status", status)
+            self.client.set_tag(run_id, "pipeline.reason", reason)
+        self.client.set_tag(self._parent_id, "mlflow.note.content", f"**{status}**: {reason}")
+
     def _send_params(self, run_id: str, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 

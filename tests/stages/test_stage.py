@@ -76,6 +76,16 @@ def test_headline_stands_on_the_parent_beside_all_params(client: MlflowClient) -
     assert parent.data.params == {"seeds": "[0]", "policy.lr": "0.1"}
 
 
+def test_decision_stands_on_the_stage_and_the_parent(client: MlflowClient) -> None:
+    with stage("report") as run:
+        run.log_decision("do not deploy", "cloning is better")
+    (parent,) = runs(client)["parents"]
+    for found in (parent, client.get_run(run.run_id)):
+        assert found.data.tags["pipeline.status"] == "do not deploy"
+        assert found.data.tags["pipeline.reason"] == "cloning is better"
+    assert parent.data.tags["mlflow.note.content"] == "**do not deploy**: cloning is better"
+
+
 def test_run_ids_of_the_environment_are_ignored(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with stage("ingest") as run:
