@@ -56,6 +56,8 @@ class LoggedData:
     # name of a feature -> name of the feature that is 1 where its value was measured and 0 where an old one is held
     flags: dict[str, str] = field(default_factory=dict)
     cost_names: list[str] = field(default_factory=list)
+    action_names: list[str] = field(default_factory=list)  # of the columns of the actions; empty: the log has none
+    units: dict[str, str] = field(default_factory=dict)  # name of a feature or an action -> its unit in the log
     env_id: str | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     max_episode_steps: int | None = None

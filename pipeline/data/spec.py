@@ -31,7 +31,9 @@ class DatasetSpec:
     observation of shape [H, W, C] is a uint8 image: its statistics have one value for each channel, from 0 to 255, and
     it has no ``obs_names`` and no ``constant_features``. ``dropped`` counts logged steps without a next observation.
     ``exogenous`` are the features of a key that no action changes; ``flags`` maps a feature of a key to the feature
-    that is 1 where it was measured. ``split`` is how held-out episodes were chosen.
+    that is 1 where it was measured. ``split`` is how held-out episodes were chosen. ``action_names`` has a name for
+    each dimension of the action, and is empty where the log has no names; ``units`` maps the name of a feature or of an
+    action to its unit, where the log says it.
     """
 
     schema_version: int
@@ -72,6 +74,18 @@ class DatasetSpec:
     flags: dict[str, dict[int, int]] = field(default_factory=dict)
     cost_names: list[str] = field(default_factory=list)
     split: Annotated[str, OneOf(SPLIT_KINDS)] = RANDOM
+    action_names: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)
+
+    def label(self, name: str) -> str:
+        """The name of a feature or an action with its unit, ``comp_spd [rpm]``; the name alone if it says the unit."""
+        unit = self.units.get(name)
+        return name if unit is None or f"[{unit}]" in name or f"({unit})" in name else f"{name} [{unit}]"
+
+    def action_label(self, i: int) -> str:
+        """The name of action dimension ``i``, or of option ``i`` of a discrete action, with its unit; ``action[0]``
+        where the log has no names."""
+        return self.label(self.action_names[i]) if self.action_names else f"action[{i}]"
 
     @property
     def obs_dim(self) -> int:

@@ -31,11 +31,13 @@ def apply_roles(logged: LoggedData, exogenous: list[str], forecast: int) -> Logg
     columns = {key: [i for i, name in enumerate(group) if name in foreseen] for key, group in names.items()}
     ahead = range(1, forecast + 1)
     future = {key: [f"{names[key][i]}[+{k}]" for i in chosen for k in ahead] for key, chosen in columns.items()}
+    units = {f: logged.units[n] for n in foreseen if n in logged.units for f in (f"{n}[+{k}]" for k in ahead)}
     return replace(
         logged,
         episodes=_with_forecasts(_chain(first, episodes), columns, forecast),
         obs_names={key: [*group, *future[key]] for key, group in names.items()},
         exogenous=[*dict.fromkeys([*logged.exogenous, *given]), *(n for group in future.values() for n in group)],
+        units={**logged.units, **units},
         env_id=None if forecast else logged.env_id,
         warnings=[*logged.warnings, *_warnings(logged.env_id, forecast)],
     )

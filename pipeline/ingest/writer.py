@@ -157,6 +157,8 @@ def _finish(
     shapes = {key: list(np.load(folder / f"obs.{key}.npy", mmap_mode="r").shape[1:]) for key in obs}
     vectors = {key: m for key, m in obs.items() if len(shapes[key]) == 1}
     names = {key: logged.obs_names.get(key) or [f"{key}[{i}]" for i in range(len(m[0]))] for key, m in vectors.items()}
+    action_names = logged.action_names if len(logged.action_names) == len(low) else []  # a transform may change them
+    known = {name for group in (*names.values(), action_names) for name in group}
     constant = {key: np.flatnonzero(m[0] == m[1]).tolist() for key, m in vectors.items()}
     return DatasetSpec(
         schema_version=SCHEMA_VERSION,
@@ -197,6 +199,8 @@ def _finish(
         flags=flagged_features(logged.flags, names),
         cost_names=logged.cost_names,
         split=split,
+        action_names=action_names,
+        units={name: unit for name, unit in logged.units.items() if name in known},
     )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2  # 1 called `encoder`, `encoder_config`, `neighbors`: `filter`, `filter_config`, `neighbours`
 STATE_ENCODERS: Mapping[str, type[Encoder | TrainableWorldModel]] = {**ENCODERS, **WORLD_MODELS}
 ENCODER_PREFIX = "state_encoder."  # of the names of the encoder's weights
-DATASET_KEYS = ("name", "digest", "license", "transitions", "episodes", "source", "obs_names")
+DATASET_KEYS = ("name", "digest", "license", "transitions", "episodes", "source", "obs_names", "action_names", "units")
 
 Shape = Annotated[list[PositiveInt], Field(min_length=1)]  # of one observation
 
@@ -50,7 +50,7 @@ class BundleSpec:
     action_high: list[float]
     env_id: str | None
     env_kwargs: dict[str, Any]
-    dataset: dict[str, Any]  # name, digest, license, transitions, episodes, source, obs_names
+    dataset: dict[str, Any]  # DATASET_KEYS
     seed: int
     privileged_knowledge: list[str]
     penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; empty for pure imitation

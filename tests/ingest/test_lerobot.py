@@ -38,12 +38,13 @@ def frames(e: int, n: int) -> dict[str, Any]:
 def info(version: str, features: dict[str, Any]) -> dict[str, Any]:
     video = {"dtype": "video", "shape": [96, 96, 3], "names": ["height", "width", "channel"]}
     state = {"observation.state": {"dtype": "float32", "shape": [2], "names": MOTORS}}
+    action = {"action": {"dtype": "float32", "shape": [1], "names": ["grip"]}}
     totals = {"total_episodes": len(LENGTHS), "total_frames": sum(LENGTHS)}
     return {
         "codebase_version": version,
         "fps": 20,
         **totals,
-        "features": {**state, "observation.images.top": video, **features},
+        "features": {**state, **action, "observation.images.top": video, **features},
     }
 
 
@@ -91,7 +92,7 @@ def test_both_layouts(version: str, rows: int, tmp_path: Path, monkeypatch: pyte
     dataset = ingest(tmp_path, write(tmp_path / "log", version))
     assert dataset.episode_lengths("all").tolist() == list(LENGTHS)
     assert_steps(dataset)
-    assert dataset.spec.obs_names == {"state": ["shoulder", "elbow"]}
+    assert (dataset.spec.obs_names, dataset.spec.action_names) == ({"state": ["shoulder", "elbow"]}, ["grip"])
     assert (dataset.spec.terminals, dataset.spec.dropped) == (5, 0)
     warnings = dataset.spec.warnings
     assert any("not read: `observation.images.top` (images and videos never are)" in w for w in warnings)

@@ -27,7 +27,9 @@ def episode() -> Episode:
 @pytest.fixture
 def agent(tmp_path: Path) -> PolicyAgent:
     torch.manual_seed(0)
-    dataset = write_dataset(tmp_path / "d", LoggedData("log", "test", [episode() for _ in range(6)]), "log", 0.3, 0)
+    episodes = [episode() for _ in range(6)]
+    log = LoggedData("log", "test", episodes, action_names=["valve"], units={"valve": "%"})
+    dataset = write_dataset(tmp_path / "d", log, "log", 0.3, 0)
     data = build_data_spec(dataset)
     policy = BehaviorCloning(BCConfig(), LearnerSpec(3, 1))
     agent = agent_of(LearnedPolicy("bc", policy, BCConfig(), encoder_for(data), data, 0), dataset)
@@ -44,6 +46,10 @@ def test_one_array_holds_the_vectors_in_the_order_of_their_names(agent: PolicyAg
     named = agent.act({"weather": weather, "room": room})
     agent.reset(4)
     np.testing.assert_array_equal(agent.act(np.concatenate([room, weather], axis=1)), named)
+
+
+def test_the_bundle_knows_names_and_units_of_actions(agent: PolicyAgent):
+    assert (agent.spec.dataset["action_names"], agent.spec.dataset["units"]) == (["valve"], {"valve": "%"})
 
 
 def test_an_array_of_another_size_is_refused(agent: PolicyAgent):

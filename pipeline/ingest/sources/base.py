@@ -124,6 +124,8 @@ class LogSpec:
 
     obs_names: dict[str, list[str]] = field(default_factory=dict)
     obs_keys: list[str] | None = None  # of the observations that are read; None: all
+    action_names: list[str] = field(default_factory=list)
+    units: dict[str, str] = field(default_factory=dict)  # of features and actions, by name
     action_kind: str | None = None
     integer_actions: str | None = None  # place of actions stored as integers, which may be discrete or continuous
     bounds: Bounds | None = None
@@ -168,6 +170,8 @@ def combine(
         action_high=high,
         action_quantile=config.action_quantile,
         obs_names=log.obs_names,
+        action_names=log.action_names,
+        units=log.units,
         env_id=env.env_id,
         env_kwargs=env.env_kwargs,
         max_episode_steps=log.max_episode_steps or env.max_episode_steps,

@@ -2,8 +2,8 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.ingest.sources.header import Record, data_start, name_columns
@@ -42,6 +42,7 @@ class Dialect:
     unnamed: tuple[str, ...] = ()  # those of ``names`` that were made up, such as column_1
     hidden: tuple[str, ...] = ()  # those of ``unnamed`` without any cell, as after a delimiter at the end of lines
     notes: tuple[str, ...] = ()  # what the user should know, one line each
+    units: Mapping[str, str] = field(default_factory=dict)  # of columns, from a line of units
 
     @property
     def columns(self) -> list[str]:
@@ -91,6 +92,7 @@ def recognize(path: Path, options: TextOptions | None = None) -> Dialect:
         unnamed=named.unnamed,
         hidden=named.hidden,
         notes=tuple(notes),
+        units=named.units,
     )
 
 

@@ -1,9 +1,10 @@
 """Lines above the first row of a text table, and the names of columns in them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pipeline.ingest.sources.text_cells import is_missing, is_solid
+from pipeline.ingest.sources.units import units_of_lines
 
 COMMENTS = ("#", "%")
 MOST_HEADERS = 100  # lines among which names are sought
@@ -25,6 +26,7 @@ class NamedColumns:
     unnamed: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def data_start(records: Sequence[Record], width: int) -> int:
@@ -97,7 +99,9 @@ def name_columns(
         text = ", ".join(filter(None, others[0].cells))[:60]
         numbers = ", ".join(str(record.line + 1) for record in others[:5])
         notes.append(f"not read as rows, because they are text above the numbers: line {numbers} ({text})")
-    return _completed(names, filled, notes)
+    completed = _completed(names, filled, notes)
+    below = [cells for number, cells in lines if number > max(used)]
+    return replace(completed, units=units_of_lines(completed.names, below))
 
 
 def _stripped(record: Record, header: Sequence[Record]) -> list[str]:

@@ -65,7 +65,11 @@ class Lerobot:
         return combine(
             config,
             "lerobot",
-            LogSpec(obs_names={"state": feature_names(names, widths)}, integer_actions=integer),
+            LogSpec(
+                obs_names={"state": feature_names(names, widths)},
+                action_names=features[config.action_key].names or [],
+                integer_actions=integer,
+            ),
             _episodes(config, readers, remarks),
             0,
             _left_out(parts[0][0], obs_keys),

@@ -52,6 +52,11 @@ class SideBySide(TableFile):
         """The table of a column."""
         return self._columns[name][0]
 
+    def unit(self, name: str) -> str | None:
+        """The unit of a column, as its table has it."""
+        table, own = self._columns[name]
+        return table.unit(own)
+
     def place(self, row: int) -> str:
         """The place of a row in messages."""
         return f"{self.path}: row {row + 1} of {', '.join(table.path.name for table in self.tables)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.last_step import LastSteps
+from pipeline.ingest.sources.table_columns import Column
 from pipeline.ingest.sources.table_config import TableConfig
 from pipeline.ingest.sources.table_episode import EpisodeBuilder
 from pipeline.ingest.sources.table_files import TableFile, file_notes
@@ -54,12 +55,22 @@ class Table:
         reader = Reader(config, files)
         log = TableLog(config, reader, watch(config, reader, files))
         remarks = Remarks(warnings=file_notes(files))
-        spec = LogSpec(obs_names={"state": log.features})
+        spec = LogSpec(
+            obs_names={"state": log.features},
+            action_names=[feature for column in reader.action for feature in column.features],
+            units=units_of(files[0], [*reader.obs, *reader.action]),
+        )
         size = sum(reader.size(file) for file in files)
         logged = combine(config, "table", spec, log.episodes(parts, remarks), 0, [], size, remarks=remarks)
         added = [name for column in log.watched for name in column.added]
         costs = [feature for column in reader.cost for feature in column.features]
         return replace(logged, exogenous=added, flags=log.flags, cost_names=costs)
+
+
+def units_of(file: TableFile, columns: list[Column]) -> dict[str, str]:
+    """Units of the features of ``columns``, as ``file`` has them; a category has none."""
+    numeric = [column for column in columns if column.categories is None]
+    return {name: unit for column in numeric if (unit := file.unit(column.name)) for name in column.features}
 
 
 @dataclass(frozen=True)

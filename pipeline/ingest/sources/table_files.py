@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.ingest.sources.dialect import BLANKS, Dialect, TextOptions, recognize
 from pipeline.ingest.sources.text_cells import MISSING
 from pipeline.ingest.sources.text_stream import SingleBlanks, is_parquet, open_bytes
+from pipeline.ingest.sources.units import unit_of_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +57,11 @@ class TableFile:
     def part(self, name: str) -> "TableFile":
         """The file that has the column ``name``: this one, unless several stand side by side."""
         return self
+
+    def unit(self, name: str) -> str | None:
+        """The unit of the column ``name``, from a line of units or the name itself; None if the file has none."""
+        stated = self.dialect.units.get(name) if self.dialect else None
+        return stated or unit_of_name(name)
 
     def place(self, row: int) -> str:
         """The place of a row in messages: the line of a text file, from 1, or the row of Parquet, from 0."""
