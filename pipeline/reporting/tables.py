@@ -77,12 +77,12 @@ def dataset_table(results: Results) -> Table:
 def checks_table(results: Results, warned: bool) -> Table:
     """The data checks: those with a warning if ``warned``, else the others."""
     header = ["check", "numbers", "meaning", *(["fix"] if warned else [])]
-    return Table(header, [_check_row(check) for check in results.checks if check.warns == warned])
+    return Table(header, [_check_row(check) for check in results.checks if check.passed != warned])
 
 
 def _check_row(check: CheckResult) -> list[str]:
     name, numbers = check.name.replace("_", " "), evidence_text(check.evidence)
-    if check.warns:
+    if not check.passed:
         return [f"{name} ({check.severity})", numbers, check.meaning, check.remedy]
     return [name, numbers, check.meaning]
 
@@ -98,7 +98,7 @@ def _drift(check: CheckResult | None) -> str:
         return "not measured"
     ratio, feature = number(check.evidence["error_ratio"]), check.evidence["feature"]
     measured = f"one-step errors on the last fifth are {ratio} times those on parts before ({feature})"
-    return f"{'yes' if check.warns else 'no sign'}: {measured}"
+    return f"{'yes' if check.warns else 'no sign' if check.passed else 'open'}: {measured}"
 
 
 def _exogenous(spec: DatasetSpec) -> str:

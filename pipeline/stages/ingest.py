@@ -36,7 +36,7 @@ def main() -> None:
         for warning in spec.warnings:
             run.print(f"warning: {warning}")
         for result in ingested.checks:
-            if result.warns:
+            if not result.passed:
                 run.print(result.line)
 
 

@@ -39,6 +39,7 @@ def main() -> None:
 
         for output in WRITES:
             run.log_artifact(output)
+        run.log_decision(decision.status, decision.reason)
         for line in decision.lines:
             run.print(line)
         run.print(f"report: {page}")

@@ -13,7 +13,7 @@ from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.ingest.checks import CHECKS, CheckResult, run_checks
 from pipeline.ingest.checks.regress import held_out_r2
-from pipeline.ingest.checks.result import json_value
+from pipeline.ingest.checks.result import INCONCLUSIVE, json_value
 from pipeline.ingest.checks.sample import Sample
 from pipeline.ingest.sources.collect import Collect, CollectConfig
 from pipeline.ingest.writer import write_dataset
@@ -124,9 +124,28 @@ BREAKS: dict[Break, dict[str, object]] = {
 
 def test_sound_logs_raise_no_alarm(pendulum: list[Episode], tmp_path: Path) -> None:
     results = run_checks(stored(pendulum, tmp_path))
-    assert alarms(results) == {}
+    assert [result.name for result in results if not result.passed] == []
     expected = {"action_shift", "reward_shift", "memory", "unit_change", "coverage", "actions"}
     assert expected <= {result.name for result in results}
+
+
+def test_noise_makes_no_check_warn_and_none_pass(pendulum: list[Episode], tmp_path: Path) -> None:
+    """Nothing explains independent draws, so neither a fault nor its absence can be measured."""
+    rng = np.random.default_rng(0)
+
+    def noise(episode: Episode) -> Episode:
+        obs = rng.normal(size=episode.obs["state"].shape).astype(np.float32)
+        return replace(episode, obs={"state": obs}, reward=rng.normal(size=episode.reward.shape))
+
+    dataset = stored([noise(episode) for episode in pendulum], tmp_path)
+    for name in ("action_shift", "reward_shift"):
+        assert only(name, dataset).severity == INCONCLUSIVE
+    walk = [
+        replace(e, obs={"state": np.cumsum(e.obs["state"], axis=0)}) for e in (noise(episode) for episode in pendulum)
+    ]
+    wandering = stored(walk, tmp_path / "walk")
+    for name in ("memory", "drift"):
+        assert only(name, wandering).severity == INCONCLUSIVE
 
 
 @pytest.mark.parametrize("break_one", BREAKS, ids=lambda b: b.__name__)

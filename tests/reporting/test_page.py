@@ -64,11 +64,18 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     from pipeline.stages import report
 
     logged: list[str] = []
+    decisions: list[str] = []
 
     @contextmanager
     def tracked(name: str) -> Iterator[SimpleNamespace]:
         assert name == "report"
-        yield SimpleNamespace(params=PARAMS, key=KEY, print=logged.append, log_artifact=logged.append)
+        yield SimpleNamespace(
+            params=PARAMS,
+            key=KEY,
+            print=logged.append,
+            log_artifact=logged.append,
+            log_decision=lambda status, reason: decisions.extend([status, reason]),
+        )
 
     monkeypatch.setattr(report, "stage", tracked)
     monkeypatch.chdir(finished)
@@ -86,6 +93,7 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     assert "&lt;are&gt;" in page
     assert "The policy returns" in page
     decision = decide(load(finished, [0, 1]))
+    assert decisions == [decision.status, decision.reason]
     assert decision.lines == [line for line in logged if line.startswith((decision.status, "next: "))]
     assert all(step.replace("`", "") in unescape(page).replace("`", "") for step in decision.next_steps)
     card = Path("reports/model_card.md").read_text()
@@ -147,7 +155,7 @@ def test_findings_come_with_their_remedy(finished: Path, tmp_path: Path) -> None
     results = load(finished, [0, 1])
     evidence = {"widest_in_steps": 9.0, "all_steps": [1.0, 9.0]}
     odd = CheckResult("time_gaps", "serious", evidence, "Time <jumps>.", "split the log")
-    changed = replace(results, checks=[odd, *(f for f in results.checks if not f.warns)])
+    changed = replace(results, checks=[odd, *(f for f in results.checks if f.passed)])
     assert checks_table(changed, warned=True).rows == [
         ["time gaps (serious)", "widest in steps 9", "Time <jumps>.", "split the log"]
     ]

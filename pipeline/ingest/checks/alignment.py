@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.ingest.checks.regress import held_out_r2
-from pipeline.ingest.checks.result import CheckResult
+from pipeline.ingest.checks.result import INCONCLUSIVE, CheckResult
 from pipeline.ingest.checks.sample import FloatArray, Sample, is_large_enough
 
 SHIFTS = range(-2, 3)
 INVERSE_MARGIN = 0.015  # share of variance by which another shift must win the inverse test
 FORWARD_MARGIN = 0.01  # the same for the forward test, which must confirm it
+LEAST_REWARD = 0.1  # share of the reward variance that some shift must explain
 REWARD_RATIO = 0.5  # another shift must leave less than this share of the reward variance unexplained by shift 0
 
 
@@ -51,6 +52,10 @@ def action_shift(sample: Sample) -> CheckResult | None:
         "inverse_gain_by_shift": inverse,
         "change_explained_by_shift": forward,
     }
+    if not shifted and max(inverse) < INVERSE_MARGIN:
+        meaning = "Whether actions are aligned is open: no row's action has an effect that can be measured."
+        remedy = "check the action columns, or whether an action takes effect after more than two rows"
+        return CheckResult("action_shift", INCONCLUSIVE, evidence, meaning, remedy)
     if not shifted:
         meaning = "Actions are aligned: no other row's action explains the change of observation better."
         return CheckResult("action_shift", "info", evidence, meaning)
@@ -87,6 +92,10 @@ def reward_shift(sample: Sample) -> CheckResult | None:
         "shifts": list(SHIFTS),
         "explained_by_shift": r2,
     }
+    if best == 0 and max(r2) < LEAST_REWARD:
+        meaning = "Whether rewards are aligned is open: a step explains the reward of no row."
+        remedy = "harmless where rewards are sparse; else check the reward's columns, or add what it depends on"
+        return CheckResult("reward_shift", INCONCLUSIVE, evidence, meaning, remedy)
     if best == 0:
         meaning = "Rewards are aligned: no other row's reward fits a step much better."
         return CheckResult("reward_shift", "info", evidence, meaning)

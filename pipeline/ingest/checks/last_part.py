@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.spec import GIVEN, LAST
 from pipeline.ingest.checks.regress import fit, leverage
-from pipeline.ingest.checks.result import CheckResult
+from pipeline.ingest.checks.result import INCONCLUSIVE, CheckResult
 from pipeline.ingest.checks.sample import LEAST_ROWS, FloatArray, Sample, evenly
 
 BLOCKS, LATE = 25, 5  # equal parts of the log; the last ones are the last fifth
@@ -22,6 +22,7 @@ ROWS, WIDTH = 12_000, 256  # steps and random features of the regression
 LIKE = 0.95  # quantile of the leverages of the earlier rows, up to which a row counts as like those fitted
 LEAST_LIKE = 0.1  # share of the last rows that must be like those fitted
 DRIFTS = 1.7  # ratio of the errors in like states from which the process drifts
+LEAST = 0.1  # share of the variance of some feature's changes that the model must explain
 UNLIKE = 3.0  # ratio of all errors from which the last part is reported as new
 VISIBLE = 0.02  # share of the variance of a feature's changes by which its error must grow
 HIGH = 0.9  # quantile of the errors of earlier blocks that nearly all late blocks must exceed
@@ -79,6 +80,10 @@ def drift(sample: Sample) -> CheckResult | None:
         "error_ratio_of_all_features": _ratio(late.mean(), before.mean()),
         "ratio_by_feature": by_feature,
     }
+    if not process and before.min() > 1 - LEAST:
+        meaning = "Whether the log drifts is open: a one-step model explains none of the changes."
+        remedy = "compare errors under `dataset.split: last` with those under `random`"
+        return CheckResult("drift", INCONCLUSIVE, evidence, meaning, remedy)
     if not process and everywhere[worst] < UNLIKE:
         meaning = (
             "One-step errors on the last fifth of the log are like those on random parts before: no sign of drift."

@@ -1,19 +1,21 @@
 """Whether observations are Markov: does one observation hold all that determines the next?
 
 The check fits a one-step model with and without the previous step. A relevant variable is unobserved where history
-explains much of what the present observation leaves unexplained, and the residuals are autocorrelated.
+explains much of what the present observation leaves unexplained, and the residuals are autocorrelated. The check is
+inconclusive for a feature whose changes neither of the two models explains, or where the two signs disagree.
 """
 
 import numpy as np
 
 from pipeline.ingest.checks.regress import explained, fit
-from pipeline.ingest.checks.result import CheckResult
+from pipeline.ingest.checks.result import INCONCLUSIVE, CheckResult
 from pipeline.ingest.checks.sample import FloatArray, IntArray, Sample, is_large_enough
 
 LAGS = range(1, 6)
 UNEXPLAINED = 0.05  # share of variance that the present observation must leave unexplained
 GAIN = 0.6  # share of it that history must explain
 AUTOCORRELATION = 0.2  # of the residuals at lag 1
+LEAST = 0.1  # share of variance that one of the two models must explain
 WIDE, NARROW = 1024, 256  # random features without and with history: history must not win by a larger model
 
 
@@ -33,19 +35,32 @@ def memory(sample: Sample) -> CheckResult | None:
     autocorrelation = _autocorrelation(residual)
     left = 1 - without
     gain = np.where(left > UNEXPLAINED, (with_history - without) / np.maximum(left, 1e-9), 0.0)
-    worst = int(np.argmax(np.where(abs(autocorrelation[0]) > AUTOCORRELATION, gain, 0)))
+    helped, correlated = gain >= GAIN, abs(autocorrelation[0]) > AUTOCORRELATION
+    unexplained = np.maximum(without, with_history) < LEAST
+    partial, doubtful = helped & correlated & ~unexplained, unexplained | (helped & ~correlated)
+    ranked = partial if partial.any() else doubtful if doubtful.any() else np.ones_like(partial)
+    worst = int(np.argmax(np.where(ranked, gain, -np.inf)))
+    names = [n for n, m in zip(sample.names, sample.predicted, strict=True) if m]
     evidence = {
-        "feature": [n for n, m in zip(sample.names, sample.predicted, strict=True) if m][worst],
+        "feature": names[worst],
         "explained_now": without[worst],
         "explained_with_history": with_history[worst],
         "residual_autocorrelation": autocorrelation[0, worst],
+        "residual_autocorrelation_limit": AUTOCORRELATION,
         "lags": list(LAGS),
         "residual_autocorrelation_by_lag": autocorrelation[:, worst],
         "explained_now_by_feature": without,
         "explained_with_history_by_feature": with_history,
     }
-    if gain[worst] < GAIN or abs(autocorrelation[0, worst]) <= AUTOCORRELATION:
+    if not partial.any() and not doubtful.any():
         return CheckResult("memory", "info", evidence, "Observations are nearly Markov: history adds little.")
+    if not partial.any():
+        meaning = (
+            f"Whether observations are Markov is open: neither one observation nor the step before explains the changes"
+            f" of {int(doubtful.sum())} of {len(names)} features."
+        )
+        remedy = "compare `world_model.history: 5` with 0 on held-out error; more episodes help the check"
+        return CheckResult("memory", INCONCLUSIVE, evidence, meaning, remedy)
     meaning = "The previous step explains what the observation does not: a relevant variable is unobserved."
     remedy = (
         "set `world_model.history: k` (the last k steps) or `world_model.name: rssm` (recurrent), or add the missing "

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-SEVERITIES = ("info", "warning", "serious")
+SEVERITIES = ("info", "inconclusive", "warning", "serious")
+INCONCLUSIVE = SEVERITIES[1]  # the check can neither warn nor pass
 DIGITS = 4  # significant digits: the remaining ones of a regression differ between machines
 
 
@@ -26,13 +27,18 @@ class CheckResult:
 
     def __post_init__(self) -> None:
         assert self.severity in SEVERITIES, self.severity
-        assert self.severity == "info" or self.remedy, f"{self.name}: a warning needs a remedy"
+        assert self.passed or self.remedy, f"{self.name}: a warning needs a remedy"
         object.__setattr__(self, "evidence", json_value(self.evidence))
 
     @property
     def warns(self) -> bool:
-        """Whether the user should act: every severity above ``info``."""
-        return self.severity != "info"
+        """Whether the user should act: the log has, or may have, a fault."""
+        return self.severity in ("warning", "serious")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the check measured enough, and nothing wrong."""
+        return self.severity == "info"
 
     @property
     def line(self) -> str:

@@ -57,6 +57,8 @@ def _memory(axes: Axes, evidence: Evidence) -> None:
     correlations = evidence["residual_autocorrelation_by_lag"]
     axes.bar(evidence["lags"], correlations, width=0.6, color=COLORS["logged"], label=label)
     axes.axhline(0, color="#333333", linewidth=0.8)
+    for limit in (-1, 1):  # beyond, a bar counts as a sign of memory
+        axes.axhline(limit * evidence["residual_autocorrelation_limit"], color="#333333", linewidth=0.8, linestyle="--")
     axes.set(xlabel="lag [steps]", ylabel="autocorrelation", ylim=(-1, 1))
     axes.set_title(f"One-step residuals: {evidence['feature']}")
     axes.legend(loc="lower left")
