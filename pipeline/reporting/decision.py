@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pipeline.assessment.gate import failures
 from pipeline.evaluation.results import ScoreSummary
 from pipeline.ope.results import LoggedValue, PooledEstimate
-from pipeline.reporting.next_steps import next_steps
+from pipeline.reporting.next_steps import CONSTANT, action_spread, next_steps
 from pipeline.reporting.results import Results
 from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN, Bounds, Decision
 from pipeline.reporting.text.formatting import interval, number, percent
@@ -19,7 +19,6 @@ from pipeline.reporting.text.score_lines import AGENTS
 from pipeline.validation import counted
 
 FEWEST_STEPS = 10  # trusted ones; a policy is not deployed by the estimates of a model that is trusted for less
-CONSTANT = 0.01  # spread of the actions, of half their range; below, a policy does the same in every state
 ESTIMATORS = ("fqe", "model", "model_pessimistic")  # that rank policies in every run
 DECIDING = ("fqe", "model_pessimistic")
 
@@ -58,6 +57,8 @@ def by_estimates(
         return UNKNOWN if above and policy["fqe"].value > logged.value else STAY
     if not above:
         return STAY if cloning["fqe"].below(logged) else CLONE
+    if all(policy[name].value <= logged.value for name in believed):
+        return STAY
     passed = all(policy[name].low > max(cloning[name].value, logged.value) for name in DECIDING)
     return DEPLOY if passed and trusted >= FEWEST_STEPS else UNKNOWN
 
@@ -102,20 +103,22 @@ def _estimates_reason(
         f"By fitted Q evaluation, the policy earns {_text(policy['fqe'])} per step, cloning"
         f" {_text(cloning['fqe'])}, logged behavior {_text(logged)}."
     )
-    clauses = [*faults, ranks] if faults or trusted >= FEWEST_STEPS else [ranks, _trust(trusted)]
-    sentence = f"{', '.join(clauses[:-1])}, and {clauses[-1]}" if len(clauses) > 1 else clauses[0]
+    clauses = [*faults, ranks]
+    if above and all(policy[name].value <= logged.value for name in ESTIMATORS):
+        clauses = [*faults, "no estimate puts the policy above the logged behavior"]
+    elif not faults and len(above) == len(ESTIMATORS):
+        clauses = [", but ".join([ranks, *_shortfalls(policy, max(cloning["fqe"].value, logged.value), trusted)])]
+    sentence = ", and ".join(clauses)
     return f"{sentence[0].upper()}{sentence[1:]}. {fqe} There is no environment to check this."
 
 
-def _trust(trusted: int) -> str:
-    return f"the world model is trusted for {counted(trusted, 'step')} only"
-
-
-def action_spread(results: Results) -> float | None:
-    """How much the actions of the least varied policy vary, of half their range; None without an environment."""
-    visited = results.evaluation.visited
-    spreads = [seed.action_spread for seed in visited.by_seed if seed.action_spread is not None] if visited else []
-    return min(spreads, default=None)
+def _shortfalls(policy: Mapping[str, Bounds], rival: float, trusted: int) -> list[str]:
+    """What keeps a policy that all estimates rank first from being deployed."""
+    if trusted < FEWEST_STEPS:
+        return [f"the world model is trusted for {counted(trusted, 'step')} only"]
+    if policy["fqe"].low <= rival:
+        return [f"the lower bound of fitted Q evaluation, {number(policy['fqe'].low)}, is not above {number(rival)}"]
+    return []
 
 
 def per_step(results: Results, agent: str) -> dict[str, Bounds]:

@@ -8,12 +8,20 @@ from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN
 from pipeline.reporting.text.limits import FEW_SEEDS
 
 COUNT = 3
+CONSTANT = 0.01  # spread of the actions, of half their range; below, a policy does the same in every state
 
 
 def next_steps(status: str, results: Results) -> list[str]:
     """What to do after a decision of this status."""
     steps = {DEPLOY: _after_deploy, CLONE: _after_clone, STAY: _after_stay, UNKNOWN: _after_unknown}[status](results)
     return list(dict.fromkeys(steps))[:COUNT]
+
+
+def action_spread(results: Results) -> float | None:
+    """How much the actions of the least varied policy vary, of half their range; None without an environment."""
+    visited = results.evaluation.visited
+    spreads = [seed.action_spread for seed in visited.by_seed if seed.action_spread is not None] if visited else []
+    return min(spreads, default=None)
 
 
 def _after_deploy(results: Results) -> Iterator[str]:
@@ -45,6 +53,10 @@ def _after_stay(results: Results) -> Iterator[str]:
 def _after_unknown(results: Results) -> Iterator[str]:
     yield from _checks(results)
     visited = results.evaluation.visited
+    goal = "Check that the reward asks for the goal, and that some logged episodes reach it."
+    spread = action_spread(results)
+    if spread is not None and spread < CONSTANT:
+        yield goal
     if results.evaluation.environment is None:
         yield "Try the policy where a person can step in, add these logs to the dataset, and run again."
         yield "Keep the logged behavior in use until then."
@@ -53,7 +65,7 @@ def _after_unknown(results: Results) -> Iterator[str]:
         episodes = policy.episodes // policy.seeds
         yield f"Narrow the intervals by more episodes: `evaluation.episodes`, now {episodes}."
     yield from _seeds(results)
-    yield "Check that the reward asks for the goal, and that some logged episodes reach it."
+    yield goal
     yield from _pessimism()
 
 

@@ -55,6 +55,7 @@ def all_three(value: float, half: float = 0.1) -> dict[str, Bounds]:
         (3, 2.95, 1, 30, [], UNKNOWN),  # the lower bound does not pass cloning
         (3, 2, 2.95, 30, [], UNKNOWN),  # nor the logs
         (1, 2, 1, 30, [], CLONE),
+        (1, 0.95, 1.05, 30, [], STAY),  # no estimate puts it above the logs
         (0, 1, 2, 30, [], STAY),  # cloning is clearly worse than the logs
         (1, 2, 1, 0, [NO_STEP], STAY),
         (3, 2, 1, 0, [NO_STEP], UNKNOWN),  # fitted Q evaluation alone

@@ -37,3 +37,8 @@ def with_interval(value: float | None, bounds: tuple[float, float] | None) -> st
 def mean_return(summary: ScoreSummary) -> str:
     """Mean return and its 95 % interval."""
     return with_interval(summary.return_mean, summary.return_mean_ci95)
+
+
+def listed(names: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
