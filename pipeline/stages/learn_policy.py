@@ -43,6 +43,8 @@ def main(seed: int) -> None:
         dataset, model = open_dataset("data/dataset"), load_world_model(Path(READS[1].format(seed=seed)))
         run.log_dataset(dataset.spec, "data/dataset")
         calibration = Calibration.load(Path(READS[2].format(seed=seed)))
+        if calibration.horizon == 0:
+            run.print("warning: the world model is trusted for no step, see assess_world_model; rollouts are short")
 
         learned = learn_policy(
             run.params["policy"]["name"],

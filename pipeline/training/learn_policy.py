@@ -24,6 +24,7 @@ from pipeline.training.session import Session, train
 from pipeline.training.trainer import seed_torch
 from pipeline.types import Metrics, Transitions
 from pipeline.uncertainty import PenaltySpec, build_penalty
+from pipeline.validation import counted
 from pipeline.world_models.protocols import TrainableWorldModel
 
 SMALLEST_SPREAD = 1e-3  # of a logged action, whose range is 2
@@ -57,7 +58,7 @@ def learn_policy(
     spec = learner_spec(model, penalty.weight, few, dataset.spec.action_kind)
     seed_torch(seed, "policy", "weights")
     policy = policy_class(config, spec, imagination) if policy_class.plans else policy_class(config, spec)
-    rollouts = f"; rollouts of {rollout.length} steps" if is_learner(policy) and policy.imagines else ""
+    rollouts = f"; rollouts of {counted(rollout.length, 'step')}" if is_learner(policy) and policy.imagines else ""
     session.say(f"penalty {penalty.name}, weight {penalty.weight:.3g}{rollouts}")
     learned = LearnedPolicy(
         name,
