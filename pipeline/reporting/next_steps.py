@@ -52,16 +52,16 @@ def _after_stay(results: Results) -> Iterator[str]:
 
 def _after_unknown(results: Results) -> Iterator[str]:
     yield from _checks(results)
-    visited = results.evaluation.visited
     goal = "Check that the reward asks for the goal, and that some logged episodes reach it."
     spread = action_spread(results)
-    if spread is not None and spread < CONSTANT:
+    constant = spread is not None and spread < CONSTANT
+    if constant:
         yield goal
     if results.evaluation.environment is None:
         yield "Try the policy where a person can step in, add these logs to the dataset, and run again."
         yield "Keep the logged behavior in use until then."
         yield from _model(results)
-    elif visited is not None and (policy := results.summary("policy")):
+    elif not constant and (policy := results.summary("policy")):
         episodes = policy.episodes // policy.seeds
         yield f"Narrow the intervals by more episodes: `evaluation.episodes`, now {episodes}."
     yield from _seeds(results)
