@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.assessment.gate import failures
+from pipeline.assessment.gate import NO_REWARD, failures
 from pipeline.reporting.results import Results
 from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN
 from pipeline.reporting.text.limits import FEW_SEEDS
@@ -79,10 +79,16 @@ def _checks(results: Results) -> Iterator[str]:
 
 def _model(results: Results) -> Iterator[str]:
     """What helps a world model that fails its gate."""
-    if any(failures(errors) for errors in results.errors.values()):
+    faults = {fault for errors in results.errors.values() for fault in failures(errors)}
+    if faults - {NO_REWARD}:
         yield (
             "Improve the world model first: more or cleaner logs, the columns that the next step depends on,"
             " `world_model.history: 5` or `world_model.name: rssm` where one observation is not the full state."
+        )
+    if NO_REWARD in faults:
+        yield (
+            "Make the reward predictable first: observe what it depends on, define it in `dataset.transform`, or log"
+            " more steps on which it is not zero."
         )
 
 

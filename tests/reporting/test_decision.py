@@ -155,6 +155,16 @@ def test_without_an_environment_the_model_and_the_estimates_are_named(envless: R
     assert any("Improve the world model first" in step for step in decision.next_steps)
 
 
+def test_a_reward_that_is_not_predicted_has_its_own_next_step(results: Results) -> None:
+    errors = {
+        seed: replace(e, reward_mae=[0.5] * len(e.horizons), reward_baseline_mae=[0.3] * len(e.horizons))
+        for seed, e in results.errors.items()
+    }
+    steps = decide(scored(replace(results, errors=errors), policy=0.0, bc=0.0, logged=9.0)).next_steps
+    assert steps[0].startswith("Make the reward predictable first")
+    assert not any("Improve the world model" in step for step in steps)
+
+
 def test_the_summary_is_flat_and_short(results: Results, envless: Results, tmp_path: Path) -> None:
     for finished in (results, envless):
         write_summary(finished, decide(finished), tmp_path / "summary.json")
