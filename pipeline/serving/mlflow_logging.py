@@ -1,6 +1,5 @@
 """Log a policy as an MLflow model of the active run."""
 
-import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,20 +13,18 @@ PACKAGE = Path(__file__).parents[1]
 SERVING_PACKAGES = ("torch", "lightning", "numpy", "einops", "omegaconf", "safetensors")
 
 
-def log_policy(bundle: Path, example: "ServedInput", action: "Array") -> None:
+def log_policy(bundle: Path, name: str, example: "ServedInput", action: "Array") -> None:
     """Log the bundle with this package's code, so that ``mlflow models predict`` needs no checkout. ``example`` and the
     policy's ``action`` "B A" for it become the input example and the signature."""
     import mlflow
     from mlflow.models import infer_signature
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow wants its own kind of type hints; the signature replaces them
-        mlflow.pyfunc.log_model(
-            name="policy",
-            python_model=str(SERVED_POLICY),
-            artifacts={"bundle": str(bundle)},
-            code_paths=[str(PACKAGE)],
-            signature=infer_signature(example, action),
-            input_example=example,
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in SERVING_PACKAGES],
-        )
+    mlflow.pyfunc.log_model(
+        name=name,
+        python_model=str(SERVED_POLICY),
+        artifacts={"bundle": str(bundle)},
+        code_paths=[str(PACKAGE)],
+        signature=infer_signature(example, action),
+        input_example=example,
+        pip_requirements=[f"{package}=={metadata.version(package)}" for package in SERVING_PACKAGES],
+    )

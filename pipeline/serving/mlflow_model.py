@@ -1,6 +1,7 @@
 """The policy behind ``mlflow models predict``: MLflow runs this file to build the model (models from code)."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import mlflow
 import numpy as np
@@ -21,11 +22,13 @@ class ServedPolicy(PythonModel):
         self.agent = load_agent(context.artifacts["bundle"])
 
     def predict(
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> np.ndarray:
         """Actions for ``model_input``; ``params`` are not used."""
         if self.agent.stateful:
-            named = {key: np.asarray(value) for key, value in model_input.items()}
+            # The annotation is one that MLflow accepts beside a signature; it derives nothing from it.
+            episodes = cast("Mapping[str, np.ndarray]", model_input)
+            named = {key: np.asarray(value) for key, value in episodes.items()}
             return self.agent.act_after(named, named.pop("action"))
         obs = np.asarray(model_input, dtype=np.float32)
         self.agent.reset(len(obs))

@@ -13,6 +13,7 @@ from pipeline.serving.input_example import served_example
 from pipeline.serving.mlflow_logging import log_policy
 from pipeline.serving.save_policy import save_policy
 from pipeline.stages.stage import seed_argument, stage
+from pipeline.tracking.names import model_name
 from pipeline.training.config import TrainerConfig
 from pipeline.training.trainer import set_up_torch
 from pipeline.uncertainty import PenaltyConfig
@@ -61,7 +62,8 @@ def main(seed: int) -> None:
         folder = Path(WRITES[0].format(seed=seed))
         save_policy(folder, learned, dataset)
         if run.is_main:
-            log_policy(folder, *served_example(load_agent(folder), dataset))
+            name = model_name(dataset.spec.name, run.params["policy"]["name"], seed)
+            log_policy(folder, name, *served_example(load_agent(folder), dataset))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main() -> None:
         from pipeline.reporting.decision import decide
         from pipeline.reporting.page import write_report
         from pipeline.reporting.results import load
-        from pipeline.reporting.summary import write_summary
+        from pipeline.reporting.summary import summary_numbers, write_summary
         from pipeline.reporting.text.score_lines import score_lines
         from pipeline.serving.model_card import with_scores
 
@@ -39,6 +39,9 @@ def main() -> None:
 
         for output in WRITES:
             run.log_artifact(output)
+        run.log_dataset(results.dataset.spec, "data/dataset")
+        run.log_headline({f"summary/{name}": number for name, number in summary_numbers(results).items()})
+        run.log_report(page)
         run.log_decision(decision.status, decision.reason)
         for line in decision.lines:
             run.print(line)

@@ -2,11 +2,13 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking.execution import Execution
 from pipeline.tracking.locks import file_lock
+from pipeline.tracking.names import parent_name
 from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import git_commit, git_dirty, locked_keys
 
@@ -17,7 +19,7 @@ FROM_DVC = ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV")
 WORST_FIRST = ("FAILED", "KILLED")
 
 
-def enter(client: "MlflowClient", uri: str, experiment: str) -> str:
+def enter(client: "MlflowClient", uri: str, experiment: str, params: Mapping[str, Any]) -> str:
     """The run id of this execution's parent, which its first stage opens. Parents of dead processes are closed."""
     state = work_dir() / "parents.json"
     execution = Execution.current()
@@ -25,11 +27,16 @@ def enter(client: "MlflowClient", uri: str, experiment: str) -> str:
         entries = _close_dead(client, uri, _read(state))
         run_id = next((e["run_id"] for e in entries if _is_mine(client, uri, execution, e)), None)
         if run_id is None:
-            run_id = _open(client, experiment, execution)
+            run_id = _open(client, experiment, execution, params)
             entries.append({**execution.plain(), "uri": uri, "run_id": run_id})
         state.write_text(json.dumps(entries, indent=1))
     client.update_run(run_id, status="RUNNING")
     return run_id
+
+
+def name_of(params: Mapping[str, Any], dataset: str | None = None) -> str:
+    """What this execution's parent is called."""
+    return parent_name(params, dataset, os.environ.get("DVC_EXP_NAME"))
 
 
 def leave(client: "MlflowClient", run_id: str, status: str) -> None:
@@ -46,7 +53,7 @@ def link(client: "MlflowClient", run_id: str, stage: str, made_by: str | None, k
         client.set_tag(run_id, f"stage.{name}.run_id", made_by)
 
 
-def _open(client: "MlflowClient", experiment: str, execution: Execution) -> str:
+def _open(client: "MlflowClient", experiment: str, execution: Execution, params: Mapping[str, Any]) -> str:
     tags = {
         "pipeline.command": execution.command,
         "mlflow.source.name": execution.command,
@@ -54,8 +61,7 @@ def _open(client: "MlflowClient", experiment: str, execution: Execution) -> str:
         "git.dirty": str(git_dirty()).lower(),
         **{name: os.environ[name] for name in FROM_DVC if os.environ.get(name)},
     }
-    name = os.environ.get("DVC_EXP_NAME") or "pipeline"
-    run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+    run_id = str(client.create_run(experiment, tags=tags, run_name=name_of(params)).info.run_id)
     for stage, key in locked_keys().items():
         link(client, run_id, stage, _finished_run(client, experiment, key), key)
     return run_id

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking import assets, parent, store
+from pipeline.tracking.names import stage_name
 from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import address, git_commit
 from pipeline.tracking.resume import ResumedRun
@@ -48,7 +49,7 @@ class StageRun:
     def start(self) -> None:
         """Open a run below this execution's parent, or reopen the interrupted run of the same key."""
         experiment = store.open_experiment(self.tracking_uri)
-        self._parent_id = parent.enter(self.client, self.tracking_uri, experiment)
+        self._parent_id = parent.enter(self.client, self.tracking_uri, experiment, self.params)
         self.run_id = self._resume.run_id(self.client) or self._create(experiment)
         self.client.update_run(self.run_id, status="RUNNING")
         self._resume.remember(self.run_id)
@@ -65,7 +66,7 @@ class StageRun:
             "pipeline.key": self.key,
             **({} if self.seed is None else {"pipeline.seed": str(self.seed)}),
         }
-        run = self.client.create_run(experiment, tags=tags, run_name=address(self.name, self.seed))
+        run = self.client.create_run(experiment, tags=tags, run_name=stage_name(self.name, self.seed, self.params))
         return str(run.info.run_id)
 
     def end(self, status: str) -> None:
@@ -133,6 +134,11 @@ class StageRun:
             assert self.run_id is not None
             self.client.log_batch(self.run_id, metrics=waiting[i : i + METRICS_PER_CALL])
 
+    def log_report(self, page: Path | str) -> None:
+        """Log the page to the parent, whose page in MLflow stands for the execution."""
+        if self.run_id is not None:
+            self.client.log_artifact(self._parent_id, str(page))
+
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
         """Log a file, or a folder with its content."""
         if self.run_id is not None:
@@ -140,9 +146,11 @@ class StageRun:
             log(self.run_id, str(path), folder)
 
     def log_dataset(self, spec: "DatasetSpec", folder: Path | str) -> None:
-        """Log the prepared dataset as an input of this run, with its name and digest (at most 36 characters)."""
-        if self.is_main:
-            assets.log_dataset(spec.name, spec.digest, Path(folder))
+        """Log the prepared dataset as an input of this run and the parent, with its name and digest (at most 36
+        characters), and name the parent by it."""
+        if self.run_id is not None:
+            assets.log_dataset(self.client, [self.run_id, self._parent_id], spec.name, spec.digest, Path(folder))
+            self.client.update_run(self._parent_id, name=parent.name_of(self.params, spec.name))
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pipeline.tracking.paths import work_dir
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# What MLflow calls a project that trains models. Without it, the UI opens on traces of language models.
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 SYSTEM_METRICS_SECONDS = 2.0  # stages of a small pipeline end within MLflow's default of ten
 
 
@@ -75,9 +77,11 @@ def _experiment_id(uri: str) -> str:
         fix = f"`mlflow experiments restore -x {experiment.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME"
         raise ValueError(f"MLflow store {uri}: experiment `{name}` is deleted; {fix}")
     if experiment is not None:
+        if KIND not in experiment.tags:
+            client(uri).set_experiment_tag(experiment.experiment_id, KIND, TRAINING)
         return str(experiment.experiment_id)
     folder = (work_dir() / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
-    return str(client(uri).create_experiment(name, artifact_location=folder))
+    return str(client(uri).create_experiment(name, artifact_location=folder, tags={KIND: TRAINING}))
 
 
 def _check_server(uri: str) -> None:

@@ -5,10 +5,11 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
-import mlflow
+import mlflow.pyfunc
 import numpy as np
 import pytest
 import torch
@@ -63,14 +64,15 @@ def test_logged_model_serves_the_actions_of_the_agent(
     monkeypatch.setattr(preflight, "check", lambda params: None)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
     obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    with stage("learn_policy", seed=0) as run:
+    with warnings.catch_warnings(), stage("learn_policy", seed=0) as run:
         agent = load_agent(bundle)
         agent.reset(2)
         if run.is_main:
-            log_policy(bundle, obs[:2], agent.act(obs[:2]))
+            warnings.simplefilter("error")  # a warning of a library would stand in every log file
+            log_policy(bundle, "pendulum-bc-seed-0", obs[:2], agent.act(obs[:2]))
     agent = load_agent(bundle)
     agent.reset(5)
-    model = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/policy")
+    model = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/pendulum-bc-seed-0")
     np.testing.assert_allclose(model.predict(obs), agent.act(obs), atol=1e-6)
     assert (tmp_path / ".work/mlflow.db").exists()
     assert list((tmp_path / ".work/mlartifacts").rglob("weights.safetensors"))

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -232,17 +233,30 @@ def test_sigterm_kills_the_run(client: MlflowClient, project: Path) -> None:
     assert {r.info.status for r in found["parents"] + found["children"]} == {"KILLED"}
 
 
-def test_dataset_is_an_input_with_its_digest(client: MlflowClient, project: Path) -> None:
+def test_dataset_is_an_input_of_stage_and_parent_with_its_digest(client: MlflowClient, project: Path) -> None:
     class Spec:
         name, digest = "pendulum", "d" * 32
 
     (project / "dataset").mkdir()
     np.save(project / "dataset/reward.npy", np.zeros(7, np.float32))
-    with stage("ingest") as run:
-        run.log_dataset(Spec, project / "dataset")  # type: ignore[arg-type]
-    (logged,) = client.get_run(run.run_id).inputs.dataset_inputs
-    assert (logged.dataset.name, logged.dataset.digest) == ("pendulum", "d" * 32)
-    assert json.loads(logged.dataset.profile)["features_shape"] == {"reward": [7]}
+    for seed in (0, 1):
+        with warnings.catch_warnings(), stage("behavior_cloning", seed) as run:
+            warnings.simplefilter("error")
+            run.log_dataset(Spec, project / "dataset")  # type: ignore[arg-type]
+    (parent,) = runs(client)["parents"]
+    assert parent.info.run_name == "pendulum seed 0"
+    for found in (client.get_run(run.run_id), client.get_run(parent.info.run_id)):
+        (logged,) = found.inputs.dataset_inputs
+        assert (logged.dataset.name, logged.dataset.digest) == ("pendulum", "d" * 32)
+        assert json.loads(logged.dataset.profile)["features_shape"] == {"reward": [7]}
+
+
+def test_report_is_an_artifact_of_the_parent(client: MlflowClient, project: Path) -> None:
+    (project / "index.html").write_text("page")
+    with stage("report") as run:
+        run.log_report(project / "index.html")
+    (parent,) = runs(client)["parents"]
+    assert [file.path for file in client.list_artifacts(parent.info.run_id)] == ["index.html"]
 
 
 def test_lightning_logs_to_the_stage_run(client: MlflowClient) -> None:
