@@ -1,7 +1,6 @@
 # make repro | make test | make ui | make bench | make docs        PYTHON=python3.12 picks the interpreter of a new .venv
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-WORK := $(CURDIR)/.work
 
 .PHONY: repro test ui bench docs
 
@@ -14,8 +13,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest --cov=pipeline
 
 ui: .venv/installed
-	mkdir -p $(WORK)
-	$(BIN)/mlflow ui --backend-store-uri "sqlite:///$(WORK)/mlflow.db" --default-artifact-root "$(WORK)/mlartifacts"
+	$(BIN)/python -m pipeline ui
 
 bench: .venv/installed
 	$(BIN)/python -m pipeline bench $(if $(MBRL),--mbrl $(MBRL))

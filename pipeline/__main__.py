@@ -1,5 +1,5 @@
 """``python -m pipeline``: preset, doctor, inspect, evaluate, select, export, export-dataset, plot, efficiency,
-true-error, bench."""
+true-error, ui, bench."""
 
 import sys
 from pathlib import Path
@@ -170,6 +170,15 @@ def true_error(
     from pipeline.cli.true_error import true_error as compare
 
     for line in compare(world_model, dataset, seed, out):
+        typer.echo(line)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1, help="Port of 127.0.0.1")] = 5000) -> None:
+    """Show the runs in MLflow's pages: print the address, and open a browser."""
+    from pipeline.tracking.ui import show
+
+    for line in show(port):
         typer.echo(line)
 
 
