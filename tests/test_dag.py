@@ -1,6 +1,7 @@
 """dvc.yaml says what the stages do: what they read, write and run, and so what an edit re-runs."""
 
 import ast
+import configparser
 import importlib
 import re
 from collections.abc import Iterator
@@ -73,7 +74,19 @@ def test_every_stage_has_its_script_and_every_script_its_stage():
 
 def test_a_refused_log_leaves_the_last_dataset_standing():
     ingest = STAGES["ingest"]
-    assert all(options["persist"] for out in ingest["outs"] + ingest["metrics"] for options in out.values())
+    assert all(options["persist"] for out in ingest["outs"] for options in out.values())
+
+
+def test_views_of_dvc_show_the_summary_and_the_figures():
+    """`dvc metrics show` prints every number of every file among `metrics`."""
+    shown = [path for stage in STAGES.values() for path in paths(stage.get("metrics", []))]
+    assert shown == ["reports/summary.json"]
+    assert read_yaml(ROOT / "dvc.yaml")["plots"] == ["reports/figures"]
+    config = configparser.ConfigParser()
+    config.read(ROOT / ".dvc/config")
+    page = (ROOT / ".dvc" / config["plots"]["html_template"]).read_text()
+    assert "{plot_divs}" in page
+    assert "http" not in page
 
 
 @pytest.mark.parametrize("stage", STAGES)

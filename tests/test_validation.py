@@ -2,9 +2,12 @@
 
 import dataclasses
 import importlib
+import json
+import math
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import field
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
@@ -14,6 +17,7 @@ from pydantic.dataclasses import dataclass
 import pipeline
 from pipeline.params import build
 from pipeline.validation import OPTIONS, RECORD, Float, Fraction, OneOf, PositiveInt, Widths, from_json
+from pipeline.validation.records import save_record
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -140,3 +144,14 @@ def test_no_number_of_a_config_may_be_a_bool():
 def takes_bools(hint: Any) -> bool:
     refuses = any(isinstance(more, BeforeValidator) for more in getattr(hint, "__metadata__", ()))
     return hint in (int, float) or (not refuses and any(map(takes_bools, get_args(hint))))
+
+
+def test_records_with_few_digits_are_equal_where_only_the_last_digit_of_a_sum_differs(tmp_path: Path):
+    for file, mean in (("a.json", 0.1234567890123), ("b.json", 0.1234567890124)):
+        record = Record(count=123456789, means={"m": [mean, -math.inf, 1e-9]})
+        save_record(record, tmp_path / file, allow_nan=True, digits=7)
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "count": 123456789,
+        "means": {"m": [0.1234568, -math.inf, 1e-9]},
+    }

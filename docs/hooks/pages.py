@@ -28,8 +28,8 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 # Files of the project -> pages of the site.
 TAKEN = {"reports/results.md": "results.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-# Blocks that only the tests need: the same as the command above them.
-HIDDEN = re.compile(r"^<!-- run: .*? -->\n```python\n.*?^```\n", re.DOTALL | re.MULTILINE)
+# Blocks that only the tests need, the same as the command above them, and charts that GitHub alone draws.
+HIDDEN = re.compile(r"^(<!-- run: .*? -->\n```python|```mermaid)\n.*?^```\n", re.DOTALL | re.MULTILINE)
 MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 
 
@@ -43,7 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Fill in the generated parts, and leave out what only the tests need."""
+    """Fill in the generated parts, and leave out what only the tests or GitHub need."""
     return MARK.sub(lambda mark: PARTS[mark[1]](), HIDDEN.sub("", markdown))
 
 

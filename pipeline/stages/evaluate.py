@@ -19,7 +19,7 @@ from pipeline.stages.files import write_arrays
 from pipeline.stages.stage import stage
 from pipeline.training.config import TrainerConfig
 from pipeline.training.trainer import set_up_torch
-from pipeline.validation.records import load_record, save_record
+from pipeline.validation.records import DIGITS, load_record, save_record
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model", "data/policy", "data/bc", "data/offline"]
@@ -45,8 +45,8 @@ def main() -> None:
         summary, offline = evaluation.summary, offline_result(estimates, truth)
 
         write_arrays(f"{WRITES[0]}/returns.npz", evaluation.returns)
-        save_record(summary, WRITES[1], allow_nan=True)
-        save_record(offline, WRITES[2], allow_nan=True)
+        save_record(summary, WRITES[1], allow_nan=True, digits=DIGITS)
+        save_record(offline, WRITES[2], allow_nan=True, digits=DIGITS)
         run.log_headline(headline_numbers(summary) | offline_numbers(offline))
         digests = {f"seed-{seed}": weights_digest(Path(f"data/policy/seed-{seed}")) for seed in seeds}
         run.log_params({"policy_sha256": digests})

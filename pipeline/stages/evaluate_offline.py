@@ -13,7 +13,7 @@ from pipeline.serving.bundle import weights_digest
 from pipeline.stages.stage import seed_argument, stage
 from pipeline.training.config import TrainerConfig
 from pipeline.training.trainer import set_up_torch
-from pipeline.validation.records import save_record
+from pipeline.validation.records import DIGITS, save_record
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}", "data/policy/seed-{seed}", "data/bc/seed-{seed}"]
@@ -35,7 +35,7 @@ def main(seed: int) -> None:
 
         result = evaluate_offline(agents, model, dataset, config, seed)
 
-        save_record(result, WRITES[0].format(seed=seed), allow_nan=True)
+        save_record(result, WRITES[0].format(seed=seed), allow_nan=True, digits=DIGITS)
         logged = result.logged.value
         run.log_metrics(offline_numbers(result) | {"offline/logged": logged}, step=0)
         run.print(f"logged behavior: discounted return {logged:.1f}")

@@ -6,7 +6,7 @@ from pipeline.ingest.ingest import ingest
 from pipeline.ingest.sources import SOURCES
 from pipeline.params import choose, section
 from pipeline.stages.stage import is_main_process, stage
-from pipeline.validation.records import save_record
+from pipeline.validation.records import DIGITS, save_record
 
 READS = ["${dataset.path}", "${dataset.held_out_path}", "data/transforms"]
 WRITES = ["data/dataset", "reports/metrics/dataset.json"]
@@ -26,7 +26,7 @@ def main() -> None:
         spec, card = ingested.dataset.spec, ingested.card
 
         save_record(ingested.checks, f"{WRITES[0]}/checks.json")
-        save_record(card, WRITES[1])
+        save_record(card, WRITES[1], digits=DIGITS)
         run.log_dataset(spec, Path(WRITES[0]))
         counts = {key: vars(card)[key] for key in COUNTS}
         returns = {f"return_{key}": value for key, value in vars(card.returns).items()}

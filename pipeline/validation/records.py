@@ -14,16 +14,23 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T")
+DIGITS = 7  # significant ones of numbers that git or dvc.lock tracks: the last of a sum differ between machines
 
 
 def save_record(
-    record: "DataclassInstance | Sequence[DataclassInstance]", file: Path | str, allow_nan: bool = False
+    record: "DataclassInstance | Sequence[DataclassInstance]",
+    file: Path | str,
+    allow_nan: bool = False,
+    digits: int | None = None,
 ) -> None:
-    """Write a dataclass, or a list of them, as indented JSON, and make the folder.
+    """Write a dataclass, or a list of them, as indented JSON, and make the folder. ``digits`` rounds its floats to so
+    many significant digits.
 
     Raises ValueError for NaN and infinity unless ``allow_nan``.
     """
     content = [asdict(one) for one in record] if isinstance(record, Sequence) else asdict(record)
+    if digits is not None:
+        content = json.loads(json.dumps(content), parse_float=lambda text: float(f"{float(text):.{digits}g}"))
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     Path(file).write_text(json.dumps(content, indent=2, allow_nan=allow_nan) + "\n")
 
