@@ -3,13 +3,16 @@
 import base64
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from ruamel.yaml import YAML
 
@@ -22,12 +25,14 @@ from pipeline.reporting.figures import model as model_figures
 from pipeline.reporting.figures import plan as plan_figures
 from pipeline.reporting.figures import policy as policy_figures
 from pipeline.reporting.figures import trust as trust_figures
+from pipeline.reporting.figures.alt_texts import ALT_TEXTS
 from pipeline.reporting.figures.film import animation, save_animation
 from pipeline.reporting.figures.style import RC, save
 from pipeline.reporting.results import Results
+from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN
 from pipeline.reporting.text import ope
 from pipeline.reporting.text.advice import advice
-from pipeline.reporting.text.glance import glance, recipe
+from pipeline.reporting.text.glance import BAD, GOOD, OPEN, WARN, glance, recipe
 from pipeline.reporting.text.limits import limits
 from pipeline.tracking.provenance import versions
 
@@ -51,6 +56,15 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "exploitation": policy_figures.exploitation_figure,
 }
 
+# What the figure of this run leaves out, or how to have more of it; empty where there is nothing to say.
+NOTES: dict[str, Callable[[Results], str]] = {
+    "dataset": data_figures.constants,
+    "policy": policy_figures.policy_note,
+}
+# Worth showing first; all others are folded.
+FIRST = {"scores", "film", "dataset", "open_loop", "latent_frames", "reliability", "policy", "exploitation"}
+STATES = {DEPLOY: GOOD, CLONE: WARN, STAY: BAD, UNKNOWN: OPEN}  # the decision looks like these states of a line
+
 # Titles by anchor; "latents" appears only for a model that has them.
 SECTIONS = {
     "scores": "Scores",
@@ -65,6 +79,16 @@ SECTIONS = {
     "limits": "Privileged knowledge and limits",
     "provenance": "Provenance",
 }
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page."""
+
+    uri: str
+    alt: str  # the result that it shows, in words and numbers
+    note: str  # goes below it, after the caption
+    folded: bool
 
 
 def write_figures(results: Results, folder: Path) -> dict[str, Path]:
@@ -94,19 +118,21 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code
     page = environment.get_template("page.html.j2").render(
         results=results,
         spec=results.dataset.spec,
         evaluation=results.evaluation,
         sections=SECTIONS,
+        figures={name: picture(results, name, file) for name, file in figures.items()},
         decision=decide(results),
-        figures={name: data_uri(file) for name, file in figures.items()},
+        STATES=STATES,
         scores=tables.score_table(results),
         dataset=tables.dataset_table(results),
         warned=tables.checks_table(results, warned=True),
         passed=tables.checks_table(results, warned=False),
         model=tables.model_table(results),
-        open_loop=tables.open_loop_table(results),
+        errors=tables.error_tables(results),
         latents=tables.latent_table(results),
         recipe=recipe(params, results),
         glance=glance(results),
@@ -134,6 +160,17 @@ def write_report(results: Results, params: Mapping[str, Any], key: str, folder: 
     page = folder / "index.html"
     write_page(results, params, key, write_figures(results, folder / "figures"), page)
     return page
+
+
+def picture(results: Results, name: str, file: Path) -> Picture:
+    """The figure of that name, inlined from its file."""
+    note = NOTES[name](results) if name in NOTES else ""
+    return Picture(data_uri(file), ALT_TEXTS[name](results), note, folded=name not in FIRST)
+
+
+def code(text: str) -> Markup:
+    """HTML of a text: what stands between backticks is code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def data_uri(image: Path) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.assessment.results import ModelErrors
 from pipeline.data.spec import GIVEN, GROUP, LAST, RANDOM, DatasetSpec
 from pipeline.ingest.checks.result import CheckResult, evidence_text
 from pipeline.ingest.results import Unmeasured
@@ -152,34 +151,34 @@ def _model_row(seed: int, history: WorldModelHistory) -> list[str]:
     ]
 
 
-def open_loop_table(results: Results) -> Table:
-    """Open-loop errors by horizon: means over seeds and, if there are several, the smallest and the largest."""
-    rows = {
-        "observation, world model": _by_horizon([e.model_rmse for e in results.errors.values()]),
-        "observation, linear regression": _by_horizon(_linear(results)),
-        "observation, persistence": _by_horizon([e.persistence_rmse for e in results.errors.values()]),
-        "reward, world model": _by_horizon([e.reward_mae for e in results.errors.values()]),
-        "reward, linear regression": _by_horizon(_linear(results, reward=True)),
-        "reward, mean logged reward": _by_horizon([e.reward_baseline_mae for e in results.errors.values()]),
+def error_tables(results: Results) -> dict[str, Table]:
+    """Open-loop errors of observations and of the reward, by title; one row a horizon, so that both fit a phone. Means
+    over seeds and, if there are several, the smallest and the largest."""
+    errors = list(results.errors.values())
+    observation = {
+        "world model": _by_horizon([e.model_rmse for e in errors]),
+        "linear regression": _by_horizon([e.linear_rmse for e in errors]),
+        "persistence": _by_horizon([e.persistence_rmse for e in errors]),
     }
-    header = ["error after steps", *map(str, results.first_errors.horizons)]
-    return Table(header, [[label, *cells] for label, cells in rows.items() if cells])
+    reward = {
+        "world model": _by_horizon([e.reward_mae for e in errors]),
+        "linear regression": _by_horizon([e.reward_linear_mae for e in errors]),
+        "mean logged reward": _by_horizon([e.reward_baseline_mae for e in errors]),
+    }
+    horizons = [str(horizon) for horizon in results.first_errors.horizons]
+    return {"Observation": _columns("steps", horizons, observation), "Reward": _columns("steps", horizons, reward)}
 
 
-def _linear(results: Results, reward: bool = False) -> list[list[float]]:
-    """Errors of the linear regression by seed; empty without one."""
-    errors = [_linear_error(e, reward) for e in results.errors.values()]
-    return [error for error in errors if error is not None]
+def _columns(first: str, labels: list[str], columns: dict[str, list[str]]) -> Table:
+    """A table of columns by header; empty columns are left out."""
+    filled = {header: cells for header, cells in columns.items() if cells}
+    return Table([first, *filled], [list(row) for row in zip(labels, *filled.values(), strict=True)])
 
 
-def _linear_error(errors: ModelErrors, reward: bool) -> list[float] | None:
-    return errors.reward_linear_mae if reward else errors.linear_rmse
-
-
-def _by_horizon(errors: list[list[float]]) -> list[str]:
-    """One cell for each horizon, from errors by seed and horizon."""
+def _by_horizon(errors: list[list[float]] | list[list[float] | None]) -> list[str]:
+    """One cell for each horizon, from errors by seed and horizon; no cell if no seed has errors."""
     cells = []
-    for values in zip(*errors, strict=True):
+    for values in zip(*(by_horizon for by_horizon in errors if by_horizon is not None), strict=True):
         mean = number(sum(values) / len(values))
         cells.append(mean if len(values) == 1 else f"{mean} {interval(min(values), max(values))}")
     return cells

@@ -9,8 +9,9 @@ import torch
 from matplotlib import rc_context
 
 from pipeline.assessment.true_error import by_equations, by_region, densest, grid
+from pipeline.reporting.figures.scales import log_ticks
 from pipeline.reporting.figures.style import RC
-from pipeline.reporting.figures.true_error import Surface, log_ticks, true_error_figure
+from pipeline.reporting.figures.true_error import Surface, true_error_figure
 from pipeline.types import Observation
 
 

@@ -14,7 +14,10 @@ from pipeline.reporting.figures import data as data_figures
 from pipeline.reporting.figures import model as model_figures
 from pipeline.reporting.figures import plan as plan_figures
 from pipeline.reporting.figures import policy as policy_figures
+from pipeline.reporting.figures import trust as trust_figures
+from pipeline.reporting.figures.scales import log_counts
 from pipeline.reporting.figures.style import RC, panels, seed_curves
+from pipeline.reporting.page import FIGURES
 from pipeline.reporting.results import Results, load
 from pipeline.world_models.results import WorldModelHistory
 
@@ -142,12 +145,68 @@ def test_dataset_figure_counts_every_episode_and_share(results: Results) -> None
     assert actions.patches[0].get_data().values.sum() == pytest.approx(1.0)
 
 
-def test_constant_values_are_said_not_binned() -> None:
-    figure, (axes,) = panels("title", 1)
-    data_figures._histogram(axes, np.full(12, 200.0), "episode length [steps]", "episodes")
-    assert [bar.get_height() for bar in axes.patches] == [12]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["always 200"]
-    assert figure.get_suptitle() == "title"
+def test_constant_values_are_said_not_drawn(results: Results) -> None:
+    assert data_figures.constants(results) == ""
+    dataset = results.dataset
+    steady = replace(results, dataset=replace(dataset, reward=np.full_like(dataset.reward, -2.0)))
+    assert data_figures.constants(steady) == "Every reward is −2.00."
+    labels = [axes.get_xlabel() for axes in data_figures.dataset_figure(steady).axes]
+    assert labels == ["episode return [sum of rewards]", "episode length [steps]", "action[0]"]
+
+
+def test_few_actions_are_drawn_in_their_own_units(results: Results) -> None:
+    spec = replace(results.dataset.spec, action_names=["valve"], units={"valve": "%"}, action_low=[0.0])
+    spec = replace(spec, action_high=[100.0])
+    figure = data_figures.dataset_figure(replace(results, dataset=replace(results.dataset, spec=spec)))
+    axes = figure.axes[-1]
+    edges = axes.patches[0].get_data().edges
+    assert (axes.get_xlabel(), edges[0], edges[-1]) == ("valve [%]", 0.0, 100.0)
+
+
+def test_many_actions_share_a_map_with_their_bounds(tmp_path: Path) -> None:
+    write_outputs(tmp_path, [0], action_dim=7)
+    figure = data_figures.dataset_figure(load(tmp_path, [0]))
+    rows = [label.get_text() for label in figure.axes[3].get_yticklabels()]
+    assert rows == [f"action[{i}]: -2 to 2" for i in range(7)]
+
+
+def test_counts_are_logarithmic_if_one_bin_swallows_the_rest() -> None:
+    _figure, grid = panels("title", 3)
+    for axes, heights in zip(grid, ([10, 10, 199], [10, 0, 10, 201], [201]), strict=True):
+        axes.bar(range(len(heights)), heights)
+        log_counts(axes, heights, "steps")
+    assert [axes.get_yscale() for axes in grid] == ["linear", "log", "linear"]
+    assert [axes.get_ylabel() for axes in grid] == ["steps", "steps, log scale", "steps"]
+
+
+def test_no_panel_is_empty_and_no_two_penalties_look_alike(results: Results) -> None:
+    names, seeds = [f"penalty {i}" for i in range(9)], results.seeds
+    quality, scale = (x[3].penalties["ensemble_std"] for x in (results.errors, results.calibration))
+    errors = {seed: replace(results.errors[seed], penalties=dict.fromkeys(names, quality)) for seed in seeds}
+    scales = {seed: replace(results.calibration[seed], penalties=dict.fromkeys(names, scale)) for seed in seeds}
+    evaluation = replace(results.evaluation, visited=None)
+    changed = replace(results, errors=errors, calibration=scales, evaluation=evaluation)
+    figure = trust_figures.rollout_figure(changed)
+    looks = [(line.get_color(), line.get_marker()) for line in figure.axes[0].lines if line.get_marker() != "None"]
+    assert len({color for color, _ in looks}) == len(looks) == 9
+    for name, draw in FIGURES.items():
+        drawn = draw(results)
+        for axes in drawn.axes if drawn else []:
+            assert axes.lines or axes.patches or axes.collections or axes.images, name
+
+
+def test_quantities_that_never_change_are_said_not_drawn(results: Results) -> None:
+    assert policy_figures.policy_note(results) == ""
+    rows: list[dict[str, float | None]] = [{"update": u, "q_mean": float(u), "alpha": 0.2} for u in (1, 2, 3)]
+    steady = replace(results, policy={seed: PolicyHistory(rows) for seed in results.seeds})
+    figure = policy_figures.policy_figure(steady)
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["critics' mean value [discounted reward]"]
+    note = policy_figures.policy_note(steady)
+    assert "Constant, so not drawn: temperature alpha, 0.200." in note
+    assert "`monitor.every: 2000`" in note
+    without = replace(steady, evaluation=replace(results.evaluation, environment=None))
+    assert "monitor" not in policy_figures.policy_note(without)
 
 
 def test_findings_figure_marks_the_row_that_fits(results: Results) -> None:

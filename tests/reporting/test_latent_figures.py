@@ -90,7 +90,7 @@ def test_latents_of_vectors_have_their_section(finished: Path, tmp_path: Path) -
     for seed in (0, 1):
         (finished / f"data/calibration/seed-{seed}/latents.npz").unlink()
     page, figures = page_of(results, tmp_path)
-    assert page.index("error after steps") < page.index(f"<h2>{HEADING}") < page.index("<h2>Penalty against")
+    assert page.index("<h3>Observation</h3>") < page.index(f"<h2>{HEADING}") < page.index("<h2>Penalty against")
     assert {n for n in figures if n.startswith("latent")} == {"latent_trajectories", "latent_steps", "latent_states"}
     assert "exceeds 0.1 of the prior's variance" in page
     row = ["0", "8 continuous", "2 (25\u00a0%)", "2.00", "1.50", "3.25", "0.0500"]

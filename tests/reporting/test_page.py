@@ -16,18 +16,21 @@ from pipeline.evaluation.results import EvaluationSummary
 from pipeline.ingest.checks.result import CheckResult
 from pipeline.ingest.results import Unmeasured
 from pipeline.ope.results import AgentEstimates, PooledEstimate
+from pipeline.reporting import page as page_module
 from pipeline.reporting.decision import decide
-from pipeline.reporting.page import as_yaml, write_figures, write_page
+from pipeline.reporting.page import SECTIONS, as_yaml, write_figures, write_page
 from pipeline.reporting.results import Results, load
+from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN, Decision
 from pipeline.reporting.tables import (
     checks_table,
     dataset_table,
+    error_tables,
     gap_table,
     model_table,
-    open_loop_table,
     score_table,
 )
 from pipeline.reporting.text.formatting import number
+from pipeline.reporting.text.glance import BAD, GOOD, OPEN, WARN, glance
 from pipeline.reporting.text.limits import limits
 from pipeline.reporting.text.ope import fit_doubts, logged_value, offline_table, offline_verdict
 from pipeline.tracking import provenance
@@ -95,7 +98,7 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     decision = decide(load(finished, [0, 1]))
     assert decisions == [decision.status, decision.reason]
     assert decision.lines == [line for line in logged if line.startswith((decision.status, "next: "))]
-    assert all(step.replace("`", "") in unescape(page).replace("`", "") for step in decision.next_steps)
+    assert all(step.replace("`", "") in unescape(re.sub("</?code>", "", page)) for step in decision.next_steps)
     card = Path("reports/model_card.md").read_text()
     assert f"**{decision.status}**: {decision.reason}" in card
     assert "| policy |" in card
@@ -230,17 +233,62 @@ def test_columns_that_were_not_measured_are_in_the_facts_of_the_dataset(finished
 
 def test_open_loop_errors_by_horizon(finished: Path, tmp_path: Path) -> None:
     results = load(finished, [0, 1])
-    table, (first, second) = open_loop_table(results), results.errors.values()
-    assert table.header == ["error after steps", "1", "2", "5", "10", "20", "50"]
+    tables, (first, second) = error_tables(results), results.errors.values()
+    assert list(tables) == ["Observation", "Reward"]
+    table = tables["Observation"]
+    assert table.header == ["steps", "world model", "linear regression", "persistence"]
+    assert [row[0] for row in table.rows] == ["1", "2", "5", "10", "20", "50"]
     a, b = first.model_rmse[3], second.model_rmse[3]
-    assert table.rows[0][4] == f"{number((a + b) / 2)} [{number(min(a, b))}, {number(max(a, b))}]"
-    assert open_loop_table(load(finished, [1])).rows[0][4] == number(b)
-    assert [row[0] for row in table.rows][1:4] == [
-        *("observation, linear regression", "observation, persistence", "reward, world model"),
-    ]
+    mean, ends = number((a + b) / 2), f"[{number(min(a, b))}, {number(max(a, b))}]"
+    assert table.rows[3][1] == f"{mean} {ends}"
+    assert error_tables(load(finished, [1]))["Observation"].rows[3][1] == number(b)
+    assert tables["Reward"].header == ["steps", "world model", "linear regression", "mean logged reward"]
     page = text_of(render(results, tmp_path))
-    assert f"<td>{table.rows[0][4]}</td>" in page
+    assert f'<td class="ranged"><span>{mean}</span> <span class="range">{ends}</span></td>' in page
     assert "the model first sees 5 real steps" in page
+
+
+def test_a_model_of_rewards_without_a_linear_one_has_two_columns(finished: Path) -> None:
+    results = load(finished, [0])
+    alone = {seed: replace(errors, reward_linear_mae=None) for seed, errors in results.errors.items()}
+    table = error_tables(replace(results, errors=alone))["Reward"]
+    assert table.header == ["steps", "world model", "mean logged reward"]
+    assert all(len(row) == 3 for row in table.rows)
+
+
+def test_every_picture_says_its_result(finished: Path, envless: Results, tmp_path: Path) -> None:
+    for name, results in (("two seeds", load(finished, [0, 1])), ("envless", envless)):
+        page = text_of(render(results, tmp_path / name))
+        pictures = re.findall(r'<img src="[^"]*" alt="([^"]*)">', page)
+        assert len(pictures) == page.count("<img") > 8
+        assert all(re.search(r"\d", alt) for alt in pictures)
+        assert len({*pictures}) == len(pictures)
+
+
+def test_first_pictures_are_open_and_others_folded(finished: Path, tmp_path: Path) -> None:
+    page = text_of(render(load(finished, [0, 1]), tmp_path))
+    assert page.count("<main>") == page.count("</main>") == 1
+    folded = re.findall(r'<details class="figure"><summary>(.*?)</summary>\n<figure>', page)
+    assert len(folded) == 5
+    assert "Rank correlation of a penalty along imagined rollouts" in " ".join(folded)
+    assert page.count("<figure>") - len(folded) == 6
+    assert all(f'<a href="#{section}">' in page for section in SECTIONS if section != "latents")
+
+
+@pytest.mark.parametrize(
+    ("status", "look", "icon"), [(DEPLOY, GOOD, "✓"), (CLONE, WARN, "!"), (STAY, BAD, "✕"), (UNKNOWN, OPEN, "?")]
+)
+def test_the_decision_has_color_icon_and_words(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, look: str, icon: str
+) -> None:
+    decision = Decision(status, "Because a < b.", ["Set `seeds: [0, 1]`.", "Wait."])
+    monkeypatch.setattr(page_module, "decide", lambda results: decision)
+    page = text_of(render(load(finished, [0]), tmp_path))
+    assert f'<div class="decision {look}">' in page
+    assert f'<span class="icon" aria-hidden="true">{icon}</span><span class="words">{status}</span>' in page
+    assert "<p>Because a &lt; b.</p>" in page
+    assert "<ol>\n<li>Set <code>seeds: [0, 1]</code>.</li>\n<li>Wait.</li>\n</ol>" in page
+    assert page.count('<span class="chip ') == len(glance(load(finished, [0])))
 
 
 def test_only_the_requested_seeds_are_read(finished: Path) -> None:

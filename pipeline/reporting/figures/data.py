@@ -3,8 +3,11 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from pipeline.data.spec import DatasetSpec
 from pipeline.envs.action_space import DISCRETE
+from pipeline.reporting.figures.scales import log_counts
 from pipeline.reporting.figures.style import COLORS, newest_frame, panels
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import number
@@ -12,21 +15,59 @@ from pipeline.reporting.text.score_lines import AGENTS
 
 ROWS_SHOWN = 200_000
 FRAMES_SHOWN = 8
-LINES_SHOWN = 3  # more action dimensions than this are drawn as a heat map
+ALONE = 3  # action dimensions that have a histogram each; more of them share a heat map
+NAMED = 24  # rows of the heat map that have a name
+BINS = 40
+LABELS = {  # axis labels of what is logged, and of the counts
+    "return": ("episode return [sum of rewards]", "episodes"),
+    "length": ("episode length [steps]", "episodes"),
+    "reward": ("reward [per step]", "steps"),
+}
+EVERY = {"return": "Every episode returns {}", "length": "Every episode has {} steps", "reward": "Every reward is {}"}
 
 
 def dataset_figure(results: Results) -> Figure:
-    """Histograms of episode returns, episode lengths, rewards and actions."""
-    dataset = results.dataset
-    figure, (returns, lengths, rewards, actions) = panels(f"Logged data: {dataset.spec.name}", 4, height=2.5)
-    rows = dataset.steps("all")
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS_SHOWN)).astype(np.int64)]
-    _histogram(returns, dataset.episode_returns("all"), "episode return [sum of rewards]", "episodes")
-    _histogram(lengths, dataset.episode_lengths("all"), "episode length [steps]", "episodes")
-    _histogram(rewards, np.asarray(dataset.reward[rows]), "reward [per step]", "steps")
-    draw_actions = _discrete_actions if dataset.spec.action_kind == DISCRETE else _actions
-    draw_actions(actions, np.asarray(dataset.action[rows]))
+    """Histograms of episode returns, episode lengths and rewards, as far as they vary, and of actions."""
+    dataset, spec = results.dataset, results.dataset.spec
+    action = np.asarray(dataset.action[_rows(results)])
+    varying = {name: values for name, values in _logged(results).items() if _varies(values)}
+    alone = list(action.T) if spec.action_kind != DISCRETE and spec.action_dim <= ALONE else []
+    count = len(varying) + max(len(alone), 1)
+    figure, grid = panels(f"Logged data: {spec.name}", count, columns=3 if count % 3 == 0 else 2, height=2.5)
+    for axes, (name, values) in zip(grid, varying.items(), strict=False):
+        _histogram(axes, values, *LABELS[name])
+    for i, values in enumerate(alone):
+        _action(grid[len(varying) + i], spec, i, values)
+    if spec.action_kind == DISCRETE:
+        _discrete_actions(grid[-1], spec, action)
+    elif not alone:
+        _many_actions(grid[-1], spec, action)
     return figure
+
+
+def constants(results: Results) -> str:
+    """What the figure of the dataset leaves out because it is the same everywhere; empty if all of it varies."""
+    same = {name: values for name, values in _logged(results).items() if not _varies(values)}
+    return " ".join(f"{EVERY[name].format(number(float(values[0])))}." for name, values in same.items())
+
+
+def _logged(results: Results) -> dict[str, np.ndarray]:
+    dataset = results.dataset
+    return {
+        "return": dataset.episode_returns("all"),
+        "length": dataset.episode_lengths("all"),
+        "reward": np.asarray(dataset.reward[_rows(results)]),
+    }
+
+
+def _rows(results: Results) -> np.ndarray:
+    """Logged steps, evenly thinned where there are more than can be seen."""
+    rows = results.dataset.steps("all")
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS_SHOWN)).astype(np.int64)]
+
+
+def _varies(values: np.ndarray) -> bool:
+    return bool(values.min() < values.max())
 
 
 def frames_figure(results: Results) -> Figure | None:
@@ -60,42 +101,48 @@ def scores_figure(results: Results) -> Figure | None:
         axes.annotate(number(mean), (mean, row), (0, 7), textcoords="offset points", ha="center", fontsize=9)
     axes.set_yticks(range(len(scores)), [AGENTS[name] for name in scores])
     axes.set_ylim(len(scores) - 0.5, -0.7)
-    axes.margins(x=0.08)
+    axes.margins(x=0.12)  # room for the numbers
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("episode return [sum of rewards]")
     return figure
 
 
-def _histogram(axes: Axes, values: np.ndarray, label: str, counted: str) -> None:
-    axes.set(xlabel=label, ylabel=counted)
+def _histogram(axes: Axes, values: np.ndarray, label: str, unit: str) -> None:
+    heights, *_ = axes.hist(values, bins=BINS, color=COLORS["logged"], alpha=0.75)
     mean = float(values.mean())
-    if values.min() == values.max():
-        axes.bar([f"always {mean:,.6g}"], [len(values)], width=0.2, color=COLORS["logged"], alpha=0.75)
-        axes.set_xlim(-1, 1)
-        return
-    axes.hist(values, bins=40, color=COLORS["logged"], alpha=0.75)
     axes.axvline(mean, color=COLORS["baseline"], linewidth=1.5, label=f"mean {number(mean)}")
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    log_counts(axes, heights, unit)
     axes.legend(loc="best")
 
 
-def _discrete_actions(axes: Axes, action: np.ndarray) -> None:
-    share = action.mean(axis=0)
-    axes.bar(np.arange(len(share)), share, color=COLORS["logged"], alpha=0.75)
-    axes.set(xlabel="discrete action, by index", ylabel="share of steps", xticks=range(len(share)))
+def _discrete_actions(axes: Axes, spec: DatasetSpec, action: np.ndarray) -> None:
+    share, names = action.mean(axis=0), [spec.action_label(i) for i in range(action.shape[1])]
+    axes.barh(names, share, color=COLORS["logged"], alpha=0.75)
+    axes.set(xlabel="share of steps", ylim=(len(names) - 0.5, -0.5))
 
 
-def _actions(axes: Axes, action: np.ndarray) -> None:
-    edges = np.linspace(-1, 1, 41)
-    share = np.stack([np.histogram(column, edges)[0] / len(column) for column in action.T])
-    if len(share) <= LINES_SHOWN:
-        for i, heights in enumerate(share):
-            axes.stairs(heights, edges, label=f"action[{i}]", linewidth=1.4)
-        axes.set(ylabel="share of steps", ylim=(0, None))
-        axes.legend(loc="best")
-    else:
-        axes.grid(visible=False)
-        extent = (-1.0, 1.0, len(share) - 0.5, -0.5)
-        image = axes.imshow(share, aspect="auto", extent=extent, cmap="cividis", vmin=0)
+def _action(axes: Axes, spec: DatasetSpec, i: int, values: np.ndarray) -> None:
+    """One action dimension within its bounds, in its own unit."""
+    edges = np.linspace(spec.action_low[i], spec.action_high[i], BINS + 1)
+    share = np.histogram(values, np.linspace(-1, 1, BINS + 1))[0] / len(values)
+    axes.stairs(share, edges, fill=True, color=COLORS["logged"], alpha=0.75)
+    axes.set_xlabel(spec.action_label(i))
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    log_counts(axes, share, "share of steps")
+
+
+def _many_actions(axes: Axes, spec: DatasetSpec, action: np.ndarray) -> None:
+    share = np.stack([np.histogram(values, np.linspace(-1, 1, BINS + 1))[0] / len(values) for values in action.T])
+    image = axes.imshow(share, aspect="auto", extent=(0.0, 1.0, len(share) - 0.5, -0.5), cmap="cividis", vmin=0)
+    axes.figure.colorbar(image, ax=axes, label="share of steps")
+    axes.grid(visible=False)
+    axes.set_xticks([0, 1], ["lower bound", "upper bound"])
+    axes.set_xlabel("action within its bounds")
+    if len(share) > NAMED:
         axes.set_ylabel("action dimension")
-        axes.figure.colorbar(image, ax=axes, label="share of steps")
-    axes.set_xlabel("action [mapped to −1 … 1]")
+        return
+    bounds = zip(spec.action_low, spec.action_high, strict=True)
+    names = [f"{spec.action_label(i)}: {low:.3g} to {high:.3g}" for i, (low, high) in enumerate(bounds)]
+    axes.set_yticks(range(len(names)), names, fontsize=8)

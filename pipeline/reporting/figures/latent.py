@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.reporting.figures.film import strips
-from pipeline.reporting.figures.style import COLORS, CYCLE, Curve, log_scale, newest_frame, panels, seed_curves
+from pipeline.reporting.figures.scales import log_scale
+from pipeline.reporting.figures.style import COLORS, CYCLE, Curve, newest_frame, panels, seed_curves
 from pipeline.reporting.results import Results
 
 STEPS_SHOWN = (1, 2, 5, 10, 15, 20, 30, 50)  # imagined steps drawn as frames

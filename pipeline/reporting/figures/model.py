@@ -5,17 +5,18 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.assessment.results import ModelErrors
-from pipeline.reporting.figures.style import COLORS, CYCLE, LOSSES, Curve, log_scale, panels, seed_curves
+from pipeline.reporting.figures.scales import log_scale
+from pipeline.reporting.figures.style import COLORS, CYCLE, LOSSES, Curve, panels, seed_curves
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import fixed
 from pipeline.reporting.trust import mean_of, ranked_on_logs
 
 QUANTILE_BINS = 12
 COLUMNS = 3  # of penalties
-MANY = 300.0  # an axis whose ends differ by more than this factor has no room for three ticks a decade
+WIDE = 5.0  # a curve whose ends differ by more than this factor is drawn on a logarithmic axis
 CUT = 4.0  # open-loop error is shown up to this multiple of the baseline's largest
 
 
@@ -37,8 +38,9 @@ def learning_figure(results: Results) -> Figure:
         if term != criterion and f"held_out_{term}" in first:
             seed_curves(axes, _per_epoch(results, f"held_out_{term}"), COLORS["model"], "held out")
         axes.set(xlabel="epoch", ylabel=LOSSES.get(term, term.replace("_", " ")))
-        axes.legend(loc="upper right")
-    if members.min() > 0:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.legend(loc="best")
+    if 0 < WIDE * grid[0].dataLim.y0 < grid[0].dataLim.y1:
         log_scale(grid[0], "y")
     return figure
 
@@ -121,9 +123,8 @@ def _penalty_panel(axes: Axes, penalty: np.ndarray, error: np.ndarray) -> None:
         axes.text(0.5, 0.5, "no positive penalty", ha="center", transform=axes.transAxes)
         return
     axes.hexbin(penalty, error, gridsize=40, bins="log", mincnt=1, xscale="log", yscale="log", cmap="Blues", lw=0.1)
-    log_scale(axes, "x", "y")
-    if penalty.max() > MANY * penalty.min():
-        axes.xaxis.set_major_locator(LogLocator())
+    log_scale(axes, "x", most=4)
+    log_scale(axes, "y")
     bins = np.array_split(np.argsort(penalty), QUANTILE_BINS)
     middle = [(np.median(penalty[b]), np.median(error[b])) for b in bins if len(b)]
     x, y = zip(*middle, strict=True)

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.policies.history import PolicyHistory
+from pipeline.reporting.figures.scales import log_counts
 from pipeline.reporting.figures.style import COLORS, Curve, panels, seed_curves
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import number
@@ -25,7 +26,7 @@ POLICY_PANELS = {
 
 def policy_figure(results: Results) -> Figure | None:
     """Learning curves of the policy, seeds thin and their mean thick; None if nothing was recorded."""
-    names = [name for name in POLICY_PANELS if _curves(results.policy, name)]
+    names = [name for name in POLICY_PANELS if _curves(results.policy, name) and _only_value(results, name) is None]
     if not names:
         return None
     figure, grid = panels(f"Policy learning: {results.title}", len(names), height=2.2)
@@ -38,6 +39,26 @@ def policy_figure(results: Results) -> Figure | None:
         if name == "return_mean":
             _reference_lines(axes, results)
     return figure
+
+
+def policy_note(results: Results) -> str:
+    """What the learning curves do not show: quantities that never changed, and the real return if it was not
+    monitored."""
+    values = {POLICY_PANELS[name]: value for name in POLICY_PANELS if (value := _only_value(results, name)) is not None}
+    sentences = [f"Constant, so not drawn: {name}, {number(value)}." for name, value in values.items()]
+    if results.evaluation.environment is not None and not _curves(results.policy, "return_mean"):
+        sentences.append(
+            "The real return while learning was not measured; `monitor.every: 2000` in params.yaml runs real episodes"
+            " every 2,000 updates."
+        )
+    return " ".join(sentences)
+
+
+def _only_value(results: Results, name: str) -> float | None:
+    """The value of a quantity that is the same in all updates of all seeds; None if it varies or was not recorded."""
+    curves = _curves(results.policy, name)
+    values = np.unique(np.concatenate([np.asarray(y, float) for _, y in curves])) if curves else np.empty(0)
+    return float(values[0]) if len(values) == 1 else None
 
 
 def cloning_figure(results: Results) -> Figure | None:
@@ -62,12 +83,15 @@ def exploitation_figure(results: Results) -> Figure:
     title = f"{' and '.join(returns).capitalize()} returns over {horizon} steps: {results.title}"
     figure, (axes,) = panels(title, 1)
     edges = np.histogram_bin_edges(np.concatenate(list(returns.values())), 40).tolist()
+    heights: list[float] = []
     for name, values in returns.items():
         weights = np.full(len(values), 1 / len(values))
         label = f"{name}, mean {number(values.mean())}"
-        axes.hist(values, edges, weights=weights, color=COLORS[name], alpha=0.45, label=label)
+        shares, *_ = axes.hist(values, edges, weights=weights, color=COLORS[name], alpha=0.45, label=label)
+        heights += np.ravel(shares).tolist()
         axes.axvline(values.mean(), color=COLORS[name], linewidth=1.8, linestyle="-" if name == "real" else "--")
-    axes.set(xlabel=f"return over {horizon} steps [sum of rewards]", ylabel="share of episodes")
+    axes.set_xlabel(f"return over {horizon} steps [sum of rewards]")
+    log_counts(axes, heights, "share of episodes")
     axes.legend(loc="best")
     return figure
 

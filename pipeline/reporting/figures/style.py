@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
 Curve = tuple[ArrayLike, ArrayLike]  # x and y
@@ -26,7 +24,9 @@ COLORS = {
     "imagined": "#CC79A7",
     "real": "#009E73",
 }
-CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555"]
+# Enough for every penalty to have its own.
+CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#882255", "#999933", "#44AA99"]
+MARKERS = "os^vDP"  # beside the colors, for lines that lie on each other
 # Axis labels of the terms of a world model's loss.
 LOSSES = {
     "mse": "square error [normalized]",
@@ -76,17 +76,6 @@ def newest_frame(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What a picture shows of an image "H W C" of stacked frames: the last one, "H W" grey or "H W 3"."""
     channels = 3 if image.shape[-1] % 3 == 0 else 1
     return image[..., -channels:].squeeze()
-
-
-def log_scale(axes: Axes, *names: str) -> None:
-    """Make the axes ``names`` ("x", "y") logarithmic, with plain labels 1, 2, 5, 10 …; the default labels of a short
-    range collide."""
-    for name in names:
-        axes.set(**{f"{name}scale": "log"})
-        axis: Axis = axes.xaxis if name == "x" else axes.yaxis
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_locator(NullLocator())
 
 
 def seed_curves(axes: Axes, curves: Sequence[Curve], color: str, label: str, linestyle: str = "-") -> None:

@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from pipeline.reporting.figures.style import COLORS, log_scale
+from pipeline.reporting.figures.scales import log_scale, log_ticks
+from pipeline.reporting.figures.style import COLORS
 
 Array = NDArray[np.floating]
 INSIDE, OUTSIDE = COLORS["model"], COLORS["baseline"]
@@ -62,18 +63,6 @@ def _map(figure: Figure, axes: Axes, surface: Surface, values: Array, title: str
     bar.ax.xaxis.set_minor_locator(NullLocator())
 
 
-def log_ticks(low: float, high: float) -> list[float]:
-    """Two to six tick values with plain labels that do not collide on a short logarithmic axis from ``low`` to
-    ``high``: powers of ten, or 1, 2, 5 of each, or even steps if the range is shorter."""
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    decades = decades[:: 1 + len(decades) // 6]
-    for leading, enough in (((1,), 3), ((1, 2, 5), 2)):
-        ticks = [float(d * x) for d in decades for x in leading if low <= d * x <= high]
-        if len(ticks) >= enough:
-            return ticks[::2] if len(ticks) > 6 else ticks
-    return [float(x) for x in MaxNLocator(2, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= x <= high]
-
-
 def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
     inside = np.broadcast_to(surface.inside, penalty.shape)
     for rows, color in ((~inside, OUTSIDE), (inside, INSIDE)):
@@ -82,7 +71,6 @@ def _scatter(axes: Axes, surface: Surface, penalty: Array, title: str) -> None:
         axes.plot(x[::every], y[::every], ".", color=color, markersize=1.5, alpha=0.4)
     axes.set(yscale="log", xlabel="penalty [units of reward]")
     log_scale(axes, "x")
-    axes.set_xticks(log_ticks(*axes.get_xlim()))
     axes.set_title(title, fontsize=8)
 
 

@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.assessment.results import HorizonCorrelations, RolloutCorrelations
-from pipeline.reporting.figures.style import COLORS, CYCLE, log_scale, panels
+from pipeline.reporting.figures.scales import log_scale
+from pipeline.reporting.figures.style import COLORS, CYCLE, MARKERS, panels
 from pipeline.reporting.results import Results
 from pipeline.reporting.trust import ranked_on_logs
 
@@ -56,9 +57,8 @@ def rollout_figure(results: Results) -> Figure:
     titles = {"sum of the penalty so far": sums, "largest penalty so far": maxima}
     for axes, (title, curves) in zip(grid, titles.items(), strict=True):
         for i, (name, curve) in enumerate(curves.items()):
-            color = CYCLE[i % len(CYCLE)]
-            linestyle = "-" if i < len(CYCLE) else "--"
-            axes.plot(horizons, curve, color=color, linestyle=linestyle, marker="o", markersize=3.5, label=name)
+            color, marker = CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]
+            axes.plot(horizons, curve, color=color, marker=marker, markersize=4, linewidth=1.4, label=name)
         log_scale(axes, "x")
         axes.set_xticks(horizons)
         axes.axhline(0, color=COLORS["logged"], linewidth=0.8)
