@@ -112,7 +112,7 @@ def _histogram(axes: Axes, values: np.ndarray, label: str, unit: str) -> None:
     mean = float(values.mean())
     axes.axvline(mean, color=COLORS["baseline"], linewidth=1.5, label=f"mean {number(mean)}")
     axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     log_counts(axes, heights, unit)
     axes.legend(loc="best")
 
@@ -129,7 +129,7 @@ def _action(axes: Axes, spec: DatasetSpec, i: int, values: np.ndarray) -> None:
     share = np.histogram(values, np.linspace(-1, 1, BINS + 1))[0] / len(values)
     axes.stairs(share, edges, fill=True, color=COLORS["logged"], alpha=0.75)
     axes.set_xlabel(spec.action_label(i))
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     log_counts(axes, share, "share of steps")
 
 

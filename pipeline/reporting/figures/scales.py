@@ -1,5 +1,7 @@
 """Logarithmic axes with labels that do not collide."""
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -24,12 +26,13 @@ def log_scale(axes: Axes, *names: str, most: int = TICKS) -> None:
 def log_ticks(low: float, high: float, most: int = TICKS) -> list[float]:
     """Two to ``most`` tick values with plain labels that do not collide on a short logarithmic axis from ``low`` to
     ``high``: powers of ten, or 1, 2, 5 of each, or even steps if the range is shorter."""
-    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    decades = decades[:: 1 + len(decades) // most]
-    for leading, enough in (((1,), 3), ((1, 2, 5), 2)):
-        ticks = [float(d * x) for d in decades for x in leading if low <= d * x <= high]
-        if len(ticks) >= enough:
-            return ticks[::2] if len(ticks) > most else ticks
+    decades = [10.0**e for e in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    if len(decades) >= 3:
+        return decades[:: -(-len(decades) // most)]
+    below = 10.0 ** math.floor(math.log10(low))
+    ticks = sorted({x * d for d in (below, *decades) for x in (1, 2, 5) if low <= x * d <= high})
+    if len(ticks) >= 2:
+        return ticks[::2] if len(ticks) > most else ticks
     return [float(x) for x in MaxNLocator(2, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= x <= high]
 
 
