@@ -1,5 +1,5 @@
-"""``python -m pipeline``: preset, doctor, inspect, evaluate, select, export, export-dataset, plot, efficiency,
-true-error, ui, bench."""
+"""``python -m pipeline``: preset, doctor, inspect, evaluate, select, export, export-dataset, plot, compare, sweep,
+efficiency, true-error, ui, bench."""
 
 import sys
 from pathlib import Path
@@ -133,13 +133,55 @@ def export_dataset(
 
 @app.command()
 def plot(
-    metric: Annotated[str, typer.Argument(help="A tracked metric, such as policy/imagined_terminal_rate")],
-    file: Annotated[Path, typer.Argument(help="Output file (PNG)")],
+    metric: Annotated[
+        str | None,
+        typer.Argument(help="A tracked metric, such as policy/imagined_terminal_rate; without one: list the metrics"),
+    ] = None,
+    file: Annotated[Path | None, typer.Argument(help="Output file (PNG); default: .work/plots/METRIC.png")] = None,
 ) -> None:
     """Plot one metric of all runs that logged it; curves are labeled by the params in which runs differ."""
-    from pipeline.cli.plot import plot_metric
+    from pipeline.cli.plot import list_metrics, plot_metric
 
-    for line in plot_metric(metric, file):
+    default = Path(".work/plots") / f"{(metric or '').replace('/', '-')}.png"
+    for line in plot_metric(metric, file or default) if metric else list_metrics():
+        typer.echo(line)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Folders of finished pipelines, DVC experiments, MLflow parent runs or git revisions, the reference "
+            "first; without any: all parent runs of the MLflow experiment, the oldest first"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the page, the figure and the numbers")] = Path(".work/compare"),
+) -> None:
+    """Rank finished runs: returns with intervals, interquartile mean, probability of improvement, offline estimates."""
+    from pipeline.cli.compare import compare_runs
+
+    for line in compare_runs(runs or [], out):
+        typer.echo(line)
+
+
+@app.command()
+def sweep(
+    axes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Keys of params.yaml with values, such as penalty.name=ensemble_std,max_aleatoric penalty.weight=0.5,2"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the page, the figure and the numbers")] = Path(".work/sweep"),
+) -> None:
+    """Run every combination of settings as a DVC experiment, and rank the results.
+
+    Every combination is one configuration. `seeds=0,1` runs both seeds in each of them: DVC keeps each seed by itself,
+    and the leaderboard pools them. The same command continues a sweep that was interrupted."""
+    from pipeline.cli.sweep import run_sweep
+
+    for line in run_sweep(axes, out):
         typer.echo(line)
 
 

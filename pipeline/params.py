@@ -45,6 +45,19 @@ def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
     return {str(k): v for k, v in loaded.items()}
 
 
+def with_settings(params: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:
+    """params.yaml with the settings, as DVC writes them. Raises ValueError for text that is no value of YAML."""
+    from omegaconf import OmegaConf  # a served policy reads no params.yaml
+
+    dotted = [f"{key}={value}" for key, value in settings.items()]
+    try:
+        merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(dict(params)), OmegaConf.from_dotlist(dotted)))
+    except Exception as error:  # YAML, keys and merging share no base class
+        raise ValueError(f"cannot be set: {' '.join(str(error).split())}") from None
+    assert isinstance(merged, dict)
+    return {str(key): value for key, value in merged.items()}
+
+
 def check_blocks_differ(path: Path) -> None:
     """Raises ValueError if a block is in the file twice, which a YAML parser reports over several lines."""
     lines: dict[str, int] = {}

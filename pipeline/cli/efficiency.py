@@ -34,7 +34,7 @@ def measure_efficiency(shares: Sequence[float], file: Path) -> Iterator[str]:
     for number, share in enumerate(distinct, 1):
         name = f"efficiency-{share:g}"
         yield f"share {share:g} ({number} of {len(distinct)}): experiment {name}"
-        ref, new = run_experiment(name, "dataset.train_share", share)
+        ref, new = run_experiment(name, {"dataset.train_share": str(share)})
         read = (read_result(ref, f"reports/metrics/{part}.json") for part in ("dataset", "evaluate"))
         results.append(summarize(share, *read))
         yield _line(results[-1]) + ("" if new else " (run before)")

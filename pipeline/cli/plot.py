@@ -1,15 +1,20 @@
 """``plot METRIC``: plot one tracked metric of several runs; curves are labeled by the params in which runs differ."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.cli.text_table import aligned
 from pipeline.tracking.assets import logged_datasets
 from pipeline.tracking.store import client, experiment_name, tracking_uri
+from pipeline.validation import closest, counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+SYSTEM = "system/"  # prefix of what MLflow measures of the machine
 
 
 def plot_metric(metric: str, file: Path) -> list[str]:
@@ -17,9 +22,12 @@ def plot_metric(metric: str, file: Path) -> list[str]:
     folder. Of runs with equal params, dataset and seed, only the newest counts. Raises ValueError if no run has the
     metric."""
     store = client(tracking_uri())
-    runs = _newest(_runs_with(store, metric))
+    tracked = _runs(store)
+    runs = _newest([run for run in tracked if metric in run.data.metrics])
     if not runs:
-        raise ValueError(f"no run in {tracking_uri()} has the metric `{metric}`; the MLflow UI (make ui) lists them")
+        hint = closest(metric, _metrics(tracked))
+        fix = "`python -m pipeline plot` without a name lists the metrics"
+        raise ValueError(f"no run in {tracking_uri()} has the metric `{metric}`{hint}; {fix}")
     curves = {label: _curve(store, run, metric) for label, run in _labeled(runs).items()}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.with_suffix(".json").write_text(json.dumps({"metric": metric, "curves": curves}, indent=2) + "\n")
@@ -27,10 +35,24 @@ def plot_metric(metric: str, file: Path) -> list[str]:
     return [f"{label}: last {curve['value'][-1]:.4g}" for label, curve in curves.items()] + [f"{file}: written"]
 
 
-def _runs_with(store: "MlflowClient", metric: str) -> "list[Run]":
+def list_metrics() -> list[str]:
+    """The metrics of the MLflow experiment, each with the number of runs that logged it. Raises ValueError if there is
+    no run."""
+    metrics = _metrics(_runs(client(tracking_uri())))
+    if not metrics:
+        raise ValueError(f"no run in {tracking_uri()} has a metric; run `dvc repro` first")
+    return aligned([[name, counted(number, "run")] for name, number in sorted(metrics.items())], left={0})
+
+
+def _runs(store: "MlflowClient") -> "list[Run]":
+    """The runs of the experiment, the newest first."""
     experiment = store.get_experiment_by_name(experiment_name())
-    runs = store.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
-    return [r for r in runs if metric in r.data.metrics]
+    return list(store.search_runs([experiment.experiment_id], max_results=1000)) if experiment else []
+
+
+def _metrics(runs: "list[Run]") -> Counter[str]:
+    """How many runs logged each metric of a stage; those of the machine are left out."""
+    return Counter(name for run in runs for name in run.data.metrics if not name.startswith(SYSTEM))
 
 
 def _newest(runs: "list[Run]") -> "list[Run]":

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cli.text_table import aligned
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -181,8 +183,7 @@ def _table(ranked: Sequence[Candidate]) -> list[str]:
     for place, c in enumerate(ranked, 1):
         cells = [_number(c.estimates.get(name)) for name in columns]
         rows.append([str(place), *cells, *([_number(c.true_return)] if with_truth else []), c.name])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head) - 1)]
-    return ["  ".join([*(cell.rjust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
+    return aligned(rows, left={len(head) - 1})
 
 
 def _agreement_lines(agreement: Json, k: int) -> list[str]:

@@ -45,6 +45,7 @@ def main() -> None:
         summary, offline = evaluation.summary, offline_result(estimates, truth)
 
         write_arrays(f"{WRITES[0]}/returns.npz", evaluation.returns)
+        run.log_artifact(f"{WRITES[0]}/returns.npz", "returns")
         save_record(summary, WRITES[1], allow_nan=True, digits=DIGITS)
         save_record(offline, WRITES[2], allow_nan=True, digits=DIGITS)
         run.log_headline(headline_numbers(summary) | offline_numbers(offline))

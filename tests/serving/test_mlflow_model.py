@@ -17,7 +17,7 @@ import yaml
 
 from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
-from pipeline.cli.plot import _labeled, _newest, plot_metric
+from pipeline.cli.plot import _labeled, _newest, list_metrics, plot_metric
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import Statistics
 from pipeline.policies.bc import BCConfig, BehaviorCloning
@@ -118,8 +118,9 @@ def test_plot_names_each_curve_by_what_sets_its_run_apart(tmp_path: Path, monkey
         "penalty.weight 0.5, seed 0": [9.0, 3.0],
         "penalty.weight 2.0, seed 0": [9.0, 7.0],
     }
-    with pytest.raises(ValueError, match="no run in"):
-        plot_metric("policy/nothing", tmp_path / "nothing.png")
+    with pytest.raises(ValueError, match=r"no run in .* has the metric `policy/los` \(did you mean `policy/loss`\?\)"):
+        plot_metric("policy/los", tmp_path / "nothing.png")
+    assert list_metrics() == ["policy/loss  3 runs"]
 
 
 def test_curves_of_two_datasets_are_told_apart() -> None:

@@ -1,0 +1,170 @@
+"""``sweep KEY=A,B ...``: run every combination of settings as a DVC experiment, and rank the results."""
+
+import itertools
+import re
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from pipeline.cli.compare import leaderboard, show
+from pipeline.cli.compared_run import ComparedRun, from_files, in_commit
+from pipeline.cli.experiment import run_experiment
+from pipeline.cli.sweep_progress import SweepProgress
+from pipeline.cli.tracked_run import seconds_of
+from pipeline.params import read_params, with_settings
+from pipeline.tracking.paths import work_dir
+from pipeline.tracking.provenance import locked_keys, stage_key
+
+LOGS = "logs/sweep"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One combination of settings: values by key of params.yaml, as text."""
+
+    settings: dict[str, str]
+
+    @property
+    def label(self) -> str:
+        """The settings as they were typed: ``penalty.name=epistemic, seeds=0,1``."""
+        return ", ".join(f"{key}={_typed(key, value)}" for key, value in self.settings.items())
+
+    @property
+    def name(self) -> str:
+        """The name of the DVC experiment, and so of the MLflow parent run."""
+        return "sweep-" + re.sub(r"[^\w.=+-]+", "-", self.label.replace(", ", "_").replace(",", "+")).strip("-.")
+
+
+def run_sweep(axes: Sequence[str], folder: Path) -> Iterator[str]:
+    """Run all points and yield the lines of their leaderboard, which is also written to ``folder``.
+
+    All values are checked before the first point runs. A point that fails is left out of the leaderboard. Points of the
+    same files are not run again. Raises ValueError for unknown keys and wrong values, without a git commit or a DVC
+    project, and if all points fail.
+    """
+    points, params = grid(axes), read_params()
+    check_points(points, params)
+    yield from _hints(points, params)
+    labels = _labels(points)
+    runs: list[ComparedRun] = []
+    failures: list[str] = []
+    with _interruptible(), SweepProgress(len(points)) as progress:
+        for point in points:
+            log = work_dir() / LOGS / f"{point.name}.log"
+            try:
+                runs.append(_run(point, labels[point.name], progress, log))
+            except ValueError as error:
+                failures.append(f"failed: {labels[point.name]}: {error}; {log} has its output")
+    yield from failures
+    if not runs:
+        raise ValueError("no point of the sweep finished; see the lines above")
+    yield from show(leaderboard(f"Sweep of {', '.join(axes)}", runs), folder)
+    if failures:
+        raise ValueError(
+            f"{len(failures)} of {len(points)} points failed; run the same sweep again to repeat them alone"
+        )
+
+
+def grid(axes: Sequence[str]) -> list[Point]:
+    """All combinations of the ``axes``, the last one varying fastest.
+
+    ``seeds=0,1`` is one value, the list: a configuration is the policy of all its seeds, which the leaderboard pools.
+    Raises ValueError for text that is no ``key=value``, and for a key that is there twice.
+    """
+    values: dict[str, list[str]] = {}
+    for axis in axes:
+        key, equals, text = axis.partition("=")
+        options = list(dict.fromkeys(_split(text)))
+        if not key or not equals or not all(options):
+            raise ValueError(f"`{axis}`: write key=value or key=value,value, such as penalty.weight=0.5,2")
+        if key in values:
+            raise ValueError(f"`{key}` is there twice; give all its values in one list, such as {key}=a,b")
+        values[key] = [f"[{text}]"] if key == "seeds" and "[" not in text else options
+    if not values:
+        raise ValueError("nothing to sweep; give keys and values, such as penalty.name=epistemic,max_aleatoric")
+    return [Point(dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
+
+
+def check_points(points: Sequence[Point], params: Mapping[str, Any]) -> None:
+    """Raises ValueError for the first point that a stage would refuse, and for names that are not its own."""
+    from pipeline.stages.preflight import check
+
+    for point in points:
+        try:
+            check(with_settings(params, point.settings))
+        except ValueError as error:
+            raise ValueError(f"{point.label}: {str(error).removeprefix('params.yaml: ')}") from None
+    names = [point.name for point in points]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"two points would be called `{twice}`; remove one of their values")
+
+
+def _split(text: str) -> list[str]:
+    """The values between commas that stand outside of brackets."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign in "[{") - (sign in "]}")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts]
+
+
+def _typed(key: str, value: str) -> str:
+    return value.strip("[]").replace(" ", "") if key == "seeds" else value
+
+
+def _labels(points: Sequence[Point]) -> dict[str, str]:
+    """Each point's name -> the settings in which the points differ; all of them if there is one point."""
+    differing = [key for key in points[0].settings if len({point.settings[key] for point in points}) > 1]
+    return {
+        point.name: Point({key: point.settings[key] for key in differing or point.settings}).label for point in points
+    }
+
+
+def _run(point: Point, label: str, progress: SweepProgress, log: Path) -> ComparedRun:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", buffering=1) as file, progress.point(label) as line:
+        problems = []
+
+        def note(text: str) -> None:
+            file.write(text + "\n")
+            line(text)
+            if text.lower().startswith("error: "):
+                problems.append(text[len("error: ") :])
+
+        try:
+            ref, new = run_experiment(point.name, point.settings, note)
+        except ValueError as error:
+            raise ValueError(problems[0] if problems else error) from None
+        if not new:
+            file.write(f"run before: {ref}\n")
+        progress.reused = not new
+    return replace(from_files(point.name, in_commit(ref), seconds_of), name=label)
+
+
+def _hints(points: Sequence[Point], params: Mapping[str, Any]) -> Iterator[str]:
+    """What costs time: DVC keeps the outputs of all stages but ingest, whose last output it leaves standing instead."""
+    same_data = not any(key.startswith("dataset.") for point in points for key in point.settings)
+    if len(points) > 1 and same_data and locked_keys().get("ingest") != stage_key("ingest", params):
+        yield "every point reads the logs again; `dvc repro ingest` before the sweep does it once"
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends the point that runs, too."""
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
