@@ -70,7 +70,7 @@ def _by_returns(results: Results) -> tuple[str, str]:
     varies = spread is None or spread >= CONSTANT
     status = by_returns(policy, scores.get("bc", logged), logged, varies)
     rivals = [_compared(policy, scores[name], AGENTS[name]) for name in ("logged", "bc") if name in scores]
-    reason = f"The policy returns {_text(policy)}, {' and '.join(rivals)}."
+    reason = f"The policy returns {_text(policy)} (95 % interval), {' and '.join(rivals)}."
     if not varies and spread is not None:
         reason += f" But it does the same in every state: its actions vary by {percent(spread, 2)} of half their range."
     return status, reason
