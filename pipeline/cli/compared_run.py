@@ -137,7 +137,7 @@ def _from_cache(ref: str, path: str) -> bytes | None:
 
 def _estimates(offline: Json) -> dict[str, float]:
     pooled = (offline.get("agents") or {}).get("policy") or {}
-    found = {name: pooled[name] for name in ESTIMATORS if pooled.get(name)}
-    values = {name: estimate["value"] for name, estimate in found.items()}
-    lows = {f"{name}_low": estimate["low"] for name, estimate in found.items()}
+    available = {name: pooled[name] for name in ESTIMATORS if pooled.get(name)}
+    values = {name: estimate["value"] for name, estimate in available.items()}
+    lows = {f"{name}_low": estimate["low"] for name, estimate in available.items()}
     return {name: value for name, value in {**values, **lows}.items() if value is not None}

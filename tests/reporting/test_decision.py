@@ -104,8 +104,8 @@ def test_the_reason_compares_with_logs_and_cloning(results: Results) -> None:
     failed = decide(scored(results, policy=-0.5, bc=97.2, logged=40.0))
     assert failed.status == CLONE
     assert failed.reason == (
-        "The policy returns −0.500 [−1.50, 0.500] (95 % interval), below logged behavior (40.0 [39.0, 41.0]) and below behavior cloning"
-        " (97.2 [96.2, 98.2])."
+        "The policy returns −0.500 [−1.50, 0.500] (95 % interval), below logged behavior (40.0 [39.0, 41.0]) and"
+        " below behavior cloning (97.2 [96.2, 98.2])."
     )
     assert failed.next_steps[0] == "Use `data/bc/seed-0`: it imitates the logs and needs no world model."
 
