@@ -16,6 +16,7 @@ class EvaluationConfig:
     bootstrap: PositiveInt = 2000  # resamples behind every confidence interval
     imagined_horizon: PositiveInt = 100  # steps of the imagined rollouts that predict the return
     imagined_starts: PositiveInt = 256  # held-out states from which these rollouts start
+    film: bool = True  # draw one real episode of the first seed's policy, where the environment renders images
 
 
 @dataclass(frozen=True, config=OPTIONS)

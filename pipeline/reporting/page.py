@@ -26,7 +26,7 @@ from pipeline.reporting.figures import plan as plan_figures
 from pipeline.reporting.figures import policy as policy_figures
 from pipeline.reporting.figures import trust as trust_figures
 from pipeline.reporting.figures.alt_texts import ALT_TEXTS
-from pipeline.reporting.figures.film import animation, save_animation
+from pipeline.reporting.figures.film import animation, policy_film, save_animation
 from pipeline.reporting.figures.style import RC, save
 from pipeline.reporting.results import Results
 from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN
@@ -59,6 +59,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
 # What the figure of this run leaves out, or how to have more of it; empty where there is nothing to say.
 NOTES: dict[str, Callable[[Results], str]] = {
     "dataset": data_figures.constants,
+    "film": ALT_TEXTS["film"],
     "policy": policy_figures.policy_note,
 }
 # Worth showing first; all others are folded.
@@ -92,8 +93,8 @@ class Picture:
 
 
 def write_figures(results: Results, folder: Path) -> dict[str, Path]:
-    """Write every figure that these results have as PNG, and the film of imagined images as an animated GIF. Returns
-    their paths by name."""
+    """Write every figure that these results have as PNG, and the films of the policy and of imagined images as animated
+    GIFs. Returns their paths by name."""
     written = {}
     with matplotlib.rc_context(RC):
         for name, draw in FIGURES.items():
@@ -101,10 +102,10 @@ def write_figures(results: Results, folder: Path) -> dict[str, Path]:
             if figure is not None:
                 written[name] = folder / f"{name}.png"
                 save(figure, written[name])
-    film = animation(results)
-    if film is not None:
-        written["latent_film"] = folder / "latent_film.gif"
-        save_animation(film, written["latent_film"])
+    for name, film in {"film": policy_film(results), "latent_film": animation(results)}.items():
+        if film is not None:
+            written[name] = folder / f"{name}.gif"
+            save_animation(film, written[name])
     return written
 
 

@@ -1,6 +1,6 @@
 """Everything the report shows, read from the outputs of the other stages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +45,7 @@ class Results:
     returns: Arrays  # raw, "S E" by agent
     evaluation: EvaluationSummary
     offline: OfflineSummary
+    film: Arrays = field(default_factory=dict)  # see pipeline.evaluation.film; empty if no episode was drawn
 
     @property
     def title(self) -> str:
@@ -98,6 +99,7 @@ def load(root: Path, seeds: list[int]) -> Results:
     def per_seed(adapter: TypeAdapter[T], folder: str, file: str) -> dict[int, T]:
         return {seed: load_record(adapter, data / folder / f"seed-{seed}" / file) for seed in seeds}
 
+    film = data / "returns" / "film.npz"
     latents = {seed: data / "calibration" / f"seed-{seed}" / "latents.npz" for seed in seeds}
     return Results(
         seeds=seeds,
@@ -115,6 +117,7 @@ def load(root: Path, seeds: list[int]) -> Results:
         returns=read_npz(data / "returns" / "returns.npz"),
         evaluation=load_record(TypeAdapter(EvaluationSummary), metrics / "evaluate.json"),
         offline=load_record(TypeAdapter(OfflineSummary), metrics / "offline.json"),
+        film=read_npz(film) if film.exists() else {},
     )
 
 

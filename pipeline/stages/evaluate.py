@@ -6,14 +6,16 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from pipeline.data.dataset import open_dataset
+from pipeline.data.spec import DatasetSpec
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.compare import headline_numbers
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.film import film_of
 from pipeline.ope import OfflineConfig
 from pipeline.ope.results import SeedEstimates
 from pipeline.ope.summary import offline_numbers, offline_result, true_values
 from pipeline.params import build, section
-from pipeline.serving.agent import load_agent
+from pipeline.serving.agent import PolicyAgent, load_agent
 from pipeline.serving.bundle import weights_digest
 from pipeline.stages.files import write_arrays
 from pipeline.stages.stage import stage
@@ -24,6 +26,7 @@ from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model", "data/policy", "data/bc", "data/offline"]
 WRITES = ["data/returns", "reports/metrics/evaluate.json", "reports/metrics/offline.json"]
+FILM = Path("data/returns/film.npz")
 ESTIMATES = TypeAdapter(SeedEstimates)
 
 
@@ -54,8 +57,21 @@ def main() -> None:
         for seed, true in zip(seeds, truth.get("policy", []), strict=False):
             place = f"evaluate/seed-{seed}"
             run.log_metrics({f"{place}/return": true.return_mean, f"{place}/value": true.value}, step=0)
+        FILM.unlink(missing_ok=True)
+        if config.film and dataset.spec.env_id is not None:
+            run.print(_film(agents["policy"][0], dataset.spec, config))
         for line in evaluation.lines():
             run.print(line)
+
+
+def _film(agent: PolicyAgent, spec: DatasetSpec, config: EvaluationConfig) -> str:
+    """Write the film of one episode; a line that says where it is, or why there is none."""
+    try:
+        film = film_of(agent, spec, config)
+    except ValueError as error:
+        return f"no film of the policy: {error}"
+    write_arrays(FILM, film, compressed=True)
+    return f"film of the policy: {FILM}"
 
 
 if __name__ == "__main__":

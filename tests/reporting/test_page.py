@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from html import unescape
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import TypeAdapter
 from reporting_outputs import write_outputs
 
@@ -263,6 +265,22 @@ def test_every_picture_says_its_result(finished: Path, envless: Results, tmp_pat
         assert len(pictures) == page.count("<img") > 8
         assert all(re.search(r"\d", alt) for alt in pictures)
         assert len({*pictures}) == len(pictures)
+
+
+def test_the_film_of_the_policy_is_on_the_page(finished: Path, tmp_path: Path) -> None:
+    frames = np.zeros((30, 40, 60, 3), np.uint8)
+    frames[np.arange(30), :, np.arange(30)] = 255, 0, 0
+    film = {"frames": frames, "steps": np.int64(300), "episode_return": np.float64(-12.5)}
+    filmed = replace(load(finished, [0]), film=film)
+    page = render(filmed, tmp_path)
+    (animation,) = re.findall(r'src="data:image/gif;base64,([^"]+)"', page)
+    drawn = Image.open(BytesIO(base64.b64decode(animation)))
+    assert (drawn.n_frames, drawn.size) == (30, (60, 40))
+    drawn.seek(29)
+    assert np.asarray(drawn.convert("RGB"))[0, 29].tolist() == [255, 0, 0]
+    assert 'alt="30 frames of a real episode: −12.5 in 300 steps."' in page
+    assert render(filmed, tmp_path / "again") == page
+    assert '<img src="data:image/gif' not in render(load(finished, [0]), tmp_path / "none")
 
 
 def test_first_pictures_are_open_and_others_folded(finished: Path, tmp_path: Path) -> None:

@@ -112,6 +112,12 @@ def _rollouts(results: Results) -> str:
     return f"Rank correlation of the sum with the error after {counted(last, 'step')}: {_listed(pairs)}."
 
 
+def _film(results: Results) -> str:
+    film = results.film
+    steps = counted(int(film["steps"]), "step")
+    return f"{len(film['frames'])} frames of a real episode: {number(float(film['episode_return']))} in {steps}."
+
+
 def _policy(results: Results) -> str:
     return _changes(results.policy, {"return_mean": "real return", "q_mean": "critics' mean value"})
 
@@ -176,6 +182,7 @@ ALT_TEXTS: dict[str, Callable[[Results], str]] = {
     "reliability": _reliability,
     "penalty": _penalty,
     "penalty_rollouts": _rollouts,
+    "film": _film,
     "policy": _policy,
     "plans": _plans,
     "behavior_cloning": _cloning,

@@ -1,4 +1,5 @@
-"""Open-loop films of image observations: strips of truth, prediction and difference, and the same as an animation."""
+"""Films as animations: one real episode of the policy; and open-loop predictions of image observations, also as
+strips."""
 
 from pathlib import Path
 
@@ -14,6 +15,7 @@ GAP = 4  # pixels between images
 LINE = 16  # height of a line of text in pixels
 FRAME_MS = 120  # duration of a frame
 LAST_MS = 1500  # of the last frame
+PALETTE, SAMPLED = 64, 8  # colors of a policy's film, and the frames that they are chosen from
 
 Film = NDArray[np.uint8]  # "F H W C"
 
@@ -36,6 +38,16 @@ def animation(results: Results) -> list[Image.Image] | None:
         return None
     films = strips(latents, keys)
     return [_frame(films, t, int(latents["context"])) for t in range(len(latents["kl"]))]
+
+
+def policy_film(results: Results) -> list[Image.Image] | None:
+    """A real episode of the policy in few colors, which keeps the page small; None if none was drawn."""
+    if not results.film:
+        return None
+    frames = results.film["frames"]
+    sample = frames[np.linspace(0, len(frames) - 1, SAMPLED).astype(int)]
+    palette = Image.fromarray(np.concatenate(sample)).quantize(PALETTE)
+    return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 
 def save_animation(frames: list[Image.Image], path: Path) -> None:
