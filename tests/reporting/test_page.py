@@ -80,6 +80,9 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
             print=logged.append,
             log_artifact=logged.append,
             log_decision=lambda status, reason: decisions.extend([status, reason]),
+            log_dataset=lambda spec, folder: None,
+            log_headline=lambda numbers: None,
+            log_report=lambda page: None,
         )
 
     monkeypatch.setattr(report, "stage", tracked)
@@ -166,7 +169,7 @@ def test_findings_come_with_their_remedy(finished: Path, tmp_path: Path) -> None
     ]
     assert "Time <jumps>." in limits(changed)
     names = [row[0] for row in checks_table(changed, warned=False).rows]
-    assert {"coverage", "episodes", "memory"} <= {*names}
+    assert {"coverage", "episodes"} <= {*names}
     assert "Checks without a warning" in text_of(render(changed, tmp_path / "changed"))
     page = text_of(render(replace(changed, checks=[odd]), tmp_path / "odd"))
     assert "Time &lt;jumps&gt;." in page
