@@ -1,5 +1,5 @@
-"""``python -m pipeline``: preset, doctor, inspect, evaluate, select, export, export-dataset, plot, compare, sweep,
-efficiency, true-error, ui, bench."""
+"""``python -m pipeline``: preset, doctor, inspect, evaluate, select, export, push-to-hub, export-dataset, plot,
+compare, sweep, efficiency, true-error, ui, bench."""
 
 import sys
 from pathlib import Path
@@ -115,6 +115,19 @@ def export(
     from pipeline.cli.export import export_onnx
 
     for line in export_onnx(bundle, file):
+        typer.echo(line)
+
+
+@app.command()
+def push_to_hub(
+    bundle: Annotated[Path, typer.Argument(help="A policy bundle, such as data/policy/seed-0")],
+    repo_id: Annotated[str, typer.Argument(help="Repository of the Hugging Face Hub, such as me/my-policy")],
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public")] = False,
+) -> None:
+    """Upload a policy bundle to the Hugging Face Hub, with the account that `hf auth login` keeps."""
+    from pipeline.cli.push_to_hub import push_bundle
+
+    for line in push_bundle(bundle, repo_id, public):
         typer.echo(line)
 
 

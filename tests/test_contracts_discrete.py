@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,5 +81,7 @@ def test_agent_tells_numbers_and_is_exported(model_name: str, name: str, tmp_pat
         onnxruntime = pytest.importorskip("onnxruntime")
         export_onnx(tmp_path / "bundle", tmp_path / "policy.onnx")
         session = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx"))
+        options = json.loads(session.get_modelmeta().custom_metadata_map["action"])
+        assert options == [{"value": START + i} for i in range(CHOICES)]
         (found,) = session.run(None, {"obs": obs})
         assert found.tolist() == actions.tolist()

@@ -1,5 +1,6 @@
 """Small environments whose dynamics are known, and small models of them."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from pipeline.data.windows import Windows
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.ingest.writer import write_dataset
+from pipeline.policies.bc import BCConfig, BehaviorCloning
+from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.protocols import WorldModel
+from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.training.config import FitConfig
 from pipeline.training.world_model import WorldModelTraining
 from pipeline.types import Transitions
@@ -133,3 +137,27 @@ def rssm_training(episodes: int, config: FitConfig) -> WorldModelTraining:
     train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
     batches = WindowBatches(train, held_out, config.windows, config.held_out_rows, seed=0)
     return WorldModelTraining(model, batches, config, seed=0)
+
+
+def saved_cloning(folder: Path) -> Path:
+    """A bundle of a policy that clones: three observations, one action in [-2, 2]."""
+    torch.manual_seed(0)
+    config = BCConfig(updates=1, hidden=[4])
+    obs = torch.randn(20, 3)
+    statistics = Statistics.of(obs, obs + 0.1 * torch.randn(20, 3), torch.randn(20), torch.zeros(20))
+    facts = BundleSpec(
+        policy="bc",
+        config=dataclasses.asdict(config),
+        obs_shapes={"state": [3]},
+        statistics=statistics,
+        action_low=[-2.0],
+        action_high=[2.0],
+        env_id="Pendulum-v1",
+        env_kwargs={},
+        dataset={"name": "pendulum", "digest": "0" * 32},
+        seed=0,
+        privileged_knowledge=[],
+    )
+    encoder = StandardEncoder(facts.obs_shapes, statistics)
+    save_bundle(folder, BehaviorCloning(config, LearnerSpec(3, 1)), encoder, facts, {"rows": []}, "card")
+    return folder

@@ -1,17 +1,23 @@
 """``export BUNDLE FILE``: export a feed-forward policy to ONNX, from raw observations to raw actions."""
 
+import logging
+import warnings
 from pathlib import Path
 
 import torch
 
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.serving.agent import load_agent
-from pipeline.serving.onnx import RawPolicy
+from pipeline.serving.onnx import RawPolicy, metadata
+
+EXPORTER = "torch.onnx._internal.exporter._registration"  # warns of packages that no policy needs
 
 
 def export_onnx(bundle: Path, file: Path) -> list[str]:
-    """Write ``file`` and compare its actions with the bundle's. Raises ValueError if a package is missing, and for a
-    policy that keeps a state between steps or plans."""
+    """Write ``file`` with names, bounds and units in its metadata, and compare its actions with the bundle's.
+
+    Raises ValueError if a package is missing, and for a policy that keeps a state between steps or plans.
+    """
     try:
         import onnxruntime
         import onnxscript  # noqa: F401
@@ -25,8 +31,14 @@ def export_onnx(bundle: Path, file: Path) -> list[str]:
     example = agent.encoder.mean.expand(2, -1) + agent.encoder.std
     axes = {"obs": {0: torch.export.Dim("batch")}}
     raw = RawPolicy(agent).eval()
-    program = torch.onnx.export(raw, (example,), input_names=["obs"], output_names=["action"], dynamic_shapes=axes)
+    logging.getLogger(EXPORTER).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about itself
+        program = torch.onnx.export(
+            raw, (example,), input_names=["obs"], output_names=["action"], dynamic_shapes=axes, verbose=False
+        )
     assert program is not None
+    program.model.metadata_props.update(metadata(agent.spec))
     program.save(str(file))
     obs = torch.cat([example, agent.encoder.mean[None]])
     (action,) = onnxruntime.InferenceSession(str(file)).run(None, {"obs": obs.numpy()})

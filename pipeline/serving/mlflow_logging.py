@@ -1,4 +1,4 @@
-"""Log a policy as an MLflow model of the active run."""
+"""A policy as an MLflow model: logged to the active run, or in a folder."""
 
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 SERVED_POLICY = Path(__file__).with_name("mlflow_model.py")
 PACKAGE = Path(__file__).parents[1]
-SERVING_PACKAGES = ("torch", "lightning", "numpy", "einops", "omegaconf", "safetensors")
+SERVING_PACKAGES = ("torch", "numpy", "einops", "pydantic", "safetensors")  # all that a policy imports
 
 
 def log_policy(bundle: Path, name: str, example: "ServedInput", action: "Array") -> None:
@@ -27,4 +27,13 @@ def log_policy(bundle: Path, name: str, example: "ServedInput", action: "Array")
         signature=infer_signature(example, action),
         input_example=example,
         pip_requirements=[f"{package}=={metadata.version(package)}" for package in SERVING_PACKAGES],
+    )
+
+
+def save_model(bundle: Path, folder: Path) -> None:
+    """Write the bundle as an MLflow model to a new ``folder``, for an image that has this package."""
+    import mlflow
+
+    mlflow.pyfunc.save_model(
+        folder, python_model=str(SERVED_POLICY), artifacts={"bundle": str(bundle)}, pip_requirements=[]
     )

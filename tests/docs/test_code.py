@@ -24,7 +24,9 @@ from pipeline.uncertainty.penalties import MEASURES
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
-CODE = sorted({b.page for b in BLOCKS if b.language == "python" and b.mark != "illustration"})
+NOTEBOOK = ROOT / "docs/tutorials/notebook.md"
+# tests/docs/test_notebook.py runs that of notebook.md
+CODE = sorted({b.page for b in BLOCKS if b.language == "python" and b.mark != "illustration"} - {NOTEBOOK})
 ILLUSTRATIONS = 5  # Python blocks that need a trained policy or the reader's own file; keep them few
 
 
@@ -39,9 +41,7 @@ def registries() -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore:.*is set to None:UserWarning")  # Minari asks for metadata that nobody publishes
-@pytest.mark.parametrize(
-    "page", [pytest.param(p, marks=[pytest.mark.slow] if p.name == "notebook.md" else [], id=short(p)) for p in CODE]
-)
+@pytest.mark.parametrize("page", CODE, ids=short)
 def test_python_code_runs_and_prints_what_stands_below_it(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: None
 ):

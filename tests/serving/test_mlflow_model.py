@@ -1,8 +1,8 @@
 """A bundle as an MLflow model, and run by the CLI."""
 
-import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -12,18 +12,13 @@ from types import SimpleNamespace
 import mlflow.pyfunc
 import numpy as np
 import pytest
-import torch
 import yaml
+from toys import saved_cloning
 
 from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
 from pipeline.cli.plot import _labeled, _newest, list_metrics, plot_metric
-from pipeline.encoders.standard import StandardEncoder
-from pipeline.encoders.statistics import Statistics
-from pipeline.policies.bc import BCConfig, BehaviorCloning
-from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.serving.agent import load_agent
-from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.serving.mlflow_logging import log_policy
 from pipeline.stages import preflight
 from pipeline.stages.stage import stage
@@ -33,27 +28,7 @@ ROOT = Path(preflight.__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = BCConfig(updates=1, hidden=[4])
-    obs = torch.randn(20, 3)
-    statistics = Statistics.of(obs, obs + 0.1 * torch.randn(20, 3), torch.randn(20), torch.zeros(20))
-    facts = BundleSpec(
-        policy="bc",
-        config=dataclasses.asdict(config),
-        obs_shapes={"state": [3]},
-        statistics=statistics,
-        action_low=[-2.0],
-        action_high=[2.0],
-        env_id="Pendulum-v1",
-        env_kwargs={},
-        dataset={"name": "pendulum", "digest": "0" * 32},
-        seed=0,
-        privileged_knowledge=[],
-    )
-    folder = tmp_path_factory.mktemp("policy") / "seed-0"
-    encoder = StandardEncoder(facts.obs_shapes, statistics)
-    save_bundle(folder, BehaviorCloning(config, LearnerSpec(3, 1)), encoder, facts, {"rows": []}, "card")
-    return folder
+    return saved_cloning(tmp_path_factory.mktemp("policy") / "seed-0")
 
 
 def test_logged_model_serves_the_actions_of_the_agent(
@@ -100,6 +75,26 @@ def test_onnx_acts_as_the_bundle(bundle: Path, tmp_path: Path) -> None:
     agent.reset(7)
     (action,) = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx")).run(None, {"obs": obs})
     np.testing.assert_allclose(action, agent.act(obs), atol=1e-5)
+
+
+def test_onnx_says_what_goes_in_and_out(bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    bundle = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    described = json.loads((bundle / "bundle.json").read_text())
+    described["dataset"] |= {"obs_names": {"state": ["temp", "cos", "sin"]}, "action_names": ["valve"]}
+    described["dataset"] |= {"units": {"temp": "°C", "valve": "%"}}
+    (bundle / "bundle.json").write_text(json.dumps(described))
+    (line,) = export_onnx(bundle, tmp_path / "policy.onnx")
+    assert "differs from the bundle by at most" in line
+    assert capfd.readouterr() == ("", "")
+    stored = onnxruntime.InferenceSession(str(tmp_path / "policy.onnx")).get_modelmeta().custom_metadata_map
+    obs, action = json.loads(stored["obs"]), json.loads(stored["action"])
+    low, high = (described["statistics"][key] for key in ("obs_min", "obs_max"))
+    assert obs[0] == {"name": "temp", "unit": "°C", "low": low[0], "high": high[0]}
+    assert [entry["name"] for entry in obs] == ["temp", "cos", "sin"]
+    bounds = {"low": described["action_low"][0], "high": described["action_high"][0]}
+    assert action == [{"name": "valve", "unit": "%", **bounds}]
+    assert json.loads(stored["policy"])["seed"] == described["seed"]
 
 
 def test_plot_names_each_curve_by_what_sets_its_run_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
