@@ -3,9 +3,9 @@
 #   docker run --rm -p 8080:8080 policy
 FROM python:3.12-slim
 WORKDIR /app
-# torch without CUDA: a tenth of the size
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "torch>=2.6,<2.14"
+# --build-arg TORCH_INDEX=URL of an index with builds for CPUs alone: a tenth of the size
+ARG TORCH_INDEX=
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "torch>=2.6,<2.14"
 RUN pip install --no-cache-dir "mlflow>=3.13,<4,!=3.18.0" "numpy>=2" "einops>=0.8" "pydantic>=2.10,<3" "safetensors>=0.4"
 COPY pipeline pipeline
 ARG BUNDLE=data/policy/seed-0
