@@ -12,6 +12,7 @@ from test_shared_logs import block_of, ingest
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.ingest.checks import CHECKS, CheckResult, run_checks
+from pipeline.ingest.checks.memory import signs
 from pipeline.ingest.checks.regress import held_out_r2
 from pipeline.ingest.checks.result import INCONCLUSIVE, json_value
 from pipeline.ingest.checks.sample import Sample
@@ -146,6 +147,25 @@ def test_noise_makes_no_check_warn_and_none_pass(pendulum: list[Episode], tmp_pa
     wandering = stored(walk, tmp_path / "walk")
     for name in ("memory", "drift"):
         assert only(name, wandering).severity == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("without", "with_history", "autocorrelation", "verdict"),
+    [
+        (1.0, 1.0, 0.0, "passes"),
+        (0.9, 0.91, 0.4, "passes"),
+        (0.4, 0.41, 0.0, "passes"),  # noise that no model explains
+        (0.3, 0.9, 0.5, "warns"),
+        (0.3, 0.9, 0.0, "open"),  # the two signs disagree
+        (-0.51, 0.026, 0.0, "open"),  # neither model explains anything
+        (-0.12, 0.2, 0.25, "open"),  # history helps, and leaves most open
+    ],
+)
+def test_one_rule_says_whether_observations_are_markov(
+    without: float, with_history: float, autocorrelation: float, verdict: str
+) -> None:
+    partial, doubtful = signs(np.array([without]), np.array([with_history]), np.array([autocorrelation]))
+    assert ("warns" if partial[0] else "open" if doubtful[0] else "passes") == verdict
 
 
 @pytest.mark.parametrize("break_one", BREAKS, ids=lambda b: b.__name__)

@@ -134,5 +134,6 @@ def _prediction(results: Results) -> tuple[str, str]:
 
 def _estimates(results: Results) -> tuple[str, str]:
     policy, cloning = per_step(results, "policy"), per_step(results, "bc")
-    above = [policy[name].value > cloning[name].value for name in policy]
+    logged = results.offline.logged.per_step
+    above = [estimate.value > max(cloning[name].value, logged) for name, estimate in policy.items()]
     return GOOD if all(above) else WARN if any(above) else BAD, preferences(results)
