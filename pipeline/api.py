@@ -258,7 +258,7 @@ def _set_up(trainer: TrainerConfig | None) -> TrainerConfig:
 
 
 def _session(progress: bool) -> Session:
-    return Session(say=print if progress else lambda line: None, progress_bar=progress)
+    return Session(say=print if progress else lambda line: None, progress=progress)
 
 
 def _agents(agent: PolicyAgent, baseline: PolicyAgent | None) -> dict[str, PolicyAgent]:

@@ -11,6 +11,7 @@ NO_OUTPUT = {
     "pipeline.tracking": "MLflow runs, log files and stage keys: they record a stage and give it nothing",
     "pipeline.stages.stage": "opens and ends the run of a stage, and turns errors into messages",
     "pipeline.stages.preflight": "checks params.yaml and raises; it imports every room",
+    "pipeline.training.progress": "prints how far a training is",
     "pipeline.params": "reads params.yaml into configs; DVC tracks the values, and most edits here change a message",
     "pipeline.validation": "types of options and records, their JSON form, and messages; the values are tracked",
     "pipeline.serving.mlflow_logging": "copies the finished bundle to MLflow",

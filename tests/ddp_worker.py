@@ -55,7 +55,7 @@ def main(name: str, devices: int, folder: Path, endless: bool) -> None:
     training = build(name, epochs)
     recorder = Recorder(folder)
     model = training.model
-    make_trainer(config, epochs, [recorder], progress=False).fit(training)
+    make_trainer(config, epochs, [recorder]).fit(training)
     last = {k: p.detach().clone() for k, p in model.state_dict().items()}
     training.finish()
     results = {

@@ -66,7 +66,7 @@ def _perturb_weights(training: WorldModelTraining, weights: int) -> WorldModelTr
 def train(training: WorldModelTraining | PolicyTraining, callbacks: list[Callback]) -> dict[str, Any]:
     """Train to the end; returns the whole final state, the best weights of every member included."""
     set_up_torch(TRAINER)
-    make_trainer(TRAINER, EPOCHS - training.epochs_done, callbacks, progress=False).fit(training)
+    make_trainer(TRAINER, EPOCHS - training.epochs_done, callbacks).fit(training)
     return training.resume_state()
 
 

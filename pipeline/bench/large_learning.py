@@ -41,7 +41,7 @@ from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnse
 
 OBS, ACTION, STEPS = 11, 3, 1000  # the shapes of Hopper
 CHUNK = 50  # gradient steps drawn at once
-QUIET = Session(say=lambda text: None, progress_bar=False)
+QUIET = Session(say=lambda text: None, progress=False)
 
 
 def measure(transitions: int, updates: int, scratch: Path | None) -> dict[str, Any]:

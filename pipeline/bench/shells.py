@@ -91,7 +91,7 @@ def _fit(module: LightningModule, world: World) -> tuple[float, float]:
     accelerator = "gpu" if world.device.type == "cuda" else "cpu"
     config = TrainerConfig(accelerator=accelerator, threads=world.config.threads)
     with _quiet():
-        trainer = make_trainer(config, 1, [watch], progress=False)
+        trainer = make_trainer(config, 1, [watch])
         start = time.perf_counter()
         trainer.fit(module)
     return watch.seconds, time.perf_counter() - start - watch.seconds

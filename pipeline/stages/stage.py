@@ -18,6 +18,7 @@ from pipeline.tracking.console import Tee, log_to_file
 from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import address, stage_key
 from pipeline.tracking.run import StageRun
+from pipeline.tracking.stage_lines import StageLines
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK")  # torchrun, Lightning, srun
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
@@ -52,12 +53,15 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
         return
     with log_to_file(work_dir() / "logs" / f"{label}.log"), _one_line_errors(), _sigterm_raises():
         params = read_params()
+        lines = StageLines(address(name, seed))
+        print(lines.first(), flush=True)
         from pipeline.stages.preflight import check
 
         check(params)
         run = StageRun(name, seed, params, stage_key(address(name, seed), params))
         if start:
             run.start()
+        lines.ready()
         try:
             yield run
             _check_unchanged(run)
@@ -66,6 +70,8 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
                 run.end("FAILED" if isinstance(error, Exception) else "KILLED")
             raise
         run.end("FINISHED")
+        for line in lines.last():
+            print(line, flush=True)
 
 
 def _check_unchanged(run: StageRun) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,23 @@ PLACEHOLDER = re.compile(r"\$\{\s*([^}]+?)\s*\}")
 
 @dataclass(frozen=True)
 class StageDefinition:
-    """Dependencies and parameters (by file) of one stage, with ``foreach`` and ``matrix`` expanded."""
+    """Dependencies, parameters (by file) and outputs of one stage, with ``foreach`` and ``matrix`` expanded."""
 
     deps: list[str]
     params: dict[str, list[str]]
+    outs: list[str]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file as DVC reads it; {} if it is missing."""
-    if not path.exists():
-        return {}
+    """A YAML file as DVC reads it; {} if it is missing. Equal contents are read once, because that takes a while."""
+    return _parsed(path.read_text()) if path.exists() else {}
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
 
-    return YAML(typ="safe", pure=True).load(path) or {}
+    return YAML(typ="safe", pure=True).load(text) or {}
 
 
 def stage_definitions(path: Path) -> dict[str, StageDefinition]:
@@ -83,8 +88,13 @@ def _definition(body: Mapping[str, Any]) -> StageDefinition:
     for entry in body.get("params", []):
         for file, keys in entry.items() if isinstance(entry, Mapping) else [("params.yaml", [entry])]:
             params.setdefault(file, []).extend(keys or [])
-    deps = [next(iter(dep)) if isinstance(dep, Mapping) else dep for dep in body.get("deps", [])]
-    return StageDefinition(deps=deps, params=params)
+    outs = [path for kind in ("outs", "metrics", "plots") for path in _paths(body.get(kind, []))]
+    return StageDefinition(_paths(body.get("deps", [])), params, outs)
+
+
+def _paths(entries: list[Any]) -> list[str]:
+    """Without the options that may follow a path."""
+    return [next(iter(entry)) if isinstance(entry, Mapping) else entry for entry in entries]
 
 
 def _fill(tree: Any, context: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.loggers import Logger
 
 from pipeline.training.config import TrainerConfig
+from pipeline.training.progress import Progress
 from pipeline.training.resume import Resumable, ResumePoint
 from pipeline.training.trainer import make_trainer
 from pipeline.training.watchdog import Watchdog
@@ -16,12 +17,12 @@ from pipeline.training.watchdog import Watchdog
 
 @dataclass(frozen=True)
 class Session:
-    """Where a training logs and from where it resumes. By default it prints, and shows a progress bar."""
+    """Where a training logs and from where it resumes. By default it prints, and shows progress."""
 
     resume_folder: Path | None = None  # holds the resume point; None: an interrupted training starts again
     logger: Logger | bool = False  # False: no logger
     say: Callable[[str], None] = print
-    progress_bar: bool = True
+    progress: bool = True
 
 
 class Training(Resumable, Protocol):
@@ -44,5 +45,7 @@ def train(training: Training, config: TrainerConfig, session: Session, every: in
         if resume.load_into(training):
             session.say(f"resuming after epoch {training.epochs_done}")
         callbacks.append(resume)
+    if session.progress:
+        callbacks.append(Progress())
     if training.epochs_left > 0:
-        make_trainer(config, training.epochs_left, callbacks, session.logger, session.progress_bar).fit(training)
+        make_trainer(config, training.epochs_left, callbacks, session.logger).fit(training)

@@ -40,9 +40,9 @@ def make_trainer(
     epochs: int,
     callbacks: "list[Callback]",
     logger: "Logger | bool | None" = False,
-    progress: bool = True,
 ) -> "Trainer":
-    """A Trainer without Lightning's checkpoints, validation and samplers, which the two modules do themselves.
+    """A Trainer without Lightning's checkpoints, validation, samplers and progress bar: the two modules do these
+    themselves.
 
     Raises ValueError if ``config`` does not fit this machine, for example if a device is missing.
     """
@@ -63,7 +63,7 @@ def make_trainer(
             logger=logger,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_model_summary=False,
-            enable_progress_bar=progress,
+            enable_progress_bar=False,
             use_distributed_sampler=False,
             log_every_n_steps=1,
         )

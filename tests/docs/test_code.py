@@ -79,7 +79,7 @@ def check_world_model(names: dict[str, Any], blocks: list[Block]) -> None:
     training = training_of(model, logged, logged, FitConfig(max_epochs=2))
     with torch.no_grad():
         before = sum(model.held_out(logged)["mse"]) / len(logged)
-    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, [], progress=False).fit(training)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, []).fit(training)
     with torch.no_grad():
         after = sum(training.finish().held_out(logged)["mse"]) / len(logged)
     assert after < before

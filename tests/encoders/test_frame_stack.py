@@ -114,7 +114,7 @@ def cloned(bars: PreparedDataset) -> tuple[BehaviorCloning, StackedFrames]:
     config = BCConfig(updates=300, batch_size=64, hidden=[32], image_depth=4, learning_rate=3e-3)
     learner = BehaviorCloning(config, LearnerSpec(encoder.state_dim, facts.action_dim), images=encoder.images)
     training = PolicyTraining(learner, replay, None, 150, 0, "bc")
-    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, [], progress=False).fit(training)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, []).fit(training)
     return learner, encoder
 
 

@@ -157,7 +157,7 @@ def fit(dataset: PreparedDataset, history: int, epochs: int) -> GaussianEnsemble
     data = (encode_transitions(dataset, split, model) for split in ("train", "held_out"))
     training = training_of(model, *data, FitConfig(batch_size=128, max_epochs=epochs, patience=epochs))
     pl.seed_everything(0)
-    make_trainer(TrainerConfig(accelerator="cpu", threads=1), epochs, [], progress=False).fit(training)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), epochs, []).fit(training)
     return training.finish()
 
 

@@ -35,7 +35,7 @@ from pipeline.uncertainty import PenaltySpec
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 
 MEMORY, DISK = TrainerConfig(), TrainerConfig(logs_in_memory=1e-9)
-QUIET = Session(say=lambda text: None, progress_bar=False)
+QUIET = Session(say=lambda text: None, progress=False)
 
 
 @pytest.fixture(scope="module")

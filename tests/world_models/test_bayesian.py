@@ -111,7 +111,7 @@ def test_learns_the_mean_and_the_noise_through_the_usual_shell(name: str):
     model = small(name, build_data_spec(raw))
     data = (transitions_of(raw, model.encoder), transitions_of(unseen, model.encoder))
     training = training_of(model, *data, FitConfig(max_epochs=25, patience=25))
-    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 25, [], progress=False).fit(training)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 25, []).fit(training)
     training.finish()
     torch.testing.assert_close(training._held_out()["mse"], training.best.scores["mse"])
     data = transitions_of(linear_world(2000, seed=2), model.encoder)

@@ -21,7 +21,7 @@ def fitted() -> tuple[GaussianEnsemble, WorldModelTraining]:
     data = (transitions_of(raw, model.encoder), transitions_of(unseen, model.encoder))
     training = training_of(model, *data, FitConfig(max_epochs=25, patience=25))
     pl.seed_everything(0)
-    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 25, [], progress=False).fit(training)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 25, []).fit(training)
     return training.finish(), training
 
 
@@ -96,7 +96,7 @@ def test_the_learning_rate_decays_where_that_is_asked(asked: bool | None, last: 
     model = small_ensemble(raw)
     data = transitions_of(raw, model.encoder)
     training = training_of(model, data, data, FitConfig(max_epochs=2, learning_rate_decay=asked))
-    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, [], progress=False).fit(training)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 2, []).fit(training)
     assert training._raw_optimizer().param_groups[0]["lr"] == pytest.approx(last)
 
 

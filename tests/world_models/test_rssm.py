@@ -54,7 +54,7 @@ def draws(seed: int = 0) -> torch.Generator:
 @pytest.fixture(scope="module")
 def fitted(line: PreparedDataset) -> RSSM:
     training = training_of(model_of(line, learning_rate=5e-3, vector_std=0.3), line, 40)
-    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 40, [], progress=False).fit(training)
+    make_trainer(TrainerConfig(accelerator="cpu", threads=1), 40, []).fit(training)
     return training.finish().eval().requires_grad_(False)
 
 
