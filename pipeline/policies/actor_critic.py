@@ -8,6 +8,7 @@ gradients (DreamerV2).
 import copy
 import math
 from dataclasses import field
+from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -83,9 +84,19 @@ class ActorCritic(nn.Module):
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("return_quantiles", torch.zeros(2))
         self.return_quantiles: Annotated[Tensor, "2"]
-        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.actor_learning_rate, fused=True)
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=config.critic_learning_rate, fused=True)
         self.updates_done = 0
+
+    # Made when training asks for them: to act needs none, and torch takes a second for the first.
+
+    @cached_property
+    def actor_optimizer(self) -> torch.optim.Optimizer:
+        """Of the actor."""
+        return torch.optim.Adam(self.actor.parameters(), lr=self.config.actor_learning_rate, fused=True)
+
+    @cached_property
+    def critic_optimizer(self) -> torch.optim.Optimizer:
+        """Of the critic."""
+        return torch.optim.Adam(self.critic.parameters(), lr=self.config.critic_learning_rate, fused=True)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimizers of the actor and of the critic."""

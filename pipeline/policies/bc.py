@@ -1,6 +1,7 @@
 """Behavior cloning: the baseline that every learned policy must beat."""
 
 from dataclasses import field
+from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -47,8 +48,12 @@ class BehaviorCloning(nn.Module):
         self.config = config
         self.torso = ImageTorso(task.state_dim, images or {}, config.image_depth)
         self.actor = actor_for(task.action_kind, self.torso.features_dim, task.action_dim, config.hidden)
-        self.optimizer = torch.optim.Adam(self.parameters(), lr=config.learning_rate, fused=True)
         self.updates_done = 0
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when training asks for it: to act needs none, and torch takes a second for the first."""
+        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate, fused=True)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer over all parameters."""

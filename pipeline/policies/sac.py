@@ -12,6 +12,7 @@ arXiv:1910.07207).
 import copy
 import math
 from dataclasses import field
+from functools import cached_property
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -90,7 +91,6 @@ class SAC(nn.Module):
         self.value_range = self._value_range(task)
         self.register_buffer("action_std", torch.tensor(task.action_std or [1.0] * task.action_dim), persistent=False)
         self.action_std: Tensor
-        self._make_optimizers()
         self.updates_done = 0
 
     def _target_entropy(self, task: LearnerSpec) -> float:
@@ -123,11 +123,22 @@ class SAC(nn.Module):
         end_probability = 1 - self.config.discount
         return task.reward_mean / end_probability, task.reward_std / math.sqrt(end_probability)
 
-    def _make_optimizers(self) -> None:
-        c = self.config
-        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=c.actor_learning_rate, fused=True)
-        self.critic_optimizer = torch.optim.Adam(self.critics.parameters(), lr=c.critic_learning_rate, fused=True)
-        self.alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=c.alpha_learning_rate, fused=True)
+    # Made when training asks for them: to act needs none, and torch takes a second for the first.
+
+    @cached_property
+    def actor_optimizer(self) -> torch.optim.Optimizer:
+        """Of the actor."""
+        return torch.optim.Adam(self.actor.parameters(), lr=self.config.actor_learning_rate, fused=True)
+
+    @cached_property
+    def critic_optimizer(self) -> torch.optim.Optimizer:
+        """Of all critics."""
+        return torch.optim.Adam(self.critics.parameters(), lr=self.config.critic_learning_rate, fused=True)
+
+    @cached_property
+    def alpha_optimizer(self) -> torch.optim.Optimizer:
+        """Of the temperature."""
+        return torch.optim.Adam([self.log_alpha], lr=self.config.alpha_learning_rate, fused=True)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimizers of the actor, the critics and the temperature."""

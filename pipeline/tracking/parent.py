@@ -47,10 +47,14 @@ def leave(client: "MlflowClient", run_id: str, status: str) -> None:
 
 def link(client: "MlflowClient", run_id: str, stage: str, made_by: str | None, key: str) -> None:
     """Tag the parent with the key of a stage's current outputs, and with the run that made them."""
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in _link_tags(stage, made_by, key).items()])
+
+
+def _link_tags(stage: str, made_by: str | None, key: str) -> dict[str, str]:
     name = stage.replace("@", "-")  # MLflow refuses @ in a tag's name
-    client.set_tag(run_id, f"stage.{name}.key", key)
-    if made_by is not None:
-        client.set_tag(run_id, f"stage.{name}.run_id", made_by)
+    return {f"stage.{name}.key": key} | ({} if made_by is None else {f"stage.{name}.run_id": made_by})
 
 
 def _open(client: "MlflowClient", experiment: str, execution: Execution, params: Mapping[str, Any]) -> str:
@@ -61,10 +65,9 @@ def _open(client: "MlflowClient", experiment: str, execution: Execution, params:
         "git.dirty": str(git_dirty()).lower(),
         **{name: os.environ[name] for name in FROM_DVC if os.environ.get(name)},
     }
-    run_id = str(client.create_run(experiment, tags=tags, run_name=name_of(params)).info.run_id)
     for stage, key in locked_keys().items():
-        link(client, run_id, stage, _finished_run(client, experiment, key), key)
-    return run_id
+        tags |= _link_tags(stage, _finished_run(client, experiment, key), key)
+    return str(client.create_run(experiment, tags=tags, run_name=name_of(params)).info.run_id)
 
 
 def _finished_run(client: "MlflowClient", experiment: str, key: str) -> str | None:

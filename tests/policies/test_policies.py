@@ -282,3 +282,12 @@ def test_logged_batches_are_logged_rows():
     data = bandit(100)
     batch = LoggedReplay(data).batches(2, 10, draws())[1]
     assert all(any(torch.equal(a, b) for b in data.action) for a in batch.action)
+
+
+@pytest.mark.parametrize("name", [name for name, learner in POLICIES.items() if not learner.plans])
+def test_to_act_needs_no_optimizer(name: str) -> None:
+    """The first optimizer of a process makes torch import a compiler, which takes longer than a short evaluation."""
+    learner = POLICIES[name](POLICIES[name].Config(), LearnerSpec(3, 1))
+    assert not [value for value in vars(learner).values() if isinstance(value, torch.optim.Optimizer)]
+    assert all(isinstance(one, torch.optim.Optimizer) for one in learner.optimizers())
+    assert learner.optimizers()[0] is learner.optimizers()[0]
