@@ -35,6 +35,7 @@ from pipeline.reporting.text.advice import advice
 from pipeline.reporting.text.glance import BAD, GOOD, OPEN, WARN, glance, recipe
 from pipeline.reporting.text.limits import limits
 from pipeline.tracking.provenance import versions
+from pipeline.tracking.ui import report_filter, report_runs_url
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "scores": data_figures.scores_figure,
@@ -148,6 +149,8 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         logged_value=ope.logged_value(results),
         convergence=ope.fit_doubts(results),
         provenance=provenance(results, key),
+        runs_url=report_runs_url(key),
+        runs_search=report_filter(key),
         params=as_yaml(params),
         limits=limits(results),
     )

@@ -36,6 +36,7 @@ from pipeline.reporting.text.glance import BAD, GOOD, OPEN, WARN, glance
 from pipeline.reporting.text.limits import limits
 from pipeline.reporting.text.ope import fit_doubts, logged_value, offline_table, offline_verdict
 from pipeline.tracking import provenance
+from pipeline.tracking.ui import report_runs_url
 from pipeline.validation.records import load_record
 
 PARAMS = {"seeds": [0, 1], "policy": {"name": "sac", "hidden": [256, 256]}, "note": "a < b"}
@@ -95,7 +96,9 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     figures = sorted(path.read_bytes() for path in Path("reports/figures").iterdir())
     assert sorted(base64.b64decode(image) for image in images) == figures
     assert len(figures) == 11
-    assert "http" not in text_of(page)
+    runs = report_runs_url(KEY).replace("&", "&amp;")
+    assert f'<a href="{runs}">' in page
+    assert "http" not in text_of(page).replace(runs, "")
     assert "<script" not in page
     assert "made up: nothing was done" in page
     assert "&lt;are&gt;" in page
