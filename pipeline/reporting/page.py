@@ -40,6 +40,7 @@ from pipeline.tracking.ui import report_filter, report_runs_url
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "scores": data_figures.scores_figure,
     "dataset": data_figures.dataset_figure,
+    "actions": data_figures.actions_figure,
     "checks": checks_figure.checks_figure,
     "frames": data_figures.frames_figure,
     "world_model": model_figures.learning_figure,
@@ -64,7 +65,7 @@ NOTES: dict[str, Callable[[Results], str]] = {
     "policy": policy_figures.policy_note,
 }
 # Worth showing first; all others are folded.
-FIRST = {"scores", "film", "dataset", "open_loop", "latent_frames", "reliability", "policy", "exploitation"}
+FIRST = {"scores", "film", "dataset", "actions", "open_loop", "latent_frames", "reliability", "policy", "exploitation"}
 STATES = {DEPLOY: GOOD, CLONE: WARN, STAY: BAD, UNKNOWN: OPEN}  # the decision looks like these states of a line
 
 # Titles by anchor; "latents" appears only for a model that has them.

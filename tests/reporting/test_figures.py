@@ -122,7 +122,7 @@ def test_policy_panels_are_those_that_were_logged(results: Results) -> None:
 def test_plans_are_drawn_until_they_end(results: Results) -> None:
     assert plan_figures.plans_figure(results) is None
     plans = Plans(
-        action=[[[0.0, 9.0], [0.5, 9.0], [1.0, 9.0]], [[-1.0, 9.0], [-0.5, 9.0], [0.0, 9.0]]],
+        action=[[[0.0], [0.5], [1.0]], [[-1.0], [-0.5], [0.0]]],
         reward=[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]],
         penalty=[[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]],
         alive=[[1.0, 1.0, 1.0], [1.0, 1.0, 0.0]],
@@ -134,12 +134,13 @@ def test_plans_are_drawn_until_they_end(results: Results) -> None:
     assert drawn == [
         [[1.0, 2.0, 3.0], pytest.approx([4.0, 5.0, ends], nan_ok=True)],
         [[0.1, 0.2, 0.3], pytest.approx([0.4, 0.5, ends], nan_ok=True)],
-        [[0.0, 0.5, 1.0], pytest.approx([-1.0, -0.5, ends], nan_ok=True)],
+        [[0.0, 1.0, 2.0], pytest.approx([-2.0, -1.0, ends], nan_ok=True)],  # of bounds -2 and 2
     ]
 
 
 def test_dataset_figure_counts_every_episode_and_share(results: Results) -> None:
     figure = data_figures.dataset_figure(results)
+    assert figure is not None
     returns, _, _, actions = figure.axes
     assert sum(bar.get_height() for bar in returns.patches) == 60
     assert actions.patches[0].get_data().values.sum() == pytest.approx(1.0)
@@ -150,7 +151,9 @@ def test_constant_values_are_said_not_drawn(results: Results) -> None:
     dataset = results.dataset
     steady = replace(results, dataset=replace(dataset, reward=np.full_like(dataset.reward, -2.0)))
     assert data_figures.constants(steady) == "Every reward is −2.00."
-    labels = [axes.get_xlabel() for axes in data_figures.dataset_figure(steady).axes]
+    figure = data_figures.dataset_figure(steady)
+    assert figure is not None
+    labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels == ["episode return [sum of rewards]", "episode length [steps]", "action[0]"]
 
 
@@ -158,6 +161,7 @@ def test_few_actions_are_drawn_in_their_own_units(results: Results) -> None:
     spec = replace(results.dataset.spec, action_names=["valve"], units={"valve": "%"}, action_low=[0.0])
     spec = replace(spec, action_high=[100.0])
     figure = data_figures.dataset_figure(replace(results, dataset=replace(results.dataset, spec=spec)))
+    assert figure is not None
     axes = figure.axes[-1]
     edges = axes.patches[0].get_data().edges
     assert (axes.get_xlabel(), edges[0], edges[-1]) == ("valve [%]", 0.0, 100.0)
@@ -165,8 +169,12 @@ def test_few_actions_are_drawn_in_their_own_units(results: Results) -> None:
 
 def test_many_actions_share_a_map_with_their_bounds(tmp_path: Path) -> None:
     write_outputs(tmp_path, [0], action_dim=7)
-    figure = data_figures.dataset_figure(load(tmp_path, [0]))
-    rows = [label.get_text() for label in figure.axes[3].get_yticklabels()]
+    results = load(tmp_path, [0])
+    drawn, figure = data_figures.dataset_figure(results), data_figures.actions_figure(results)
+    assert drawn is not None
+    assert figure is not None
+    assert len(drawn.axes) == 3
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == [f"action[{i}]: -2 to 2" for i in range(7)]
 
 

@@ -29,6 +29,12 @@ def _dataset(results: Results) -> str:
     return f"{episodes}. Return: {returns}. Length in steps: {lengths}. Rewards lie in {rewards}."
 
 
+def _actions(results: Results) -> str:
+    spec, saturation = results.dataset.spec, results.card.action_saturation
+    shares = _listed((spec.action_label(i), percent(share)) for i, share in enumerate(saturation))
+    return f"Share of steps in which an action is at a bound: {shares}."
+
+
 def _checks(results: Results) -> str:
     warned = [check.name.replace("_", " ") for check in results.checks if check.warns]
     names = f": {', '.join(warned)}" if warned else ""
@@ -170,6 +176,7 @@ def _mean_and_range(values: np.ndarray) -> str:
 ALT_TEXTS: dict[str, Callable[[Results], str]] = {
     "scores": _scores,
     "dataset": _dataset,
+    "actions": _actions,
     "checks": _checks,
     "frames": _frames,
     "world_model": _world_model,

@@ -26,22 +26,34 @@ LABELS = {  # axis labels of what is logged, and of the counts
 EVERY = {"return": "Every episode returns {}", "length": "Every episode has {} steps", "reward": "Every reward is {}"}
 
 
-def dataset_figure(results: Results) -> Figure:
-    """Histograms of episode returns, episode lengths and rewards, as far as they vary, and of actions."""
-    dataset, spec = results.dataset, results.dataset.spec
-    action = np.asarray(dataset.action[_rows(results)])
+def dataset_figure(results: Results) -> Figure | None:
+    """Histograms of episode returns, episode lengths and rewards, as far as they vary, and of few actions; None if
+    nothing is left to draw."""
+    spec = results.dataset.spec
     varying = {name: values for name, values in _logged(results).items() if _varies(values)}
-    alone = list(action.T) if spec.action_kind != DISCRETE and spec.action_dim <= ALONE else []
-    count = len(varying) + max(len(alone), 1)
+    discrete = spec.action_kind == DISCRETE
+    actions = [] if discrete or spec.action_dim > ALONE else list(_actions(results).T)
+    count = len(varying) + (1 if discrete else len(actions))
+    if not count:
+        return None
     figure, grid = panels(f"Logged data: {spec.name}", count, columns=3 if count % 3 == 0 else 2, height=2.5)
     for axes, (name, values) in zip(grid, varying.items(), strict=False):
         _histogram(axes, values, *LABELS[name])
-    for i, values in enumerate(alone):
+    for i, values in enumerate(actions):
         _action(grid[len(varying) + i], spec, i, values)
-    if spec.action_kind == DISCRETE:
-        _discrete_actions(grid[-1], spec, action)
-    elif not alone:
-        _many_actions(grid[-1], spec, action)
+    if discrete:
+        _discrete_actions(grid[-1], spec, _actions(results))
+    return figure
+
+
+def actions_figure(results: Results) -> Figure | None:
+    """How often each of many action dimensions takes each value, as one map; None if they are few or discrete."""
+    spec = results.dataset.spec
+    if spec.action_kind == DISCRETE or spec.action_dim <= ALONE:
+        return None
+    rows = min(spec.action_dim, NAMED)
+    figure, (axes,) = panels(f"Logged actions: {spec.name}", 1, height=1.2 + 0.25 * rows)
+    _many_actions(axes, spec, _actions(results))
     return figure
 
 
@@ -58,6 +70,11 @@ def _logged(results: Results) -> dict[str, np.ndarray]:
         "length": dataset.episode_lengths("all"),
         "reward": np.asarray(dataset.reward[_rows(results)]),
     }
+
+
+def _actions(results: Results) -> np.ndarray:
+    """Actions "N A" as models see them."""
+    return np.asarray(results.dataset.action[_rows(results)])
 
 
 def _rows(results: Results) -> np.ndarray:
@@ -114,7 +131,7 @@ def _histogram(axes: Axes, values: np.ndarray, label: str, unit: str) -> None:
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     log_counts(axes, heights, unit)
-    axes.legend(loc="best")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 0.98), borderpad=0)  # above the bars
 
 
 def _discrete_actions(axes: Axes, spec: DatasetSpec, action: np.ndarray) -> None:
@@ -144,5 +161,5 @@ def _many_actions(axes: Axes, spec: DatasetSpec, action: np.ndarray) -> None:
         axes.set_ylabel("action dimension")
         return
     bounds = zip(spec.action_low, spec.action_high, strict=True)
-    names = [f"{spec.action_label(i)}: {low:.3g} to {high:.3g}" for i, (low, high) in enumerate(bounds)]
+    names = [f"{spec.action_label(i)}: {low:,.4g} to {high:,.4g}" for i, (low, high) in enumerate(bounds)]
     axes.set_yticks(range(len(names)), names, fontsize=8)

@@ -54,7 +54,7 @@ def trajectories_figure(results: Results) -> Figure | None:
         axes.plot(truth[window, :, feature], color=COLORS["logged"], label="truth" if i == 0 else None)
         axes.plot(predicted[window, :, feature], color=COLORS["model"], label="prediction" if i == 0 else None)
         if window == 0:
-            axes.set_ylabel(names[feature], fontsize=8)
+            axes.set_ylabel(spec.label(names[feature]), fontsize=8)
         if feature == len(names) - 1:
             axes.set_xlabel("step of the window")
     figure.legend(loc="outside lower center", ncols=3)
@@ -75,8 +75,8 @@ def steps_figure(results: Results) -> Figure | None:
     for key, color in entropies.items():
         seed_curves(grid[2], _by_step(results, key), COLORS[color], key.split("_")[0])
     for axes, label in zip(grid[1:], ("KL [nats]", "entropy [nats]"), strict=False):
-        axes.set(xlabel="steps since the window began", ylabel=label)
-        axes.legend(loc="upper right")
+        axes.set(xlabel="step of the window", ylabel=label)
+        axes.legend(loc="best")
     return figure
 
 
@@ -122,7 +122,7 @@ def _activity(axes: Axes, results: Results) -> None:
         label = f"seed {seed}: {active} of {len(activity)} active"
         color = CYCLE[i % len(CYCLE)]
         axes.plot(np.arange(1, len(activity) + 1), activity, "o-", markersize=3, color=color, label=label)
-    axes.axhline(float(latents["active_above"]), color=COLORS["baseline"], linestyle="--", label="active above")
+    axes.axhline(float(latents["active_above"]), color="#333333", linestyle="--", label="active above")
     axes.set(yscale="log", xlabel="latents, most active first")
     axes.set_ylabel("entropy of class usage [nats]" if latents["classes"] > 1 else "variance of mean / prior variance")
     axes.legend(loc="best")

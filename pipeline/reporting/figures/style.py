@@ -25,7 +25,7 @@ COLORS = {
     "real": "#009E73",
 }
 # Enough for every penalty to have its own.
-CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#882255", "#999933", "#44AA99"]
+CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933", "#44AA99", "#555555"]
 MARKERS = "os^vDP"  # beside the colors, for lines that lie on each other
 # Axis labels of the terms of a world model's loss.
 LOSSES = {
