@@ -150,7 +150,7 @@ def test_constant_values_are_said_not_drawn(results: Results) -> None:
     assert data_figures.constants(results) == ""
     dataset = results.dataset
     steady = replace(results, dataset=replace(dataset, reward=np.full_like(dataset.reward, -2.0)))
-    assert data_figures.constants(steady) == "Every reward is −2.00."
+    assert data_figures.constants(steady) == "Every reward is −2."
     figure = data_figures.dataset_figure(steady)
     assert figure is not None
     labels = [axes.get_xlabel() for axes in figure.axes]

@@ -284,7 +284,7 @@ def test_the_film_of_the_policy_is_on_the_page(finished: Path, tmp_path: Path) -
     assert (drawn.n_frames, drawn.size) == (30, (60, 40))
     drawn.seek(29)
     assert np.asarray(drawn.convert("RGB"))[0, 29].tolist() == [255, 0, 0]
-    assert 'alt="30 frames of a real episode: −12.5 in 300 steps."' in page
+    assert 'alt="30 frames of a real episode that returns −12.5 in 300 steps."' in page
     assert render(filmed, tmp_path / "again") == page
     assert '<img src="data:image/gif' not in render(load(finished, [0]), tmp_path / "none")
 

@@ -120,8 +120,8 @@ def _rollouts(results: Results) -> str:
 
 def _film(results: Results) -> str:
     film = results.film
-    steps = counted(int(film["steps"]), "step")
-    return f"{len(film['frames'])} frames of a real episode: {number(float(film['episode_return']))} in {steps}."
+    returned, steps = number(float(film["episode_return"])), counted(int(film["steps"]), "step")
+    return f"{len(film['frames'])} frames of a real episode that returns {returned} in {steps}."
 
 
 def _policy(results: Results) -> str:

@@ -23,7 +23,11 @@ LABELS = {  # axis labels of what is logged, and of the counts
     "length": ("episode length [steps]", "episodes"),
     "reward": ("reward [per step]", "steps"),
 }
-EVERY = {"return": "Every episode returns {}", "length": "Every episode has {} steps", "reward": "Every reward is {}"}
+EVERY = {  # what replaces a histogram of one bar
+    "return": "Every episode returns {:,.6g}",
+    "length": "Every episode has {:,.6g} steps",
+    "reward": "Every reward is {:,.6g}",
+}
 
 
 def dataset_figure(results: Results) -> Figure | None:
@@ -60,7 +64,7 @@ def actions_figure(results: Results) -> Figure | None:
 def constants(results: Results) -> str:
     """What the figure of the dataset leaves out because it is the same everywhere; empty if all of it varies."""
     same = {name: values for name, values in _logged(results).items() if not _varies(values)}
-    return " ".join(f"{EVERY[name].format(number(float(values[0])))}." for name, values in same.items())
+    return " ".join(f"{EVERY[name].format(float(values[0])).replace('-', '−')}." for name, values in same.items())
 
 
 def _logged(results: Results) -> dict[str, np.ndarray]:

@@ -25,8 +25,8 @@ POLICY_PANELS = {
 
 
 def policy_figure(results: Results) -> Figure | None:
-    """Learning curves of the policy, seeds thin and their mean thick; None if nothing was recorded."""
-    names = [name for name in POLICY_PANELS if _curves(results.policy, name) and _only_value(results, name) is None]
+    """Learning curves of the policy, seeds thin and their mean thick; None if nothing varies."""
+    names = [name for name in POLICY_PANELS if _varies(results.policy, name)]
     if not names:
         return None
     figure, grid = panels(f"Policy learning: {results.title}", len(names), height=2.2)
@@ -44,9 +44,13 @@ def policy_figure(results: Results) -> Figure | None:
 def policy_note(results: Results) -> str:
     """What the learning curves do not show: quantities that never changed, and the real return if it was not
     monitored."""
-    values = {POLICY_PANELS[name]: value for name in POLICY_PANELS if (value := _only_value(results, name)) is not None}
-    sentences = [f"Constant, so not drawn: {name}, {number(value)}." for name, value in values.items()]
-    if results.evaluation.environment is not None and not _curves(results.policy, "return_mean"):
+    recorded = {name: curves for name in POLICY_PANELS if (curves := _curves(results.policy, name))}
+    sentences = [
+        f"Constant, so not drawn: {POLICY_PANELS[name]}, {number(float(np.ravel(curves[0][1])[0]))}."
+        for name, curves in recorded.items()
+        if not _varies(results.policy, name)
+    ]
+    if results.evaluation.environment is not None and "return_mean" not in recorded:
         sentences.append(
             "The real return while learning was not measured; `monitor.every: 2000` in params.yaml runs real episodes"
             " every 2,000 updates."
@@ -54,17 +58,16 @@ def policy_note(results: Results) -> str:
     return " ".join(sentences)
 
 
-def _only_value(results: Results, name: str) -> float | None:
-    """The value of a quantity that is the same in all updates of all seeds; None if it varies or was not recorded."""
-    curves = _curves(results.policy, name)
-    values = np.unique(np.concatenate([np.asarray(y, float) for _, y in curves])) if curves else np.empty(0)
-    return float(values[0]) if len(values) == 1 else None
+def _varies(histories: dict[int, PolicyHistory], name: str) -> bool:
+    """Whether a quantity was recorded and is not the same in all updates of all seeds."""
+    values = [np.asarray(y, float) for _, y in _curves(histories, name)]
+    return bool(values) and len(np.unique(np.concatenate(values))) > 1
 
 
 def cloning_figure(results: Results) -> Figure | None:
-    """Learning curves of behavior cloning, one panel for each recorded metric; None if nothing was recorded."""
+    """Learning curves of behavior cloning, one panel for each metric that varies; None if none does."""
     rows = [row for history in results.bc.values() for row in history.rows]
-    names = sorted({key for row in rows for key in row} - {"update"})
+    names = sorted(name for name in {key for row in rows for key in row} - {"update"} if _varies(results.bc, name))
     if not names:
         return None
     figure, grid = panels(f"Behavior cloning: {results.title}", len(names), height=2.5)
