@@ -1,5 +1,7 @@
 """``sweep KEY=A,B ...``: run every combination of settings as a DVC experiment, and rank the results."""
 
+import dataclasses
+import hashlib
 import itertools
 import re
 import signal
@@ -21,6 +23,7 @@ from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import locked_keys, stage_key
 
 LOGS = "logs/sweep"
+LONGEST_NAME = 150  # of an experiment: git stores it as the name of a file
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,11 @@ class Point:
     @property
     def name(self) -> str:
         """The name of the DVC experiment, and so of the MLflow parent run."""
-        return "sweep-" + re.sub(r"[^\w.=+-]+", "-", self.label.replace(", ", "_").replace(",", "+")).strip("-.")
+        name = "sweep-" + re.sub(r"[^\w.=+-]+", "-", self.label.replace(", ", "_").replace(",", "+")).strip("-.")
+        if len(name) <= LONGEST_NAME:
+            return name
+        digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
+        return f"{name[: LONGEST_NAME - 9]}-{digest}"
 
 
 def run_sweep(axes: Sequence[str], folder: Path) -> Iterator[str]:
@@ -91,17 +98,35 @@ def grid(axes: Sequence[str]) -> list[Point]:
 
 
 def check_points(points: Sequence[Point], params: Mapping[str, Any]) -> None:
-    """Raises ValueError for the first point that a stage would refuse, and for names that are not its own."""
+    """Raises ValueError for the first point that a stage would refuse, for a key that no point uses, and for two points
+    of one name."""
     from pipeline.stages.preflight import check
 
+    unused = set(points[0].settings)
     for point in points:
         try:
-            check(with_settings(params, point.settings))
+            complete = with_settings(params, point.settings)
+            check(complete)
         except ValueError as error:
             raise ValueError(f"{point.label}: {str(error).removeprefix('params.yaml: ')}") from None
+        unused = {key for key in unused if not _is_used(key, complete)}
+    if unused:
+        raise ValueError(f"`{min(unused)}` changes nothing: the class that its block chooses has no such option")
     names = [point.name for point in points]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"two points would be called `{twice}`; remove one of their values")
+
+
+def _is_used(key: str, params: Mapping[str, Any]) -> bool:
+    """Whether the class that a block chooses has the option; options of its other classes stand in the file unused."""
+    from pipeline.stages.preflight import Family, blocks
+
+    block, _, option = key.partition(".")
+    kind = blocks().get(block)
+    if not isinstance(kind, Family) or option == kind.key:
+        return True
+    chosen = kind.registry[params[block][kind.key]].Config
+    return option.partition(".")[0] in {field.name for field in dataclasses.fields(chosen)}
 
 
 def _split(text: str) -> list[str]:

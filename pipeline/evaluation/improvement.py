@@ -22,8 +22,8 @@ def improvement_ci(returns: Array, reference: Array, resamples: int = 2000, seed
     """95 % percentile interval of :func:`probability_of_improvement`. Both policies are drawn again, each by itself:
     seeds first, then episodes within each drawn seed."""
     rng = np.random.default_rng(seed)
-    draws = zip(resample(returns, resamples, rng), resample(reference, resamples, rng), strict=True)
-    low, high = np.quantile([_improvement(x, y) for x, y in draws], [0.025, 0.975])
+    draws = [_improvement(resample(returns, 1, rng)[0], resample(reference, 1, rng)[0]) for _ in range(resamples)]
+    low, high = np.quantile(draws, [0.025, 0.975])
     return float(low), float(high)
 
 

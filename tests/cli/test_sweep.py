@@ -1,12 +1,17 @@
 """``python -m pipeline sweep``: the grid, what is refused before anything runs, and the display."""
 
 import io
+import os
+import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import psutil
 import pytest
 from rich.console import Console
 
+from pipeline.cli.experiment import _run
 from pipeline.cli.preset import apply_preset
 from pipeline.cli.sweep import check_points, grid, run_sweep
 from pipeline.cli.sweep_progress import SweepProgress
@@ -62,12 +67,24 @@ def test_what_is_no_grid(axes: list[str], message: str) -> None:
         (["seeds=0,0"], r"`seeds: \[0, 0\]` must list distinct whole numbers"),
         (["penalty.weight=["], "cannot be set"),
         (["penalty.name=bellman,auto", "penalty.weight=auto"], "only the learner knows `penalty.name: bellman`"),
+        (["policy.entropy_weight=0.1,1"], "`policy.entropy_weight` changes nothing: the class that its block chooses"),
     ],
 )
 def test_all_points_are_checked_before_the_first_runs(axes: list[str], message: str, params: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=message) as error:
         check_points(grid(axes), params)
     assert "\n" not in str(error.value)
+
+
+def test_an_option_that_some_point_uses_is_swept(params: dict[str, Any]) -> None:
+    check_points(grid(["policy.name=sac,actor_critic", "policy.entropy_weight=0.1,1"]), params)
+
+
+def test_long_names_are_cut_and_stay_apart() -> None:
+    long = [f"policy.hidden=[{'64,' * 80}{last}]" for last in (1, 2)]
+    first, second = (grid([axis])[0].name for axis in long)
+    assert len(first) == len(second) == 150
+    assert first != second
 
 
 def test_settings_are_read_as_in_params_yaml(params: dict[str, Any]) -> None:
@@ -85,6 +102,22 @@ def test_nothing_runs_with_a_wrong_value(
     monkeypatch.setattr("pipeline.cli.sweep.run_experiment", lambda *_: pytest.fail("a point was run"))
     with pytest.raises(ValueError, match="unknown key"):
         list(run_sweep(["penalty.weight=1", "fit.epoch=1,2"], tmp_path))
+
+
+def test_an_interruption_ends_the_point_that_runs() -> None:
+    pids: list[int] = []
+
+    def note(text: str) -> NoReturn:
+        pids.append(int(text))
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _run(
+            [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"], os.environ, note
+        )
+    assert time.monotonic() - start < 30
+    assert not psutil.pid_exists(pids[0])
 
 
 def displayed(console: Console) -> str:
