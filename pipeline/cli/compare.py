@@ -100,7 +100,7 @@ def _row(place: int, run: ComparedRun, reference: ComparedRun) -> Row:
         seeds=run.seeds,
         episodes=run.episodes if returns is None else int(returns.size),
         return_mean=run.return_mean,
-        return_ci=run.return_ci if returns is None else bootstrap_ci(returns, "mean"),
+        return_ci=run.return_ci or (None if returns is None else bootstrap_ci(returns, "mean")),
         iqm=None if returns is None else iqm(returns),
         iqm_ci=None if returns is None else bootstrap_ci(returns, "iqm"),
         improvement=None if pair is None else probability_of_improvement(*pair),

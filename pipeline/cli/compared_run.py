@@ -32,7 +32,7 @@ class ComparedRun:
     episodes: int = 0  # of all seeds together; 0: unknown
     returns: Array | None = None  # "S E" of the policy's real episodes
     return_mean: float | None = None
-    return_ci: Interval | None = None
+    return_ci: Interval | None = None  # as the report has it
     estimates: dict[str, float] = field(default_factory=dict)  # offline, by name: fqe, fqe_low, model, ...
     status: str | None = None  # of the decision
     seconds: float | None = None  # that its stages took, those from the cache too
