@@ -70,7 +70,7 @@ def run_sweep(axes: Sequence[str], folder: Path) -> Iterator[str]:
     yield from failures
     if not runs:
         raise ValueError("no point of the sweep finished; see the lines above")
-    yield from show(leaderboard(f"Sweep of {', '.join(axes)}", runs), folder)
+    yield from show(leaderboard(_title(points), runs), folder)
     if failures:
         raise ValueError(
             f"{len(failures)} of {len(points)} points failed; run the same sweep again to repeat them alone"
@@ -145,12 +145,21 @@ def _typed(key: str, value: str) -> str:
     return value.strip("[]").replace(" ", "") if key == "seeds" else value
 
 
+def _differing(points: Sequence[Point]) -> list[str]:
+    return [key for key in points[0].settings if len({point.settings[key] for point in points}) > 1]
+
+
+def _title(points: Sequence[Point]) -> str:
+    """The keys that are swept, then what all points share: ``Sweep of penalty.weight; seeds=0,1``."""
+    differing = _differing(points)
+    shared = Point({key: value for key, value in points[0].settings.items() if key not in differing})
+    return f"Sweep of {'; '.join(filter(None, [', '.join(differing), shared.label]))}"
+
+
 def _labels(points: Sequence[Point]) -> dict[str, str]:
     """Each point's name -> the settings in which the points differ; all of them if there is one point."""
-    differing = [key for key in points[0].settings if len({point.settings[key] for point in points}) > 1]
-    return {
-        point.name: Point({key: point.settings[key] for key in differing or point.settings}).label for point in points
-    }
+    keys = _differing(points) or list(points[0].settings)
+    return {point.name: Point({key: point.settings[key] for key in keys}).label for point in points}
 
 
 def _run(point: Point, label: str, progress: SweepProgress, log: Path) -> ComparedRun:

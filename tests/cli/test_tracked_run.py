@@ -123,7 +123,9 @@ def test_a_sweep_runs_each_point_once_and_leaves_the_workspace_alone(project: Pa
     lines = list(run_sweep(axes, project / "out"))
     assert (project / "counter").read_text() == "0.5 2 "
     assert git("status", "--porcelain") == ""
-    first, second = json.loads((project / "out/leaderboard.json").read_text())["rows"]
+    board = json.loads((project / "out/leaderboard.json").read_text())
+    assert board["title"] == "Sweep of penalty.weight; seeds=0,1"
+    first, second = board["rows"]
     assert (first["name"], first["return_mean"], first["episodes"]) == ("penalty.weight=2", 5.5, 8)
     assert second["reference"] is True
     assert 0.5 < first["improvement"] < 1
