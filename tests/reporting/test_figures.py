@@ -15,6 +15,7 @@ from pipeline.reporting.figures import model as model_figures
 from pipeline.reporting.figures import plan as plan_figures
 from pipeline.reporting.figures import policy as policy_figures
 from pipeline.reporting.figures import trust as trust_figures
+from pipeline.reporting.figures.alt_texts import ALT_TEXTS
 from pipeline.reporting.figures.scales import log_counts
 from pipeline.reporting.figures.style import RC, panels, seed_curves
 from pipeline.reporting.page import FIGURES
@@ -210,6 +211,7 @@ def test_quantities_that_never_change_are_said_not_drawn(results: Results) -> No
     figure = policy_figures.policy_figure(steady)
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == ["critics' mean value [discounted reward]"]
+    assert ALT_TEXTS["policy"](steady) == "Over 3 updates: critics' mean value from 1.00 to 3.00."
     note = policy_figures.policy_note(steady)
     assert "Constant, so not drawn: temperature alpha, 0.200." in note
     assert "`monitor.every: 2000`" in note

@@ -156,7 +156,7 @@ def _changes(histories: dict[int, PolicyHistory], names: dict[str, str]) -> str:
             first, last = mean(r[0] for r in recorded), mean(r[-1] for r in recorded)
             parts.append(f"{label} from {number(first)} to {number(last)}")
     updates = max((row["update"] or 0 for h in histories.values() for row in h.rows), default=0)
-    return f"Over {updates:,.0f} updates: {', '.join(parts)}."
+    return f"Over {updates:,.0f} updates{': ' if parts else ''}{', '.join(parts)}."
 
 
 def _latents(results: Results) -> Arrays:
