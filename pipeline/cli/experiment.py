@@ -24,7 +24,7 @@ def run_experiment(
     An experiment of the same commit, changes and logs is reused; another one of that name and commit is replaced.
     Raises ValueError without a git commit, outside of a DVC project, and if the run fails.
     """
-    head = _head()
+    head = base_commit()
     logs = _logs()
     ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
     message = f"{name}: {', '.join(f'{key} {value}' for key, value in settings.items())}, from {_state(logs)}"
@@ -61,6 +61,16 @@ def read_text(ref: str, path: str) -> str | None:
     return _git("show", f"{ref}:./{path}") or None
 
 
+def base_commit() -> str:
+    """The commit that experiments are based on. Raises ValueError without one, and outside of a DVC project."""
+    head = _git("rev-parse", "--verify", "-q", "HEAD^{commit}")
+    if not head:
+        raise ValueError("DVC experiments need a git commit and there is none; run `git init`, then commit")
+    if not Path(".dvc").is_dir():
+        raise ValueError(".dvc: not found; run from the project's root, or `dvc init` there")
+    return head
+
+
 def read_result(ref: str, path: str) -> dict[str, Any]:
     """A JSON file that the experiment wrote. Raises ValueError if it does not exist."""
     text = read_text(ref, path)
@@ -92,16 +102,6 @@ def _run(command: Sequence[str], environment: Mapping[str, str], note: Callable[
             run.wait()
             raise
         return run.wait()
-
-
-def _head() -> str:
-    """The commit that experiments are based on."""
-    head = _git("rev-parse", "--verify", "-q", "HEAD^{commit}")
-    if not head:
-        raise ValueError("DVC experiments need a git commit and there is none; run `git init`, then commit")
-    if not Path(".dvc").is_dir():
-        raise ValueError(".dvc: not found; run from the project's root, or `dvc init` there")
-    return head
 
 
 def _logs() -> list[str]:

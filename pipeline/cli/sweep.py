@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from pipeline.cli.compare import leaderboard, show
 from pipeline.cli.compared_run import ComparedRun, from_files, in_commit
-from pipeline.cli.experiment import run_experiment
+from pipeline.cli.experiment import base_commit, run_experiment
 from pipeline.cli.sweep_progress import SweepProgress
 from pipeline.cli.tracked_run import seconds_of
 from pipeline.params import read_params, with_settings
@@ -34,7 +34,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        """The settings as they were typed: ``penalty.name=epistemic, seeds=0,1``."""
+        """The settings as they were typed: ``penalty.name=ensemble_std, seeds=0,1``."""
         return ", ".join(f"{key}={_typed(key, value)}" for key, value in self.settings.items())
 
     @property
@@ -56,6 +56,7 @@ def run_sweep(axes: Sequence[str], folder: Path) -> Iterator[str]:
     """
     points, params = grid(axes), read_params()
     check_points(points, params)
+    base_commit()
     yield from _hints(points, params)
     labels = _labels(points)
     runs: list[ComparedRun] = []
@@ -93,7 +94,7 @@ def grid(axes: Sequence[str]) -> list[Point]:
             raise ValueError(f"`{key}` is there twice; give all its values in one list, such as {key}=a,b")
         values[key] = [f"[{text}]"] if key == "seeds" and "[" not in text else options
     if not values:
-        raise ValueError("nothing to sweep; give keys and values, such as penalty.name=epistemic,max_aleatoric")
+        raise ValueError("nothing to sweep; give keys and values, such as penalty.name=ensemble_std,max_aleatoric")
     return [Point(dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
 
 

@@ -104,6 +104,13 @@ def test_nothing_runs_with_a_wrong_value(
         list(run_sweep(["penalty.weight=1", "fit.epoch=1,2"], tmp_path))
 
 
+def test_without_a_commit_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.cli.sweep.read_params", lambda: params)
+    with pytest.raises(ValueError, match="need a git commit and there is none; run `git init`, then commit"):
+        list(run_sweep(["penalty.weight=1,2"], tmp_path))
+
+
 def test_an_interruption_ends_the_point_that_runs() -> None:
     pids: list[int] = []
 
