@@ -25,6 +25,7 @@ def main(seed: int) -> None:
         config = build(AssessmentConfig, section(run.params, "assessment"), "assessment")
         set_up_torch(build(TrainerConfig, section(run.params, "trainer"), "trainer"))
         dataset, model = open_dataset("data/dataset"), load_world_model(Path(READS[1].format(seed=seed)))
+        run.log_dataset(dataset.spec, "data/dataset")
 
         assessment = assess_world_model(model, dataset, seed)
         errors, calibration, latents = assessment.errors, assessment.calibration, assessment.latents

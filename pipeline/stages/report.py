@@ -40,7 +40,7 @@ def main() -> None:
         for output in WRITES:
             run.log_artifact(output)
         run.log_dataset(results.dataset.spec, "data/dataset")
-        run.log_headline({f"summary/{name}": number for name, number in summary_numbers(results).items()})
+        run.log_headline(summary_numbers(results))
         run.log_report(page)
         run.log_decision(decision.status, decision.reason)
         for line in decision.lines:

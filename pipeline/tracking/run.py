@@ -110,8 +110,7 @@ class StageRun:
             self._send_params(self._parent_id, self.params)
 
     def log_decision(self, status: str, reason: str) -> None:
-        """Tag this run and the parent with what to do with the policy, and why. The parent's page in MLflow begins with
-        it."""
+        """Tag this run and the parent with what to do with the policy, and why; it is the parent's description too."""
         if self.run_id is None:
             return
         for run_id in (self.run_id, self._parent_id):

@@ -196,9 +196,8 @@ def test_only_a_model_that_remembers_has_latents_to_report(line: PreparedDataset
     @contextmanager
     def tracked(name: str, seed: int) -> Any:
         nothing = lambda *_, **__: None  # noqa: E731
-        yield SimpleNamespace(
-            params={"assessment": {}, "trainer": {"accelerator": "cpu"}}, log_metrics=nothing, print=nothing
-        )
+        params = {"trainer": {"accelerator": "cpu"}, "assessment": {}}
+        yield SimpleNamespace(params=params, log_metrics=nothing, log_dataset=nothing, print=nothing)
 
     monkeypatch.setattr(stage, "stage", tracked)
     monkeypatch.chdir(tmp_path)
