@@ -6,7 +6,7 @@ pass both cloning and the logs. A world model that fails its gate (:mod:`pipelin
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pipeline.assessment.gate import failures
 from pipeline.evaluation.results import ScoreSummary
@@ -15,12 +15,14 @@ from pipeline.reporting.next_steps import CONSTANT, action_spread, next_steps
 from pipeline.reporting.results import Results
 from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN, Bounds, Decision
 from pipeline.reporting.text.formatting import interval, number, percent
+from pipeline.reporting.text.ope import ESTIMATORS as LABELS
 from pipeline.reporting.text.score_lines import AGENTS
 from pipeline.validation import counted
 
 FEWEST_STEPS = 10  # trusted ones; a policy is not deployed by the estimates of a model that is trusted for less
 ESTIMATORS = ("fqe", "model", "model_pessimistic")  # that rank policies in every run
 DECIDING = ("fqe", "model_pessimistic")
+FIRST = "all estimates rank the policy above cloning and the logged behavior"
 
 __all__ = ["CLONE", "DEPLOY", "STAY", "UNKNOWN", "Decision", "by_estimates", "by_returns", "decide"]
 
@@ -91,34 +93,42 @@ def _by_estimates(results: Results) -> tuple[str, str]:
 def _estimates_reason(
     policy: Mapping[str, Bounds], cloning: Mapping[str, Bounds], logged: Bounds, trusted: int, faults: list[str]
 ) -> str:
-    above = [name for name in ESTIMATORS if policy[name].value > cloning[name].value]
-    ranks = (
-        "all estimates rank the policy below cloning"
-        if not above
-        else "all estimates rank the policy above cloning"
-        if len(above) == len(ESTIMATORS)
-        else "the estimates disagree whether the policy is better than cloning"
-    )
     fqe = (
         f"By fitted Q evaluation, the policy earns {_text(policy['fqe'])} per step, cloning"
         f" {_text(cloning['fqe'])}, logged behavior {_text(logged)}."
     )
-    clauses = [*faults, ranks]
-    if above and all(policy[name].value <= logged.value for name in ESTIMATORS):
-        clauses = [*faults, "no estimate puts the policy above the logged behavior"]
-    elif not faults and len(above) == len(ESTIMATORS):
-        clauses = [", but ".join([ranks, *_shortfalls(policy, max(cloning["fqe"].value, logged.value), trusted)])]
-    sentence = ", and ".join(clauses)
+    ranks = _ranks(policy, cloning, logged)
+    if ranks == FIRST and not faults:
+        ranks = ", but ".join([ranks, *_shortfalls(policy, cloning, logged, trusted)])
+    sentence = ", and ".join([*faults, ranks])
     return f"{sentence[0].upper()}{sentence[1:]}. {fqe} There is no environment to check this."
 
 
-def _shortfalls(policy: Mapping[str, Bounds], rival: float, trusted: int) -> list[str]:
-    """What keeps a policy that all estimates rank first from being deployed."""
+def _ranks(policy: Mapping[str, Bounds], cloning: Mapping[str, Bounds], logged: Bounds) -> str:
+    """Where the estimates put the policy beside cloning and the logs."""
+    above_cloning = [policy[name].value > cloning[name].value for name in ESTIMATORS]
+    above_logs = [policy[name].value > logged.value for name in ESTIMATORS]
+    if not any(above_cloning):
+        return "all estimates rank the policy below cloning"
+    if not any(above_logs):
+        return "no estimate puts the policy above the logged behavior"
+    if all(above_cloning) and all(above_logs):
+        return FIRST
+    return "the estimates disagree whether the policy is better than cloning and the logged behavior"
+
+
+def _shortfalls(
+    policy: Mapping[str, Bounds], cloning: Mapping[str, Bounds], logged: Bounds, trusted: int
+) -> Iterator[str]:
+    """What keeps a policy that all estimates rank first from being deployed: the first reason."""
     if trusted < FEWEST_STEPS:
-        return [f"the world model is trusted for {counted(trusted, 'step')} only"]
-    if policy["fqe"].low <= rival:
-        return [f"the lower bound of fitted Q evaluation, {number(policy['fqe'].low)}, is not above {number(rival)}"]
-    return []
+        yield f"the world model is trusted for {counted(trusted, 'step')} only"
+        return
+    for name in DECIDING:
+        rival = max(cloning[name].value, logged.value)
+        if policy[name].low <= rival:
+            yield f"the lower bound by {LABELS[name]}, {number(policy[name].low)}, is not above {number(rival)}"
+            return
 
 
 def per_step(results: Results, agent: str) -> dict[str, Bounds]:

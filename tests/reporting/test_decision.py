@@ -133,6 +133,14 @@ def test_a_serious_check_comes_first_and_keeps_estimates_from_deploying(results:
     policy = replace(agents["policy"], fqe=best, model=best, model_pessimistic=best)
     promising = replace(envless, offline=replace(envless.offline, agents={**agents, "policy": policy}))
     assert decide(promising).status == DEPLOY
+    assert decide(promising).reason.startswith(
+        "All estimates rank the policy above cloning and the logged behavior. By fitted Q evaluation, the policy earns"
+    )
+    wide = replace(best, low=-1e5)
+    unsure = replace(policy, model_pessimistic=wide)
+    uncertain = decide(replace(envless, offline=replace(envless.offline, agents={**agents, "policy": unsure})))
+    assert uncertain.status == UNKNOWN
+    assert ", but the lower bound by world model less penalty, −1,000, is not above" in uncertain.reason
     doubted = decide(replace(promising, checks=[serious]))
     assert (doubted.status, "data check action shift is serious" in doubted.reason) == (UNKNOWN, True)
 
