@@ -4,7 +4,8 @@ from pipeline.assessment.results import ModelErrors
 
 NO_STEP = "the world model is no better than no change after one step"
 TOO_FAR = "the world model's error of one step is more than half the distance between unrelated states"
-NO_REWARD = "its reward is no better than a constant"
+NO_REWARD = "the predicted reward is no better than a constant"
+CONSTANT = 1e-6  # mean absolute error of the mean reward, below which the held-out reward is constant
 
 
 def failures(errors: ModelErrors) -> list[str]:
@@ -24,7 +25,9 @@ def failures(errors: ModelErrors) -> list[str]:
 
 def reward_horizon(errors: ModelErrors) -> int:
     """The largest of ``errors.horizons`` up to which the predicted reward is better than the mean reward; 0 if it is
-    not after one step."""
+    not after one step. A constant reward, such as one for each step survived, tests no prediction and passes."""
+    if constant_reward(errors):
+        return errors.horizons[-1]
     r2 = next((error.r2 for error in errors.features if error.name == "reward"), None)
     if r2 is not None and r2 <= 0:
         return 0
@@ -34,3 +37,8 @@ def reward_horizon(errors: ModelErrors) -> int:
             break
         reached = horizon
     return reached
+
+
+def constant_reward(errors: ModelErrors) -> bool:
+    """Whether the reward of all held-out windows is the same."""
+    return max(errors.reward_baseline_mae) < CONSTANT

@@ -6,15 +6,16 @@ pass both cloning and the logs. A world model that fails its gate (:mod:`pipelin
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.assessment.gate import failures
+from pipeline.envs.action_space import DISCRETE
 from pipeline.evaluation.results import ScoreSummary
 from pipeline.ope.results import LoggedValue, PooledEstimate
 from pipeline.reporting.next_steps import CONSTANT, action_spread, next_steps
 from pipeline.reporting.results import Results
 from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN, Bounds, Decision
-from pipeline.reporting.text.formatting import interval, number, percent
+from pipeline.reporting.text.formatting import interval, listed, number, percent
 from pipeline.reporting.text.ope import ESTIMATORS as LABELS
 from pipeline.reporting.text.score_lines import AGENTS
 from pipeline.validation import counted
@@ -54,6 +55,8 @@ def by_estimates(
     ``trusted``: the trusted horizon in steps; ``faults``: why the world model fails its gate.
     """
     believed = [name for name in ESTIMATORS if name == "fqe" or not faults]
+    if _undefined(policy, cloning, believed):
+        return UNKNOWN
     above = [name for name in believed if policy[name].value > cloning[name].value]
     if faults:
         return UNKNOWN if above and policy["fqe"].value > logged.value else STAY
@@ -61,8 +64,8 @@ def by_estimates(
         return STAY if cloning["fqe"].below(logged) else CLONE
     if all(policy[name].value <= logged.value for name in believed):
         return STAY
-    passed = all(policy[name].low > max(cloning[name].value, logged.value) for name in DECIDING)
-    return DEPLOY if passed and trusted >= FEWEST_STEPS else UNKNOWN
+    first = _ranks(policy, cloning, logged) == FIRST
+    return DEPLOY if first and not any(_shortfalls(policy, cloning, logged, trusted)) else UNKNOWN
 
 
 def _by_returns(results: Results) -> tuple[str, str]:
@@ -74,7 +77,12 @@ def _by_returns(results: Results) -> tuple[str, str]:
     rivals = [_compared(policy, scores[name], AGENTS[name]) for name in ("logged", "bc") if name in scores]
     reason = f"The policy returns {_text(policy)} (95 % interval), {' and '.join(rivals)}."
     if not varies and spread is not None:
-        reason += f" But it does the same in every state: its actions vary by {percent(spread, 2)} of half their range."
+        how = (
+            f"it takes another action than the most frequent one in {percent(spread, 2)} of its steps"
+            if results.dataset.spec.action_kind == DISCRETE
+            else f"its actions vary by {percent(spread, 2)} of half their range"
+        )
+        reason += f" But it does the same in every state: {how}."
     return status, reason
 
 
@@ -98,7 +106,9 @@ def _estimates_reason(
         f" {_text(cloning['fqe'])}, logged behavior {_text(logged)}."
     )
     ranks = _ranks(policy, cloning, logged)
-    if ranks == FIRST and not faults:
+    if undefined := _undefined(policy, cloning, ["fqe"] if faults else ESTIMATORS):
+        ranks = f"there is no estimate by {listed([LABELS[name] for name in undefined])}"
+    elif ranks == FIRST and not faults:
         ranks = ", but ".join([ranks, *_shortfalls(policy, cloning, logged, trusted)])
     sentence = ", and ".join([*faults, ranks])
     return f"{sentence[0].upper()}{sentence[1:]}. {fqe} There is no environment to check this."
@@ -109,12 +119,18 @@ def _ranks(policy: Mapping[str, Bounds], cloning: Mapping[str, Bounds], logged: 
     above_cloning = [policy[name].value > cloning[name].value for name in ESTIMATORS]
     above_logs = [policy[name].value > logged.value for name in ESTIMATORS]
     if not any(above_cloning):
-        return "all estimates rank the policy below cloning"
+        below = all(policy[name].value < cloning[name].value for name in ESTIMATORS)
+        return "all estimates rank the policy below cloning" if below else "no estimate puts the policy above cloning"
     if not any(above_logs):
         return "no estimate puts the policy above the logged behavior"
     if all(above_cloning) and all(above_logs):
         return FIRST
     return "the estimates disagree whether the policy is better than cloning and the logged behavior"
+
+
+def _undefined(policy: Mapping[str, Bounds], cloning: Mapping[str, Bounds], names: Sequence[str]) -> list[str]:
+    """The estimators that have no number: a fit that diverged ranks nothing."""
+    return [name for name in names if math.isnan(policy[name].value) or math.isnan(cloning[name].value)]
 
 
 def _shortfalls(
@@ -126,7 +142,7 @@ def _shortfalls(
         return
     for name in DECIDING:
         rival = max(cloning[name].value, logged.value)
-        if policy[name].low <= rival:
+        if not policy[name].low > rival:  # nor is NaN
             yield f"the lower bound by {LABELS[name]}, {number(policy[name].low)}, is not above {number(rival)}"
             return
 

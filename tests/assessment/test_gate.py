@@ -6,7 +6,7 @@ import pytest
 from reporting_outputs import write_outputs
 
 from pipeline.assessment import STOP, WARN
-from pipeline.assessment.gate import NO_REWARD, NO_STEP, TOO_FAR, failures, reward_horizon
+from pipeline.assessment.gate import NO_REWARD, NO_STEP, TOO_FAR, constant_reward, failures, reward_horizon
 from pipeline.assessment.results import FeatureError, ModelErrors
 from pipeline.reporting.results import load
 from pipeline.stages.assess_world_model import pass_gate
@@ -46,6 +46,15 @@ def test_a_reward_that_is_no_better_than_its_mean_fails(errors: ModelErrors) -> 
     assert failures(worse) == [NO_REWARD]
     assert failures(reward_of(errors, [0.01] * count, 0.028, r2=0.0)) == [NO_REWARD]
     assert failures(reward_of(errors, [0.01] * count, 0.028, r2=0.09)) == []
+
+
+def test_a_constant_reward_passes(errors: ModelErrors) -> None:
+    """Cart-pole pays one for each step: the mean has no error, and the model a small one."""
+    features = [error for error in errors.features if error.name != "reward"]
+    count = len(errors.horizons)
+    steady = replace(errors, reward_mae=[1e-3] * count, reward_baseline_mae=[0.0] * count, features=features)
+    assert (failures(steady), constant_reward(steady)) == ([], True)
+    assert not constant_reward(errors)
 
 
 def test_the_reward_reaches_as_far_as_it_stays_better(errors: ModelErrors) -> None:

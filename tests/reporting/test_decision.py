@@ -1,6 +1,7 @@
 """The decision, its reason and its next steps, on made-up results."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +74,58 @@ def test_one_estimate_against_the_others_decides_nothing() -> None:
     assert by_estimates(policy, all_three(2), bounds(1, 0.1), 30, []) == UNKNOWN
 
 
+def test_estimates_that_are_no_numbers_decide_nothing() -> None:
+    nothing = all_three(math.nan)
+    assert by_estimates(nothing, all_three(2), bounds(1, 0.1), 30, []) == UNKNOWN
+    assert by_estimates(all_three(3), nothing, bounds(1, 0.1), 30, []) == UNKNOWN
+    diverged = all_three(3) | {"fqe": bounds(math.nan)}
+    assert by_estimates(diverged, all_three(2), bounds(1, 0.1), 0, [NO_STEP]) == UNKNOWN
+
+
+def test_no_policy_is_deployed_against_one_estimate() -> None:
+    cloning = all_three(2) | {"model": bounds(4, 0.1)}
+    assert by_estimates(all_three(3), cloning, bounds(1, 0.1), 30, []) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("changed", "faults", "clause"),
+    [
+        ({"fqe": math.nan}, False, "There is no estimate by fitted Q evaluation."),
+        ({"model_pessimistic": (3.0, 0.5)}, False, "but the lower bound by world model less penalty, 0.500, is not"),
+        ({"fqe": math.nan}, True, "after one step, and there is no estimate by fitted Q evaluation."),
+        (
+            {"fqe": (1.0, 0.9), "model": (1.0, 0.9), "model_pessimistic": (1.0, 0.9)},
+            False,
+            "No estimate puts the policy above cloning.",
+        ),
+    ],
+)
+def test_the_reason_is_that_of_the_status(
+    envless: Results, changed: dict[str, float | tuple[float, float]], faults: bool, clause: str
+) -> None:
+    """Cloning earns 1 per step, the logs 0.5; with ``faults`` the world model fails its gate."""
+
+    def estimate(per_step: float, low: float) -> PooledEstimate:
+        return PooledEstimate(value=100 * per_step, per_step=per_step, low=100 * low, high=1000.0)
+
+    offline, errors = envless.offline, envless.errors
+    fixed = {name: estimate(1.0, 0.9) for name in ("fqe", "model", "model_pessimistic")}
+    own = {
+        name: estimate(*(value if isinstance(value, tuple) else (value, value)))
+        for name, value in {**dict.fromkeys(fixed, (3.0, 2.9)), **changed}.items()
+    }
+    agents = {"policy": replace(offline.agents["policy"], **own), "bc": replace(offline.agents["bc"], **fixed)}
+    logged = replace(offline.logged, value=50.0, per_step=0.5, low=45.0, high=55.0)
+    if faults:
+        errors = {
+            seed: replace(e, trust=replace(e.trust, horizon=0, model_error=[2.0], persistence_error=[1.0]))
+            for seed, e in errors.items()
+        }
+    decision = decide(replace(envless, errors=errors, offline=replace(offline, agents=agents, logged=logged)))
+    assert clause in decision.reason
+    assert decision.status != DEPLOY
+
+
 def test_an_estimate_becomes_a_reward_per_step() -> None:
     assert of_estimate(PooledEstimate(value=200.0, per_step=2.0, low=100.0, high=300.0), 0.99) == Bounds(2.0, 1.0, 3.0)
     assert of_estimate(PooledEstimate(value=0.0, per_step=0.0, low=-10.0, high=10.0), 0.9).high == pytest.approx(1.0)
@@ -108,6 +161,25 @@ def test_the_reason_compares_with_logs_and_cloning(results: Results) -> None:
         " below behavior cloning (97.2 [96.2, 98.2])."
     )
     assert failed.next_steps[0] == "Use `data/bc/seed-0`: it imitates the logs and needs no world model."
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("discrete", "it takes another action than the most frequent one in 0.50 % of its steps."),
+        ("continuous", "its actions vary by 0.50 % of half their range."),
+    ],
+)
+def test_a_constant_policy_is_described_by_its_kind_of_action(results: Results, kind: str, how: str) -> None:
+    visited = results.evaluation.visited
+    assert visited is not None
+    by_seed = [replace(seed, action_spread=0.005) for seed in visited.by_seed]
+    fixed = scored(results, policy=10.0, bc=5.0, logged=0.0)
+    fixed = replace(fixed, evaluation=replace(fixed.evaluation, visited=replace(visited, by_seed=by_seed)))
+    spec = replace(fixed.dataset.spec, action_kind=kind)
+    decision = decide(replace(fixed, dataset=replace(fixed.dataset, spec=spec)))
+    assert decision.status == UNKNOWN
+    assert decision.reason.replace("\u00a0", " ").endswith(f"But it does the same in every state: {how}")
 
 
 @pytest.mark.parametrize(

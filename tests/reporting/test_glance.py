@@ -112,6 +112,13 @@ def test_a_reward_model_that_is_no_better_than_a_constant_is_named(results: Resu
     )
 
 
+def test_a_constant_reward_is_no_test_of_the_model(results: Results) -> None:
+    errors = {seed: replace(e, reward_baseline_mae=[0.0] * len(e.horizons)) for seed, e in results.errors.items()}
+    steady = replace(results, errors=errors)
+    assert states(steady)["Reward"] == "open"
+    assert texts(steady)["Reward"].startswith("Constant in held-out logs")
+
+
 def test_without_an_environment_rewards_are_compared_per_step(tmp_path: Path) -> None:
     write_outputs(tmp_path, [0], with_environment=False)
     envless = load(tmp_path, [0])

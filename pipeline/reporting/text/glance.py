@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.assessment.gate import reward_horizon
+from pipeline.assessment.gate import constant_reward, reward_horizon
 from pipeline.reporting.decision import FEWEST_STEPS, per_step
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.advice import reach
@@ -97,6 +97,8 @@ def _reward(results: Results) -> tuple[str, str]:
     errors = list(results.errors.values())
     model, baseline = mean(e.reward_mae[0] for e in errors), mean(e.reward_baseline_mae[0] for e in errors)
     numbers = f"mean absolute error of one step is {number(model)}, that of the mean reward {number(baseline)}"
+    if all(map(constant_reward, errors)):
+        return OPEN, f"Constant in held-out logs, so no test of the prediction; {numbers}."
     steps = min(map(reward_horizon, errors))
     if steps == 0:
         return BAD, f"No better than a constant: {numbers}."
