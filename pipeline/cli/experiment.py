@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ingest.transform import FOLDER
-from pipeline.params import read_params, section
+from pipeline.params import read_params, section, with_settings
 from pipeline.tracking.dvc_files import dependency_md5
 
 
@@ -25,7 +25,7 @@ def run_experiment(
     Raises ValueError without a git commit, outside of a DVC project, and if the run fails.
     """
     head = base_commit()
-    logs = _logs()
+    logs = _logs(settings)
     ref = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
     message = f"{name}: {', '.join(f'{key} {value}' for key, value in settings.items())}, from {_state(logs)}"
     if _git("show", "-s", "--format=%B", ref) == message:
@@ -104,9 +104,9 @@ def _run(command: Sequence[str], environment: Mapping[str, str], note: Callable[
         return run.wait()
 
 
-def _logs() -> list[str]:
-    """The logs and transforms that ingest reads, which git may not track."""
-    block = section(read_params(), "dataset")
+def _logs(settings: Mapping[str, str]) -> list[str]:
+    """The logs and transforms that ingest reads with these settings, which git may not track."""
+    block = section(with_settings(read_params(), settings), "dataset")
     transforms = map(str, sorted(FOLDER.glob("*.py")))
     return list(dict.fromkeys([*(str(block[key]) for key in ("path", "held_out_path") if block.get(key)), *transforms]))
 

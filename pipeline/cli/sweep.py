@@ -40,7 +40,8 @@ class Point:
     @property
     def name(self) -> str:
         """The name of the DVC experiment, and so of the MLflow parent run."""
-        name = "sweep-" + re.sub(r"[^\w.=+-]+", "-", self.label.replace(", ", "_").replace(",", "+")).strip("-.")
+        label = self.label.replace(", ", "_").replace(",", "+")
+        name = "sweep-" + re.sub(r"([^\w.=+-]|\.\.+)+", "-", label).strip("-.")
         if len(name) <= LONGEST_NAME:
             return name
         digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]

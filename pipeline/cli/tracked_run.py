@@ -10,7 +10,7 @@ from pipeline.cli.compared_run import ESTIMATORS, ComparedRun, in_commit, left_o
 from pipeline.cli.experiment import experiment_ref
 from pipeline.tracking.assets import logged_datasets
 from pipeline.tracking.provenance import locked_key
-from pipeline.tracking.store import client, experiment_name, tracking_uri
+from pipeline.tracking.store import check_server, client, experiment_name, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -20,7 +20,9 @@ EVALUATED = ("evaluate/", "offline/")  # prefixes of the metrics that this stage
 
 
 def parents() -> "list[Run]":
-    """The finished parent runs that evaluated a policy, the oldest first."""
+    """The finished parent runs that evaluated a policy, the oldest first. Raises ValueError if the server of the store
+    does not answer."""
+    check_server(tracking_uri())
     store = client(tracking_uri())
     experiment = store.get_experiment_by_name(experiment_name())
     runs = store.search_runs([experiment.experiment_id], max_results=1000) if experiment else []

@@ -39,7 +39,7 @@ def client(uri: str) -> "MlflowClient":
 
 def open_experiment(uri: str) -> str:
     """The experiment's id; the first call creates it. Raises ValueError with the fix if the store cannot be opened."""
-    _check_server(uri)
+    check_server(uri)
     _quiet()
     from mlflow.exceptions import MlflowException
 
@@ -84,7 +84,7 @@ def _experiment_id(uri: str) -> str:
     return str(client(uri).create_experiment(name, artifact_location=folder, tags={KIND: TRAINING}))
 
 
-def _check_server(uri: str) -> None:
+def check_server(uri: str) -> None:
     """Fail at once if a server does not answer: MLflow itself would retry for minutes."""
     if not uri.startswith("http"):
         return

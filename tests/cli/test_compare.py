@@ -112,6 +112,12 @@ def test_an_unfinished_folder_and_an_unknown_name(tmp_path: Path, monkeypatch: p
         compare_runs([], tmp_path / "out")
 
 
+def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(ValueError, match=r"not reachable .* unset MLFLOW_TRACKING_URI"):
+        compare_runs([str(folder_of(tmp_path / "a", LOW, 1.0))], tmp_path / "out")
+
+
 def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         show(leaderboard("Runs", [run("low", LOW), run("high", HIGH)]), tmp_path / name)

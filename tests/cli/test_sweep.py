@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from pipeline.cli.experiment import _run
+from pipeline.cli.experiment import _logs, _run
 from pipeline.cli.preset import apply_preset
 from pipeline.cli.sweep import check_points, grid, run_sweep
 from pipeline.cli.sweep_progress import SweepProgress
@@ -85,6 +86,20 @@ def test_long_names_are_cut_and_stay_apart() -> None:
     first, second = (grid([axis])[0].name for axis in long)
     assert len(first) == len(second) == 150
     assert first != second
+
+
+def test_names_are_those_that_git_accepts() -> None:
+    point = grid(["dataset.path=../logs/a..b.csv"])[0]
+    assert point.name == "sweep-dataset.path=-logs-a-b.csv"
+    assert subprocess.run(["git", "check-ref-format", f"refs/exps/ab/cd/{point.name}"]).returncode == 0
+
+
+def test_the_logs_of_a_point_go_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.cli.experiment.read_params", lambda: params)
+    assert "data/logs/b.csv" in _logs({"dataset.path": "data/logs/b.csv"})
 
 
 def test_settings_are_read_as_in_params_yaml(params: dict[str, Any]) -> None:
