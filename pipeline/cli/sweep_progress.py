@@ -53,8 +53,8 @@ class SweepProgress:
         place = f"point {self._number} of {self.total}: {label}"
 
         def line(text: str) -> None:
-            if found := STAGE.search(text):
-                self._bar.update(self._task, description=f"{place}, {found[1]}", left=self.left(start))
+            if stage := STAGE.search(text):
+                self._bar.update(self._task, description=f"{place}, {stage[1]}", left=self.left(start))
 
         self._bar.update(self._task, description=place, left=self.left(start))
         self._say(place)

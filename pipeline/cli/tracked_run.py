@@ -25,8 +25,10 @@ def parents() -> "list[Run]":
     check_server(tracking_uri())
     store = client(tracking_uri())
     experiment = store.get_experiment_by_name(experiment_name())
-    runs = store.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
-    return [run for run in reversed(runs) if _is_parent(run) and run.info.status == "FINISHED"]
+    # The store answers with 1,000 runs at most, and most runs are stages.
+    query = "tags.`stage.evaluate.run_id` LIKE '%' and attributes.status = 'FINISHED'"
+    runs = store.search_runs([experiment.experiment_id], query, max_results=1000) if experiment else []
+    return [run for run in reversed(runs) if _is_parent(run)]
 
 
 def find_parent(name: str, runs: "list[Run]") -> "Run | None":
@@ -74,10 +76,10 @@ def seconds_of(stages: Mapping[str, Any]) -> float | None:
     ids = []
     for name, entry in stages.items():
         query = f"tags.`pipeline.key` = '{locked_key(name, entry)}' and attributes.status = 'FINISHED'"
-        found = store.search_runs([experiment.experiment_id], query, max_results=1)
-        if not found:
+        runs = store.search_runs([experiment.experiment_id], query, max_results=1)
+        if not runs:
             return None
-        ids.append(found[0].info.run_id)
+        ids.append(runs[0].info.run_id)
     return _seconds(ids)
 
 

@@ -74,7 +74,7 @@ def dataset_table(results: Results) -> Table:
 
 
 def checks_table(results: Results, warned: bool) -> Table:
-    """The data checks: those with a warning if ``warned``, else the others."""
+    """The data checks: those that did not pass if ``warned``, else the others."""
     header = ["check", "numbers", "meaning", *(["fix"] if warned else [])]
     return Table(header, [_check_row(check) for check in results.checks if check.passed != warned])
 

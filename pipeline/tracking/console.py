@@ -21,6 +21,7 @@ class Tee:
         self.console.write(text)
         *lines, self._line = (self._line + text).split("\n")
         self.log.writelines(line.rsplit("\r", 1)[-1] + "\n" for line in lines)
+        self._line = self._line.rsplit("\r", 1)[-1]  # a line that is drawn again for hours must not grow
         return len(text)
 
     def flush(self) -> None:
