@@ -10,7 +10,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from pipeline.reporting.leaderboard import duration
+from pipeline.tracking.stage_lines import duration
 
 STAGE = re.compile(r"(?:Running stage|Stage) '([^']+)'")
 

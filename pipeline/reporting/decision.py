@@ -21,6 +21,7 @@ from pipeline.reporting.text.score_lines import AGENTS
 from pipeline.validation import counted
 
 FEWEST_STEPS = 10  # trusted ones; a policy is not deployed by the estimates of a model that is trusted for less
+FEWEST_EPISODES = 5  # of the policy and of the logs; the interval of fewer hardly means anything
 ESTIMATORS = ("fqe", "model", "model_pessimistic")  # that rank policies in every run
 DECIDING = ("fqe", "model_pessimistic")
 FIRST = "all estimates rank the policy above cloning and the logged behavior"
@@ -28,10 +29,10 @@ FIRST = "all estimates rank the policy above cloning and the logged behavior"
 __all__ = ["CLONE", "DEPLOY", "STAY", "UNKNOWN", "Decision", "by_estimates", "by_returns", "decide"]
 
 
-def decide(results: Results) -> Decision:
-    """The decision that follows from these results."""
+def decide(results: Results, learner: str | None = None) -> Decision:
+    """The decision that follows from these results. ``learner``: the name of the policy's learner, for its options."""
     status, reason = _by_returns(results) if results.summary("policy") else _by_estimates(results)
-    return Decision(status, reason, next_steps(status, results))
+    return Decision(status, reason, next_steps(status, results, learner))
 
 
 def by_returns(policy: Bounds, cloning: Bounds, logged: Bounds, varies: bool) -> str:
@@ -73,10 +74,13 @@ def _by_returns(results: Results) -> tuple[str, str]:
     policy, logged = scores["policy"], scores["logged"]
     spread = action_spread(results)
     varies = spread is None or spread >= CONSTANT
-    status = by_returns(policy, scores.get("bc", logged), logged, varies)
+    few = [score.episodes for name in ("policy", "logged") if (score := results.summary(name))]
+    status = by_returns(policy, scores.get("bc", logged), logged, varies) if min(few) >= FEWEST_EPISODES else UNKNOWN
     rivals = [_compared(policy, scores[name], AGENTS[name]) for name in ("logged", "bc") if name in scores]
     reason = f"The policy returns {_text(policy)} (95 % interval), {' and '.join(rivals)}."
-    if not varies and spread is not None:
+    if min(few) < FEWEST_EPISODES:
+        reason += f" {counted(min(few), 'episode')} {'is' if min(few) == 1 else 'are'} too few for an interval."
+    elif not varies and spread is not None:
         how = (
             f"it takes another action than the most frequent one in {percent(spread, 2)} of its steps"
             if results.dataset.spec.action_kind == DISCRETE
@@ -158,7 +162,7 @@ def of_estimate(estimate: PooledEstimate | LoggedValue, discount: float) -> Boun
     numbers = (estimate.value, estimate.per_step, estimate.low, estimate.high)
     value, per_step, low, high = (math.nan if number is None else number for number in numbers)
     ratio = per_step / value if value else 1 - discount
-    return Bounds(per_step, low * ratio, high * ratio)
+    return Bounds(per_step, *sorted((low * ratio, high * ratio)))
 
 
 def _of_score(score: ScoreSummary) -> Bounds:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.evaluation.results import Interval
+from pipeline.tracking.stage_lines import duration
 
 REFERENCE = "reference"
 
@@ -61,7 +62,7 @@ class Leaderboard:
             ("FQE (lower bound)", [_fqe(row.estimates) for row in rows]),
             ("world model", [number(row.estimates.get("model")) for row in rows]),
             ("seeds × episodes", [f"{row.seeds} × {row.episodes // max(row.seeds, 1) or '–'}" for row in rows]),
-            ("time", [duration(row.seconds) for row in rows]),
+            ("time", ["–" if row.seconds is None else duration(row.seconds) for row in rows]),
         ]
         empty = {"–", REFERENCE}
         filled = [any(cell not in empty and not cell.endswith("× –") for cell in cells) for _, cells in columns]
@@ -78,17 +79,6 @@ def interval(value: float | None, bounds: Interval | None) -> str:
     if value is None or bounds is None:
         return number(value)
     return f"{number(value)} [{number(bounds[0])}, {number(bounds[1])}]"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as ``45 s``, ``3 min 10 s`` or ``2 h 5 min``; a dash for None."""
-    if seconds is None:
-        return "–"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _fqe(estimates: Mapping[str, float]) -> str:

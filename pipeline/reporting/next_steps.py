@@ -8,12 +8,19 @@ from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN
 from pipeline.reporting.text.limits import FEW_SEEDS
 
 COUNT = 3
+WEIGHS_IMITATION, IMITATES = "sac", "bc"  # learners: the one with `policy.bc_weight`, and the one without a penalty
+MORE = [  # where nothing else is to be done
+    "Measure what more logs are worth: `python -m pipeline efficiency`.",
+    "Add logs of other behavior to the dataset, and run again.",
+]
 CONSTANT = 0.01  # spread of the actions, of half their range; below, a policy does the same in every state
 
 
-def next_steps(status: str, results: Results) -> list[str]:
-    """What to do after a decision of this status."""
-    steps = {DEPLOY: _after_deploy, CLONE: _after_clone, STAY: _after_stay, UNKNOWN: _after_unknown}[status](results)
+def next_steps(status: str, results: Results, learner: str | None) -> list[str]:
+    """What to do after a decision of this status. ``learner``: the name of the policy's learner, if it is known."""
+    after = {DEPLOY: _after_deploy, CLONE: _after_clone, STAY: _after_stay, UNKNOWN: _after_unknown}
+    caution = () if status == DEPLOY else _caution(learner)
+    steps = [*after[status](results), *caution, *_seeds(results), *MORE]
     return list(dict.fromkeys(steps))[:COUNT]
 
 
@@ -31,23 +38,18 @@ def _after_deploy(results: Results) -> Iterator[str]:
     yield f"Load `{folder}` with `load_agent`, export it with `python -m pipeline export`, or serve it with MLflow."
     yield from _seeds(results)
     yield "Log what the policy does, add these logs to the dataset, and run again."
-    yield "Compare other settings: `python -m pipeline sweep penalty.weight=0.5,1,2`."
 
 
 def _after_clone(results: Results) -> Iterator[str]:
     yield f"Use `data/bc/seed-{results.seeds[0]}`: it imitates the logs and needs no world model."
     yield from _model(results)
     yield from _checks(results)
-    yield from _pessimism()
-    yield from _seeds(results)
 
 
 def _after_stay(results: Results) -> Iterator[str]:
     yield from _checks(results)
     yield from _model(results)
     yield "Keep the logged behavior in use; `data/policy` is for study only."
-    yield from _pessimism()
-    yield from _seeds(results)
 
 
 def _after_unknown(results: Results) -> Iterator[str]:
@@ -66,7 +68,6 @@ def _after_unknown(results: Results) -> Iterator[str]:
         yield f"Narrow the intervals by more episodes: `evaluation.episodes`, now {episodes}."
     yield from _seeds(results)
     yield goal
-    yield from _pessimism()
 
 
 def _checks(results: Results) -> Iterator[str]:
@@ -97,6 +98,10 @@ def _seeds(results: Results) -> Iterator[str]:
         yield "Set `seeds: [0, 1, 2]` and run again: training runs differ, and fewer seeds do not show by how much."
 
 
-def _pessimism() -> Iterator[str]:
-    yield "Stay closer to the logs: raise `policy.bc_weight` (0.1 is weak, narrow logs need up to 10)."
+def _caution(learner: str | None) -> Iterator[str]:
+    """How to stay closer to the logs with this learner."""
+    if learner == IMITATES:
+        return
+    if learner in (None, WEIGHS_IMITATION):
+        yield "Stay closer to the logs: raise `policy.bc_weight` (0.1 is weak, narrow logs need up to 10)."
     yield "Compare penalties: `python -m pipeline sweep penalty.name=ensemble_std,disagreement penalty.weight=1,3`."

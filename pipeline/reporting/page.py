@@ -128,7 +128,7 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         evaluation=results.evaluation,
         sections=SECTIONS,
         figures={name: picture(results, name, file) for name, file in figures.items()},
-        decision=decide(results),
+        decision=decide(results, params.get("policy", {}).get("name")),
         STATES=STATES,
         scores=tables.score_table(results),
         dataset=tables.dataset_table(results),

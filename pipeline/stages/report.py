@@ -30,7 +30,7 @@ def main() -> None:
 
         results = load(Path(), run.params["seeds"])
 
-        decision = decide(results)
+        decision = decide(results, run.params["policy"]["name"])
         page = write_report(results, run.params, run.key, Path("reports"))
         card = Path(f"data/policy/seed-{results.seeds[0]}/README.md").read_text()
         scores = f"**{decision.status}**: {decision.reason}\n\n{score_lines(results.evaluation)}"

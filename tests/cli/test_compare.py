@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.cli.compare import compare_runs, labeled, leaderboard, show
 from pipeline.cli.compared_run import ComparedRun, from_files, in_folder
-from pipeline.reporting.leaderboard import duration, number
+from pipeline.reporting.leaderboard import number
 
 
 def run(name: str, returns: np.ndarray | None = None, **fields: object) -> ComparedRun:
@@ -125,6 +125,5 @@ def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_numbers_and_times_read_well() -> None:
+def test_numbers_read_well() -> None:
     assert [number(x) for x in (None, -135.853, 0.01234, 12345.6)] == ["–", "-135.9", "0.01234", "12,346"]
-    assert [duration(x) for x in (None, 5.2, 190.0, 7500.0)] == ["–", "5 s", "3 min 10 s", "2 h 5 min"]

@@ -128,6 +128,9 @@ def test_the_reason_is_that_of_the_status(
 
 def test_an_estimate_becomes_a_reward_per_step() -> None:
     assert of_estimate(PooledEstimate(value=200.0, per_step=2.0, low=100.0, high=300.0), 0.99) == Bounds(2.0, 1.0, 3.0)
+    assert of_estimate(PooledEstimate(value=-200.0, per_step=2.0, low=-300.0, high=-100.0), 0.99) == Bounds(
+        2.0, 1.0, 3.0
+    )
     assert of_estimate(PooledEstimate(value=0.0, per_step=0.0, low=-10.0, high=10.0), 0.9).high == pytest.approx(1.0)
 
 
@@ -192,8 +195,20 @@ def test_a_constant_policy_is_described_by_its_kind_of_action(results: Results, 
     ],
 )
 def test_there_are_three_different_next_steps(results: Results, means: dict[str, float]) -> None:
-    steps = decide(scored(results, **means)).next_steps
-    assert len({*steps}) == 3
+    for learner in (None, "sac", "bc", "cem"):
+        steps = decide(scored(results, **means), learner).next_steps
+        assert len({*steps}) == 3
+        assert learner in (None, "sac") or not any("bc_weight" in step for step in steps)
+        assert learner != "bc" or not any("penalty" in step for step in steps)
+
+
+@pytest.mark.parametrize("agent", ["policy", "logged"])
+def test_few_episodes_decide_nothing(results: Results, agent: str) -> None:
+    better = scored(results, policy=10.0, bc=5.0, logged=0.0)
+    scores = {**better.evaluation.scores, agent: replace(better.summary(agent), episodes=1)}
+    decision = decide(replace(better, evaluation=replace(better.evaluation, scores=scores)))
+    assert decision.status == UNKNOWN
+    assert decision.reason.endswith("1 episode is too few for an interval.")
 
 
 def test_a_serious_check_comes_first_and_keeps_estimates_from_deploying(results: Results, envless: Results) -> None:

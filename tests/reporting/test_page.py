@@ -306,7 +306,7 @@ def test_the_decision_has_color_icon_and_words(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, look: str, icon: str
 ) -> None:
     decision = Decision(status, "Because a < b.", ["Set `seeds: [0, 1]`.", "Wait."])
-    monkeypatch.setattr(page_module, "decide", lambda results: decision)
+    monkeypatch.setattr(page_module, "decide", lambda results, learner: decision)
     page = text_of(render(load(finished, [0]), tmp_path))
     assert f'<div class="decision {look}">' in page
     assert f'<span class="icon" aria-hidden="true">{icon}</span><span class="words">{status}</span>' in page

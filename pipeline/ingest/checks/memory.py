@@ -75,7 +75,7 @@ def signs(without: FloatArray, with_history: FloatArray, autocorrelation: FloatA
     without and with history explain, and from the autocorrelation of the residuals at lag 1."""
     gain, share = _gain(without, with_history), np.maximum(without, with_history)
     helped, correlated = gain >= GAIN, abs(autocorrelation) > AUTOCORRELATION
-    unexplained, partly = share < LEAST, (share < MOST) & (gain >= SOME_GAIN)
+    unexplained, partly = ~(share >= LEAST), (share < MOST) & (gain >= SOME_GAIN)  # NaN explains nothing
     return helped & correlated & ~unexplained, unexplained | partly | (helped & ~correlated)
 
 

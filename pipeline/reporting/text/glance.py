@@ -123,10 +123,11 @@ def _prediction(results: Results) -> tuple[str, str]:
     steps = evaluation.imagination.horizon
     real, gap = evaluation.real_return, evaluation.exploitation_gap
     if real is None or gap is None:
-        logged = float(results.dataset.reward[results.dataset.steps("all")].mean())
+        offline = results.offline
         return OPEN, (
-            f"Per step: {number(evaluation.imagined_return / steps)} predicted over {steps} steps, {number(logged)} in"
-            " the logs; not measured, because there is no environment."
+            f"Reward per step: the world model predicts {number(offline.agents['policy'].model.per_step)} over"
+            f" {offline.horizon} steps, held-out logs have {number(offline.logged.per_step)}; not measured, because"
+            " there is no environment."
         )
     close = abs(gap) <= CLOSE * abs(real)
     verdict = f"within {percent(CLOSE)}" if close else f"prediction too {'high' if gap > 0 else 'low'}"
