@@ -11,7 +11,7 @@ Edges = set[tuple[str, str]]
 
 def drawn() -> Edges:
     (block,) = [block for block in BLOCKS if block.language == "mermaid"]
-    assert short(block.page) == "docs/architecture.md"
+    assert short(block.page) == "README.md"
     chains = [re.findall(r"\w+", line) for line in block.code.splitlines() if "-->" in line]
     return {edge for chain in chains for edge in pairwise(chain)}
 
