@@ -13,12 +13,18 @@ app = typer.Typer(
 
 
 @app.command()
-def preset(name: Annotated[str, typer.Argument(help="A file of pipeline/presets, without .yaml")]) -> None:
+def preset(
+    name: Annotated[str | None, typer.Argument(help="A preset; without a name, they are listed")] = None,
+) -> None:
     """Rewrite params.yaml from a preset, its dataset too. Comments stay; params.yaml.bak keeps the old file."""
     from pipeline.cli.log_files import missing_files
-    from pipeline.cli.preset import apply_preset, backup_of
+    from pipeline.cli.preset import apply_preset, backup_of, described
     from pipeline.params import read_params, section
 
+    if name is None:
+        for line in described():
+            typer.echo(line)
+        return
     params_file = Path("params.yaml")
     for line in apply_preset(name, params_file):
         typer.echo(line)

@@ -5,6 +5,7 @@ A default is written once, in the config class. A preset holds what differs, and
 """
 
 import dataclasses
+import itertools
 import os
 import shutil
 from collections.abc import Mapping
@@ -54,6 +55,17 @@ SHOWN = {
 def preset_names() -> list[str]:
     """The presets in alphabetical order, without the parts that only other presets use."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml") if not path.stem.startswith("_"))
+
+
+def described() -> list[str]:
+    """One line for each preset: its name, and the first sentence of its comment."""
+    width = max(map(len, preset_names()))
+    return [f"{name:{width}}  {_first_sentence(PRESETS / f'{name}.yaml')}" for name in preset_names()]
+
+
+def _first_sentence(file: Path) -> str:
+    comment = itertools.takewhile(lambda line: line.startswith("#"), file.read_text().splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in comment).split(". ")[0].rstrip(".")
 
 
 def apply_preset(name: str, params_file: Path) -> list[str]:

@@ -21,7 +21,7 @@ from pipeline.reporting.text.score_lines import AGENTS
 from pipeline.validation import counted
 
 FEWEST_STEPS = 10  # trusted ones; a policy is not deployed by the estimates of a model that is trusted for less
-FEWEST_EPISODES = 5  # of the policy and of the logs; the interval of fewer hardly means anything
+FEWEST_EPISODES = 10  # of the policy and of the logs; the interval of fewer hardly means anything
 ESTIMATORS = ("fqe", "model", "model_pessimistic")  # that rank policies in every run
 DECIDING = ("fqe", "model_pessimistic")
 FIRST = "all estimates rank the policy above cloning and the logged behavior"
@@ -35,13 +35,16 @@ def decide(results: Results, learner: str | None = None) -> Decision:
     return Decision(status, reason, next_steps(status, results, learner))
 
 
-def by_returns(policy: Bounds, cloning: Bounds, logged: Bounds, varies: bool) -> str:
-    """The status by real returns. ``varies``: whether the policy's actions depend on the state.
+def by_returns(policy: Bounds, cloning: Bounds, logged: Bounds, varies: bool, random: Bounds | None = None) -> str:
+    """The status by real returns. ``varies``: whether the policy's actions depend on the state; ``random``: returns of
+    random actions.
 
     A policy is deployed if it is clearly better than the logs and not clearly worse than cloning. A constant action
-    that beats the logs says more about the reward than about the policy.
+    that beats the logs says more about the reward than about the policy. Cloning is used if it is clearly better than
+    the policy and than random actions, and not clearly worse than the logs.
     """
-    if policy.below(cloning) and not cloning.below(logged):
+    learned = random is None or cloning.above(random)
+    if policy.below(cloning) and not cloning.below(logged) and learned:
         return CLONE
     if policy.below(cloning) or policy.below(logged):
         return STAY
@@ -75,9 +78,14 @@ def _by_returns(results: Results) -> tuple[str, str]:
     spread = action_spread(results)
     varies = spread is None or spread >= CONSTANT
     few = [score.episodes for name in ("policy", "logged") if (score := results.summary(name))]
-    status = by_returns(policy, scores.get("bc", logged), logged, varies) if min(few) >= FEWEST_EPISODES else UNKNOWN
+    random = scores.get("random")
+    status = UNKNOWN
+    if min(few) >= FEWEST_EPISODES:
+        status = by_returns(policy, scores.get("bc", logged), logged, varies, random)
     rivals = [_compared(policy, scores[name], AGENTS[name]) for name in ("logged", "bc") if name in scores]
     reason = f"The policy returns {_text(policy)} (95 % interval), {' and '.join(rivals)}."
+    if random is not None and not policy.above(random):
+        reason += f" It is not clearly better than random actions ({_text(random)})."
     if min(few) < FEWEST_EPISODES:
         reason += f" {counted(min(few), 'episode')} {'is' if min(few) == 1 else 'are'} too few for an interval."
     elif not varies and spread is not None:

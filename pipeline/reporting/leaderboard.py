@@ -62,7 +62,7 @@ class Leaderboard:
             ("FQE (lower bound)", [_fqe(row.estimates) for row in rows]),
             ("world model", [number(row.estimates.get("model")) for row in rows]),
             ("seeds × episodes", [f"{row.seeds} × {row.episodes // max(row.seeds, 1) or '–'}" for row in rows]),
-            ("time", ["–" if row.seconds is None else duration(row.seconds) for row in rows]),
+            ("compute", ["–" if row.seconds is None else duration(row.seconds) for row in rows]),
         ]
         empty = {"–", REFERENCE}
         filled = [any(cell not in empty and not cell.endswith("× –") for cell in cells) for _, cells in columns]

@@ -60,14 +60,21 @@ def _after_unknown(results: Results) -> Iterator[str]:
     if constant:
         yield goal
     if results.evaluation.environment is None:
-        yield "Try the policy where a person can step in, add these logs to the dataset, and run again."
-        yield "Keep the logged behavior in use until then."
+        yield "Keep the logged behavior in use."
+        if _above_logs(results):
+            yield "Try the policy where a person can step in, add these logs to the dataset, and run again."
         yield from _model(results)
     elif not constant and (policy := results.summary("policy")):
         episodes = policy.episodes // policy.seeds
         yield f"Narrow the intervals by more episodes: `evaluation.episodes`, now {episodes}."
     yield from _seeds(results)
     yield goal
+
+
+def _above_logs(results: Results) -> bool:
+    """Whether fitted Q evaluation puts the policy above the logs."""
+    estimate = results.offline.agents["policy"].fqe.per_step
+    return estimate is not None and estimate > results.offline.logged.per_step
 
 
 def _checks(results: Results) -> Iterator[str]:
@@ -81,6 +88,8 @@ def _checks(results: Results) -> Iterator[str]:
 def _model(results: Results) -> Iterator[str]:
     """What helps a world model that fails its gate."""
     faults = {fault for errors in results.errors.values() for fault in failures(errors)}
+    if faults and any(history.stopped == "limit" for history in results.world_model.values()):
+        yield "Train the world model longer: it was still improving at `fit.max_epochs`."
     if faults - {NO_REWARD}:
         yield (
             "Improve the world model first: more or cleaner logs, the columns that the next step depends on,"

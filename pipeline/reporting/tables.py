@@ -97,7 +97,7 @@ def _drift(check: CheckResult | None) -> str:
         return "not measured"
     ratio, feature = number(check.evidence["error_ratio"]), check.evidence["feature"]
     measured = f"one-step errors on the last fifth are {ratio} times those on parts before ({feature})"
-    return f"{'yes' if check.warns else 'no sign' if check.passed else 'open'}: {measured}"
+    return f"{'yes' if check.warns else 'no clear sign' if check.passed else 'open'}: {measured}"
 
 
 def _exogenous(spec: DatasetSpec) -> str:

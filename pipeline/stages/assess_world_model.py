@@ -45,7 +45,9 @@ def main(seed: int) -> None:
         run.log_metrics({name: rank for name, rank in ranks.items() if rank is not None}, step=0)
         run.log_metrics({"assess/trusted_horizon": calibration.horizon}, step=0)
         run.print(f"open-loop error at {errors.horizons}: {[round(e, 3) for e in errors.model_rmse]}")
-        run.print(f"`penalty.name: auto` takes {calibration.best_penalty}; trusted horizon {calibration.horizon} steps")
+        run.print(
+            f"`penalty.name: auto` would take {calibration.best_penalty}; trusted horizon {calibration.horizon} steps"
+        )
         pass_gate(failures(errors), config.gate, run.print)
 
 
@@ -56,7 +58,7 @@ def pass_gate(faults: list[str], gate: str, say: Callable[[str], None]) -> None:
     sentence = ", and ".join(faults)
     if gate == STOP:
         fix = "improve the logs or the model, or set `assessment.gate: warn` to learn a policy in it all the same"
-        raise ValueError(f"assessment.gate: {sentence}; {fix}")
+        raise ValueError(f"assessment.gate: {sentence}; {fix}. What stands in reports/ is of the run before")
     say(f"warning: {sentence}: do not trust what a policy learns in this model; `assessment.gate: stop` stops here")
 
 

@@ -29,7 +29,7 @@ def test_the_best_is_first_and_the_first_is_the_reference() -> None:
     assert high.improvement == pytest.approx((2.5 + 3.5 + 4 + 4) / 16)
     assert low.improvement is None
     assert board.header == [
-        *("", "run", "decision", "return [95 %]", "IQM [95 %]", "P(improvement) [95 %]", "seeds × episodes", "time"),
+        *("", "run", "decision", "return [95 %]", "IQM [95 %]", "P(improvement) [95 %]", "seeds × episodes", "compute"),
     ]
     assert [row[-1] for row in board.cells] == ["3 min 20 s", "–"]
     assert any("With one seed" in note for note in board.notes)

@@ -9,7 +9,7 @@ from closure import ROOT
 from ruamel.yaml import YAML
 
 from pipeline.cli.fields import default
-from pipeline.cli.preset import CHOSEN, PRESETS, SHOWN, apply_preset, preset_names, read_preset
+from pipeline.cli.preset import CHOSEN, PRESETS, SHOWN, apply_preset, described, preset_names, read_preset
 from pipeline.params import read_params
 from pipeline.stages import preflight
 
@@ -50,6 +50,12 @@ def options(block: str, choice: str | None) -> dict[str, Any]:
 def built(params: dict[str, Any]) -> dict[str, Any]:
     """All configs as the stages see them."""
     return {name: preflight.load(kind, params, name) for name, kind in preflight.blocks().items()}
+
+
+def test_every_preset_is_described_in_a_line() -> None:
+    lines = described()
+    assert [line.split()[0] for line in lines] == preset_names()
+    assert all(len(line.split()) > 2 and len(line) < 160 for line in lines)
 
 
 def test_params_yaml_shows_the_defaults_of_the_classes():
@@ -132,7 +138,7 @@ def test_comments_survive_the_round_trip(params: Path):
     for name in (*NAMES, DEFAULT):
         apply_preset(name, params)
     text = params.read_text()
-    for comment in ("# each seed is its own world model", "\n\n# max_aleatoric, disagreement"):
+    for comment in ("# a list; each seed is its own world model", "\n\n# max_aleatoric, disagreement"):
         assert comment in text
 
 

@@ -13,6 +13,7 @@ from pipeline.evaluation.results import ScoreSummary
 from pipeline.ingest.checks.result import CheckResult
 from pipeline.ope.results import PooledEstimate
 from pipeline.reporting.decision import CLONE, DEPLOY, STAY, UNKNOWN, by_estimates, by_returns, decide, of_estimate
+from pipeline.reporting.next_steps import next_steps
 from pipeline.reporting.results import Results, load
 from pipeline.reporting.status import Bounds
 from pipeline.reporting.summary import write_summary
@@ -37,6 +38,29 @@ def bounds(value: float, half: float = 1.0) -> Bounds:
 )
 def test_real_returns_decide(policy: float, cloning: float, logged: float, status: str) -> None:
     assert by_returns(bounds(policy), bounds(cloning), bounds(logged), varies=True) == status
+
+
+def test_cloning_that_is_no_better_than_random_actions_is_not_used() -> None:
+    policy, cloning, logged = bounds(-10), bounds(5), bounds(6)
+    assert by_returns(policy, cloning, logged, varies=True, random=bounds(0)) == CLONE
+    assert by_returns(policy, cloning, logged, varies=True, random=bounds(4)) == STAY
+
+
+def test_a_policy_like_random_actions_is_said_to_be_one(results: Results) -> None:
+    reason = decide(scored(results, policy=0.0, bc=5.0, logged=6.0, random=0.5)).reason
+    assert reason.endswith("It is not clearly better than random actions (0.500 [−0.500, 1.50]).")
+
+
+def test_a_trial_is_advised_only_if_the_policy_may_be_better(envless: Results) -> None:
+    agents, logged = envless.offline.agents, envless.offline.logged
+    for change, trial in ((1.0, True), (-1.0, False)):
+        per_step = logged.per_step + change
+        fqe = PooledEstimate(value=100 * per_step, per_step=per_step, low=-1e9, high=1e9)
+        policy = replace(agents["policy"], fqe=fqe)
+        estimated = replace(envless, offline=replace(envless.offline, agents={**agents, "policy": policy}))
+        steps = next_steps(UNKNOWN, replace(estimated, checks=[]), None)
+        assert steps[0] == "Keep the logged behavior in use."
+        assert any(step.startswith("Try the policy") for step in steps) == trial
 
 
 def test_a_constant_action_that_beats_the_logs_decides_nothing() -> None:

@@ -34,11 +34,14 @@ def test_every_reason_follows_from_the_numbers(results: Results) -> None:
     assert says["World model"] == (
         f"Trusted for 17 steps; one-step error is {100 * share:.1f} % of the persistence baseline."
     )
-    assert says["Intervals"] == ("90 % intervals contain 82 % of held-out targets, and 70 % on the policy's own steps.")
+    assert says["Intervals"] == (
+        "90 % intervals contain 82 % of held-out targets (least for state[1]: 60 %), and 70 % on the policy's own"
+        " steps."
+    )
     offline = results.offline
     assert says["Offline estimates"].startswith("Estimates that rank the policy above behavior cloning: fitted Q")
     for value, end in ((-1e9, "Above logged behavior: fitted Q"), (1e9, "No estimate puts it above logged")):
-        changed = replace(offline, logged=replace(offline.logged, value=value))
+        changed = replace(offline, logged=replace(offline.logged, per_step=value))
         assert end in texts(replace(results, offline=changed))["Offline estimates"]
 
 
@@ -92,6 +95,10 @@ def test_states_follow_from_the_numbers(results: Results) -> None:
     none = {seed: replace(e, trust=replace(e.trust, horizon=0)) for seed, e in results.errors.items()}
     assert states(replace(results, errors=none))["World model"] == "bad"
     assert states(results)["Intervals"] == "warn"  # 82 % of held-out targets in 90 % intervals
+    poor = {seed: replace(e, linear_rmse=[0.0] * len(e.horizons)) for seed, e in results.errors.items()}
+    behind = replace(results, errors=poor)
+    assert states(behind)["World model"] == "warn"
+    assert texts(behind)["World model"].endswith("and larger than that of linear regression.")
     serious = replace(results.checks[0], name="time_gaps", severity="serious", remedy="split the log")
     assert states(replace(results, checks=[serious]))["Logs"] == "bad"
     assert states(evaluated(results, imagined_return=-60.0, real_return=-100.0, exploitation_gap=40.0)) == {

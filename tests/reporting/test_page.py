@@ -218,7 +218,7 @@ def test_the_report_says_whether_the_log_drifts(finished: Path) -> None:
     assert not any("drifts" in s for s in limits(last))
     assert dict(dataset_table(last).rows)["episodes"].endswith(": the last part of the log")
     steady = replace(results, checks=[replace(drift, severity="info")])
-    assert dict(dataset_table(steady).rows)["drift"] == f"no sign: {measured}"
+    assert dict(dataset_table(steady).rows)["drift"] == f"no clear sign: {measured}"
     assert not any("drifts" in s for s in limits(steady))
 
 

@@ -13,7 +13,7 @@ from pipeline.reporting.text.advice import reach
 from pipeline.reporting.text.formatting import number, percent
 from pipeline.reporting.text.limits import FEW_SEEDS
 from pipeline.reporting.text.ope import preferences
-from pipeline.reporting.trust import intervals, mean, visited_coverage
+from pipeline.reporting.trust import intervals, mean, mean_of, visited_coverage
 from pipeline.validation import counted
 
 CLOSE = 0.1  # a predicted return that differs by less than this share of the measured one agrees with it
@@ -89,7 +89,11 @@ def _model(results: Results) -> tuple[str, str]:
     model, persistence = mean(e.model_rmse[0] for e in errors), mean(e.persistence_rmse[0] for e in errors)
     if not persistence:
         return state, f"{trusted}."
-    return state, f"{trusted}; one-step error is {percent(model / persistence, 1)} of the persistence baseline."
+    error = f"one-step error is {percent(model / persistence, 1)} of the persistence baseline"
+    linear = mean_of(e.linear_rmse[0] if e.linear_rmse else None for e in errors)
+    if linear is None or model < linear:
+        return state, f"{trusted}; {error}."
+    return BAD if state == BAD else WARN, f"{trusted}; {error}, and larger than that of linear regression."
 
 
 def _reward(results: Results) -> tuple[str, str]:
@@ -113,9 +117,11 @@ def _intervals(results: Results) -> tuple[str, str]:
         return OPEN, "None to measure."
     held_out, visited = float(np.mean([output.before for output in outputs.values()])), visited_coverage(results)
     beside = "" if visited is None else f", and {percent(visited)} on the policy's own steps"
-    covered = held_out >= COVERED and (visited is None or visited >= COVERED)
+    name, least = min(((name, output.before) for name, output in outputs.items()), key=lambda item: item[1])
+    lowest = f" (least for {name}: {percent(least)})" if least < COVERED else ""
+    covered = least >= COVERED and (visited is None or visited >= COVERED)
     state = GOOD if covered else WARN
-    return state, f"90\u00a0% intervals contain {percent(held_out)} of held-out targets{beside}."
+    return state, f"90\u00a0% intervals contain {percent(held_out)} of held-out targets{lowest}{beside}."
 
 
 def _prediction(results: Results) -> tuple[str, str]:

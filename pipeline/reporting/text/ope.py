@@ -73,7 +73,7 @@ def preferences(results: Results) -> str:
 
 def _beside_the_logs(results: Results) -> str:
     """Which estimates put the policy above the logged episodes from the same first observations."""
-    logged, policy = results.offline.logged.value, _values(results, "policy")
+    logged, policy = results.offline.logged.per_step, _values(results, "policy")
     above = [label for name, label in ESTIMATORS.items() if name in policy and policy[name] > logged]
     if not above:
         return "No estimate puts it above logged behavior."
@@ -81,9 +81,9 @@ def _beside_the_logs(results: Results) -> str:
 
 
 def _values(results: Results, agent: str) -> dict[str, float]:
-    """The available estimates of one agent."""
+    """The available estimates of one agent, as rewards per step: logs and rollouts differ in length."""
     estimates = results.offline.agents[agent].by_estimator
-    return {name: e.value for name, e in estimates.items() if e.value is not None}
+    return {name: e.per_step for name, e in estimates.items() if e.per_step is not None}
 
 
 def _cells(estimate: PooledEstimate | LoggedValue) -> list[str]:
