@@ -62,6 +62,12 @@ def render(results: Results, folder: Path) -> str:
     return (folder / "index.html").read_text()
 
 
+def render_text(results: Results, folder: Path) -> str:
+    """The page without figures, which take two seconds."""
+    write_page(results, PARAMS, KEY, {}, folder / "index.html")
+    return (folder / "index.html").read_text()
+
+
 def text_of(page: str) -> str:
     return re.sub(r"base64,[^\"]+", "", page)
 
@@ -119,7 +125,7 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
 
 
 def test_sections_stand_in_order(finished: Path, tmp_path: Path) -> None:
-    page = text_of(render(load(finished, [0, 1]), tmp_path))
+    page = text_of(render_text(load(finished, [0, 1]), tmp_path))
     heads = re.findall(r"<h2>(.*?)</h2>", page)
     assert heads == [
         "Scores",
@@ -173,8 +179,8 @@ def test_findings_come_with_their_remedy(finished: Path, tmp_path: Path) -> None
     assert "Time <jumps>." in limits(changed)
     names = [row[0] for row in checks_table(changed, warned=False).rows]
     assert {"coverage", "episodes"} <= {*names}
-    assert "Checks without a warning" in text_of(render(changed, tmp_path / "changed"))
-    page = text_of(render(replace(changed, checks=[odd]), tmp_path / "odd"))
+    assert "Checks without a warning" in text_of(render_text(changed, tmp_path / "changed"))
+    page = text_of(render_text(replace(changed, checks=[odd]), tmp_path / "odd"))
     assert "Time &lt;jumps&gt;." in page
     assert "Checks without a warning" not in page
 
@@ -251,7 +257,7 @@ def test_open_loop_errors_by_horizon(finished: Path, tmp_path: Path) -> None:
     assert table.rows[3][1] == f"{mean} {ends}"
     assert error_tables(load(finished, [1]))["Observation"].rows[3][1] == number(b)
     assert tables["Reward"].header == ["steps", "world model", "linear regression", "mean logged reward"]
-    page = text_of(render(results, tmp_path))
+    page = text_of(render_text(results, tmp_path))
     assert f'<td class="ranged"><span>{mean}</span> <span class="range">{ends}</span></td>' in page
     assert "the model first sees 5 real steps" in page
 
@@ -307,7 +313,7 @@ def test_the_decision_has_color_icon_and_words(
 ) -> None:
     decision = Decision(status, "Because a < b.", ["Set `seeds: [0, 1]`.", "Wait."])
     monkeypatch.setattr(page_module, "decide", lambda results, learner: decision)
-    page = text_of(render(load(finished, [0]), tmp_path))
+    page = text_of(render_text(load(finished, [0]), tmp_path))
     assert f'<div class="decision {look}">' in page
     assert f'<span class="icon" aria-hidden="true">{icon}</span><span class="words">{status}</span>' in page
     assert "<p>Because a &lt; b.</p>" in page
