@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +35,8 @@ def module_file(module: str) -> Path | None:
     return None
 
 
-def imports(file: Path) -> set[str]:
+@cache  # every test of a stage reads most files again
+def imports(file: Path) -> frozenset[str]:
     """The pipeline modules that ``file`` imports at run time, in functions too."""
     found: set[str] = set()
     tree = ast.parse(file.read_text())
@@ -46,7 +48,7 @@ def imports(file: Path) -> set[str]:
             found |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
-    return {m for m in found if m.split(".")[0] == "pipeline" and module_file(m)}
+    return frozenset(m for m in found if m.split(".")[0] == "pipeline" and module_file(m))
 
 
 def _type_checking(node: ast.AST) -> bool:
