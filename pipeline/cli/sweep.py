@@ -4,14 +4,10 @@ import dataclasses
 import hashlib
 import itertools
 import re
-import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from pipeline.cli.compare import leaderboard, show
 from pipeline.cli.compared_run import ComparedRun, from_files, in_commit
@@ -19,6 +15,7 @@ from pipeline.cli.experiment import base_commit, run_experiment
 from pipeline.cli.sweep_progress import SweepProgress
 from pipeline.cli.tracked_run import seconds_of
 from pipeline.params import read_params, with_settings
+from pipeline.stages.stage import sigterm_raises
 from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import locked_keys, stage_key
 
@@ -62,7 +59,7 @@ def run_sweep(axes: Sequence[str], folder: Path) -> Iterator[str]:
     labels = _labels(points)
     runs: list[ComparedRun] = []
     failures: list[str] = []
-    with _interruptible(), SweepProgress(len(points)) as progress:
+    with sigterm_raises(), SweepProgress(len(points)) as progress:
         for point in points:
             log = work_dir() / LOGS / f"{point.name}.log"
             try:
@@ -190,17 +187,3 @@ def _hints(points: Sequence[Point], params: Mapping[str, Any]) -> Iterator[str]:
     same_data = not any(key.startswith("dataset.") for point in points for key in point.settings)
     if len(points) > 1 and same_data and locked_keys().get("ingest") != stage_key("ingest", params):
         yield "every point reads the logs again; `dvc repro ingest` before the sweep does it once"
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends the point that runs, too."""
-    before = signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _exit(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)

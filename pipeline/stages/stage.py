@@ -51,7 +51,7 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
             params = read_params()
             yield StageRun(name, seed, params, stage_key(address(name, seed), params))
         return
-    with log_to_file(work_dir() / "logs" / f"{label}.log"), _one_line_errors(), _sigterm_raises():
+    with log_to_file(work_dir() / "logs" / f"{label}.log"), _one_line_errors(), sigterm_raises():
         params = read_params()
         lines = StageLines(address(name, seed))
         print(lines.first(), flush=True)
@@ -108,7 +108,8 @@ def _user_message(error: ValueError | OSError) -> str | None:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises SystemExit inside the block, so that what it holds is closed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

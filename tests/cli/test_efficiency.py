@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from data_examples import counting_log
 from pydantic import TypeAdapter
+from repositories import git
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
@@ -116,11 +117,6 @@ stages:
     - reports/metrics/dataset.json: {cache: false}
     - reports/metrics/evaluate.json: {cache: false}
 """
-
-
-def git(*arguments: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from repositories import git
 
 from pipeline.cli.compare import compare_runs
 from pipeline.cli.preset import apply_preset
@@ -90,11 +91,6 @@ stages:
     - data/returns
     - reports/metrics/evaluate.json: {cache: false}
 """
-
-
-def git(*arguments: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture

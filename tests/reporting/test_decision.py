@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reporting_outputs import write_outputs
 
 from pipeline.assessment.gate import NO_REWARD, NO_STEP
 from pipeline.evaluation.results import ScoreSummary
@@ -14,7 +13,7 @@ from pipeline.ingest.checks.result import CheckResult
 from pipeline.ope.results import PooledEstimate
 from pipeline.reporting.decision import CLONE, DEPLOY, STAY, UNKNOWN, by_estimates, by_returns, decide, of_estimate
 from pipeline.reporting.next_steps import next_steps
-from pipeline.reporting.results import Results, load
+from pipeline.reporting.results import Results
 from pipeline.reporting.status import Bounds
 from pipeline.reporting.summary import write_summary
 
@@ -156,20 +155,6 @@ def test_an_estimate_becomes_a_reward_per_step() -> None:
         2.0, 1.0, 3.0
     )
     assert of_estimate(PooledEstimate(value=0.0, per_step=0.0, low=-10.0, high=10.0), 0.9).high == pytest.approx(1.0)
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    root = tmp_path_factory.mktemp("finished")
-    write_outputs(root, [0, 1])
-    return load(root, [0, 1])
-
-
-@pytest.fixture(scope="module")
-def envless(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    root = tmp_path_factory.mktemp("envless")
-    write_outputs(root, [0], with_environment=False)
-    return load(root, [0])
 
 
 def scored(results: Results, **means: float) -> Results:

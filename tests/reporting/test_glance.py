@@ -12,13 +12,6 @@ from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.glance import glance, recipe
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    root = tmp_path_factory.mktemp("finished")
-    write_outputs(root, [0, 1])
-    return load(root, [0, 1])
-
-
 def texts(results: Results) -> dict[str, str]:
     return {reason.topic: reason.text.replace("\u00a0", " ") for reason in glance(results)}
 

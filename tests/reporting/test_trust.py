@@ -6,27 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from reporting_outputs import LEVELS, OUTPUTS, PENALTIES, write_outputs
+from reporting_outputs import LEVELS, OUTPUTS, PENALTIES
 
 from pipeline.assessment.results import HorizonCorrelations, NoReliability
 from pipeline.reporting.figures.trust import reliability_figure, rollout_figure
-from pipeline.reporting.results import Results, load
+from pipeline.reporting.results import Results
 from pipeline.reporting.text.advice import advice
 from pipeline.reporting.trust import feature_table, penalty_table, reliability_table, shift_table
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    root = tmp_path_factory.mktemp("finished")
-    write_outputs(root, [0, 1])
-    return load(root, [0, 1])
-
-
-@pytest.fixture(scope="module")
-def envless(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    root = tmp_path_factory.mktemp("envless")
-    write_outputs(root, [0], with_environment=False)
-    return load(root, [0])
 
 
 def with_errors(results: Results, **changed: Any) -> Results:
