@@ -6,6 +6,9 @@ BIN := .venv/bin
 
 repro: .venv/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@# Printed here too, because DVC skips the report if a clone already has it.
+	@sed -n 's/^\*\*\(.*\)\*\*: /\1: /p' reports/model_card.md
+	@echo "report: reports/index.html"
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .
