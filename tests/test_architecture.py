@@ -192,9 +192,11 @@ def test_public_functions_are_annotated(file: Path):
 
 
 def public(body: list[ast.stmt]) -> Iterator[ast.ClassDef | ast.FunctionDef]:
-    """The public classes, functions and methods of a module's body; not what stands within functions."""
+    """The public classes, functions and methods of a module's body; not what stands within functions, and no types of
+    an overloaded one."""
     for node in body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+        overload = isinstance(node, ast.FunctionDef) and "overload" in map(ast.unparse, node.decorator_list)
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_") and not overload:
             yield node
             yield from public(node.body) if isinstance(node, ast.ClassDef) else ()
 

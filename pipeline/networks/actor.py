@@ -30,7 +30,7 @@ class TanhGaussianActor(nn.Module):
         mean, log_std = self.net(state).chunk(2, dim=-1)
         # Unlike a clamp, tanh has a gradient at the bounds.
         span = 0.5 * (LOG_STD_HIGH - LOG_STD_LOW)
-        return mean, LOG_STD_LOW + span * (torch.tanh(log_std) + 1)
+        return mean, LOG_STD_LOW + span + span * torch.tanh(log_std)
 
     def sample(self, state: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
         """A reparameterized action "B A" and its log-density "B"."""
@@ -155,7 +155,7 @@ def actor_for(kind: str, state_dim: int, action_dim: int, hidden: list[int]) -> 
 
 
 def _log_density(noise: Tensor, log_std: Tensor, pre_tanh: Tensor) -> Tensor:
-    log_prob = (-0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
-    # log(1 - tanh(x)^2) in a form that keeps its precision for large |x|
-    correction = 2 * (math.log(2) - pre_tanh - F.softplus(-2 * pre_tanh))
-    return log_prob - correction.sum(-1)
+    # The normal density, and log(1 - tanh(x)^2) in a form that keeps its precision for large |x|; constants come last.
+    correction = pre_tanh + F.softplus(-2 * pre_tanh)
+    summed = (2 * correction - log_std - 0.5 * noise.square()).sum(-1)
+    return summed - noise.shape[-1] * (0.5 * math.log(2 * math.pi) + 2 * math.log(2))

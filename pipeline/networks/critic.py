@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.networks.mlp import stacked_mlp
+from pipeline.networks.mlp import ReLU, stacked_mlp
 
 
 @torch.no_grad()
@@ -34,7 +34,7 @@ class Critics(nn.Module):
         self.count = count
         self.offset, self.scale = unit
         sizes = [state_dim + action_dim, *hidden, 1]
-        self.net = stacked_mlp(count, sizes, activation=nn.ReLU, layer_norm=layer_norm)
+        self.net = stacked_mlp(count, sizes, activation=ReLU, layer_norm=layer_norm)
 
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
         """States "B Z" and actions "B A" -> values "N B". Several actions for each state "K B A" -> values "N K B"."""

@@ -2,9 +2,14 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+ReLU = partial(nn.ReLU, inplace=True)  # overwrites what the layer before it wrote, which no gradient needs
+Activation = Callable[[], nn.Module]
 
 
 class StackedLinear(nn.Module):
@@ -20,6 +25,8 @@ class StackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One batch for each member: "M B I" -> "M B O"."""
+        if self.weight.shape[-1] == 1:  # a sum takes a fifth of the time of a matrix product with one column
+            return (x * self.weight.transpose(1, 2)).sum(-1, keepdim=True) + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -27,7 +34,7 @@ def stacked_mlp(
     members: int,
     sizes: list[int],
     decays: list[float] | None = None,
-    activation: type[nn.Module] = nn.SiLU,
+    activation: Activation = nn.SiLU,
     layer_norm: bool = False,
 ) -> nn.Sequential:
     """``members`` perceptrons in parallel: "M B I" -> "M B O".
@@ -42,7 +49,7 @@ def stacked_mlp(
     return nn.Sequential(*layers[: -2 if layer_norm else -1])
 
 
-def mlp(sizes: list[int], activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+def mlp(sizes: list[int], activation: Activation = ReLU) -> nn.Sequential:
     """A perceptron "... I" -> "... O": linear layers of the given ``sizes`` with ``activation`` between them."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):

@@ -5,6 +5,7 @@ from torch import Generator
 
 from pipeline.envs.action_space import CONTINUOUS
 from pipeline.networks.actor import ActorNetwork, actor_for
+from pipeline.networks.adam import LeanAdam
 from pipeline.types import Transitions
 
 BATCH = 256
@@ -22,7 +23,7 @@ def fit_behavior(data: Transitions, updates: int, generator: Generator, kind: st
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
         actor = actor_for(kind, data.state.shape[1], data.action.shape[1], HIDDEN)
-    optimizer = torch.optim.Adam(actor.parameters(), lr=LEARNING_RATE, fused=True)
+    optimizer = LeanAdam(actor.parameters(), lr=LEARNING_RATE)
     raw = actor.unsquash(data.action)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
     for _ in range(updates):

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.networks.adam import LeanAdam
 from pipeline.networks.critic import Critics, polyak_update
 from pipeline.ope import OfflineConfig
 from pipeline.policies.losses import td_target
@@ -62,7 +63,7 @@ class FittedQ(nn.Module):
         self.critics = Critics(config.critics, state_dim, action_dim, config.hidden, layer_norm=True)
         self.slow = copy.deepcopy(self.critics).requires_grad_(False)
         # A constant learning rate: a decaying one would stop the drift before the values have converged.
-        self.optimizer = torch.optim.Adam(self.critics.parameters(), lr=config.learning_rate, fused=True)
+        self.optimizer = LeanAdam(self.critics.parameters(), lr=config.learning_rate)
 
     def per_step(self, state: Tensor, action: Tensor) -> Annotated[Tensor, "K B"]:
         """Every slow critic's value as a reward per step, clamped to the range of logged rewards."""

@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
+from pipeline.networks.adam import LeanAdam
 from pipeline.networks.critic import polyak_update
 from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp
@@ -91,12 +92,12 @@ class ActorCritic(nn.Module):
     @cached_property
     def actor_optimizer(self) -> torch.optim.Optimizer:
         """Of the actor."""
-        return torch.optim.Adam(self.actor.parameters(), lr=self.config.actor_learning_rate, fused=True)
+        return LeanAdam(self.actor.parameters(), lr=self.config.actor_learning_rate)
 
     @cached_property
     def critic_optimizer(self) -> torch.optim.Optimizer:
         """Of the critic."""
-        return torch.optim.Adam(self.critic.parameters(), lr=self.config.critic_learning_rate, fused=True)
+        return LeanAdam(self.critic.parameters(), lr=self.config.critic_learning_rate)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimizers of the actor and of the critic."""

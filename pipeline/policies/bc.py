@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from pipeline.encoders.history import MAX_HISTORY
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
+from pipeline.networks.adam import LeanAdam
 from pipeline.networks.conv import ImageTorso
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.types import Transitions
@@ -53,7 +54,7 @@ class BehaviorCloning(nn.Module):
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
         """Made when training asks for it: to act needs none, and torch takes a second for the first."""
-        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate, fused=True)
+        return LeanAdam(self.parameters(), lr=self.config.learning_rate)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer over all parameters."""

@@ -20,6 +20,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
+from pipeline.networks.adam import LeanAdam
 from pipeline.networks.critic import Critics, polyak_update
 from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.learner_spec import LearnerSpec
@@ -128,17 +129,17 @@ class SAC(nn.Module):
     @cached_property
     def actor_optimizer(self) -> torch.optim.Optimizer:
         """Of the actor."""
-        return torch.optim.Adam(self.actor.parameters(), lr=self.config.actor_learning_rate, fused=True)
+        return LeanAdam(self.actor.parameters(), lr=self.config.actor_learning_rate)
 
     @cached_property
     def critic_optimizer(self) -> torch.optim.Optimizer:
         """Of all critics."""
-        return torch.optim.Adam(self.critics.parameters(), lr=self.config.critic_learning_rate, fused=True)
+        return LeanAdam(self.critics.parameters(), lr=self.config.critic_learning_rate)
 
     @cached_property
     def alpha_optimizer(self) -> torch.optim.Optimizer:
         """Of the temperature."""
-        return torch.optim.Adam([self.log_alpha], lr=self.config.alpha_learning_rate, fused=True)
+        return LeanAdam([self.log_alpha], lr=self.config.alpha_learning_rate)
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimizers of the actor, the critics and the temperature."""

@@ -13,6 +13,7 @@ from pipeline.encoders.exogenous import Exogenous
 from pipeline.encoders.history import HistoryEncoder, vector_encoder
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec
+from pipeline.networks.adam import LeanAdam
 from pipeline.networks.mlp import StackedLinear
 from pipeline.types import Observation, Prediction, Shard, Step, Transitions
 from pipeline.world_models.best_weights import CheckpointGroup
@@ -252,7 +253,7 @@ class GaussianModel(nn.Module):
         groups = [{"params": [m.weight], "weight_decay": m.weight_decay} for m in layers]
         decayed = {id(m.weight) for m in layers}
         groups.append({"params": [p for p in self.parameters() if id(p) not in decayed], "weight_decay": 0.0})
-        return torch.optim.Adam(groups, lr=self.config.learning_rate, fused=True)
+        return LeanAdam(groups, lr=self.config.learning_rate)
 
     def checkpoint_groups(self) -> list[CheckpointGroup]:
         """Each bootstrap keeps the weights of its own lowest error, the termination head those of its lowest loss."""

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.encoders.statistics import DataSpec
+from pipeline.networks.adam import LeanAdam
 from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp, stacked_mlp
 from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions
@@ -254,7 +255,7 @@ class RSSM(nn.Module):
 
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam over all parameters."""
-        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate, eps=1e-5, fused=True)
+        return LeanAdam(self.parameters(), lr=self.config.learning_rate, eps=1e-5)
 
     def checkpoint_groups(self) -> list[CheckpointGroup]:
         """One group for the whole model, because all heads share one recurrence."""
