@@ -30,7 +30,9 @@ def main(seed: int) -> None:
         dataset = open_dataset("data/dataset")
         run.log_dataset(dataset.spec, "data/dataset")
 
-        learned = behavior_cloning(config, dataset, trainer, seed, Session(run.work, logger_for(run), run.print))
+        learned = behavior_cloning(
+            config, dataset, trainer, seed, Session(run.work, logger_for(run), run.print, before_save=run.flush)
+        )
 
         save_policy(Path(WRITES[0].format(seed=seed)), learned, dataset)
 

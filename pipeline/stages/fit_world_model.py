@@ -32,7 +32,7 @@ def main(seed: int) -> None:
         dataset = open_dataset("data/dataset")
         run.log_dataset(dataset.spec, "data/dataset")
 
-        session = Session(run.work, logger_for(run), run.print)
+        session = Session(run.work, logger_for(run), run.print, before_save=run.flush)
         model, history = fit_world_model(model_class, config, dataset, fit, trainer, seed, session)
 
         if run.is_main:

@@ -55,7 +55,7 @@ def main(seed: int) -> None:
             *resolve_auto(penalty, rollout, calibration, model.reward_scale),
             trainer,
             seed,
-            Session(run.work, logger_for(run), run.print),
+            Session(run.work, logger_for(run), run.print, before_save=run.flush),
             lambda policy: Monitor(monitor, policy.policy, policy.encoder, learned_spec(policy, dataset)),
         )
 

@@ -23,6 +23,7 @@ class Session:
     logger: Logger | bool = False  # False: no logger
     say: Callable[[str], None] = print
     progress: bool = True
+    before_save: Callable[[], None] = lambda: None  # called before each resume point is written
 
 
 class Training(Resumable, Protocol):
@@ -41,7 +42,7 @@ def train(training: Training, config: TrainerConfig, session: Session, every: in
     assert isinstance(training, LightningModule)
     callbacks: list[Callback] = [Watchdog()]
     if session.resume_folder is not None:
-        resume = ResumePoint(session.resume_folder, every)
+        resume = ResumePoint(session.resume_folder, every, session.before_save)
         if resume.load_into(training):
             session.say(f"resuming after epoch {training.epochs_done}")
         callbacks.append(resume)

@@ -76,6 +76,20 @@ def test_a_finished_training_is_only_finished_again(unbroken: dict[str, Any], tm
     assert differences(*weights) == []
 
 
+def test_what_comes_before_a_resume_point_is_stored_before_it(tmp_path: Path) -> None:
+    """The metrics of an epoch must reach the disk before a resume point skips that epoch."""
+    path = tmp_path / ResumePoint.FILE
+    training = build("bc")
+    at_call: list[tuple[int, int]] = []
+
+    def note() -> None:
+        stored = torch.load(path, weights_only=True)["epochs_done"] if path.exists() else 0
+        at_call.append((training.epochs_done, stored))
+
+    train(training, [ResumePoint(tmp_path, every=2, before_save=note)])
+    assert at_call == [(2, 0), (4, 2)]
+
+
 def test_resume_point_of_another_key_is_not_picked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "params.yaml").touch()
     monkeypatch.chdir(tmp_path)
