@@ -10,6 +10,9 @@ import typer
 app = typer.Typer(
     help="Offline model-based RL on logged datasets. `dvc repro` runs the pipeline.", no_args_is_help=True
 )
+AllowPackage = Annotated[
+    list[str] | None, typer.Option(help="An installed package whose code the environment may run; repeat for several")
+]
 
 
 @app.command()
@@ -78,10 +81,13 @@ def evaluate(
     episodes: Annotated[int, typer.Option(min=1)] = 10,
     env_id: Annotated[str | None, typer.Option(help="Use this environment instead of the one of the logs")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    allow_package: AllowPackage = None,
 ) -> None:
     """Run a policy bundle in its environment and print its raw returns."""
     from pipeline.cli.evaluate import evaluate_bundle
+    from pipeline.envs.permission import allow_packages
 
+    allow_packages(allow_package or [])
     for line in evaluate_bundle(bundle, episodes, env_id, seed):
         typer.echo(line)
 
@@ -142,10 +148,13 @@ def export_dataset(
     dataset_id: Annotated[str, typer.Argument(help="The new dataset's Minari id, such as mine/logs-v0")],
     folder: Annotated[Path, typer.Option(help="A prepared dataset")] = Path("data/dataset"),
     root: Annotated[Path, typer.Option(help="The Minari root to write to")] = Path("data/minari"),
+    allow_package: AllowPackage = None,
 ) -> None:
     """Export a prepared dataset as a Minari dataset, with actions in their original units."""
     from pipeline.cli.export_dataset import export_minari
+    from pipeline.envs.permission import allow_packages
 
+    allow_packages(allow_package or [])
     for line in export_minari(folder, dataset_id, root):
         typer.echo(line)
 

@@ -25,6 +25,7 @@ from pipeline.assessment.assess import Assessment
 from pipeline.assessment.assess_world_model import assess_world_model as _assess_world_model
 from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.episode import Episode
+from pipeline.envs.permission import allow_packages
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.evaluate import POLICY, Evaluation
 from pipeline.evaluation.evaluate import evaluate as _evaluate
@@ -71,6 +72,7 @@ def ingest(folder: Path | str, source: str, **options: Any) -> PreparedDataset:
     options.setdefault("path", "")
     options.setdefault("held_out_path", options["path"])
     source_class, config = choose(SOURCES, {"source": source, **options}, "dataset", key="source")
+    allow_packages(config.env_packages)
     return _ingest(source_class(config).read(), config, folder).dataset
 
 
@@ -84,6 +86,7 @@ def ingest_episodes(
     """
     block = {"path": name, "held_out_path": name, "name": name, **options}
     config = build(SourceConfig, block, "dataset")
+    allow_packages(config.env_packages)
     logged = combine(config, "episodes", LogSpec(), episodes, dropped=0, warnings=[], size=0)
     return _ingest(logged, config, folder).dataset
 

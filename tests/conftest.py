@@ -39,6 +39,13 @@ def check_shapes(instance: object) -> None:
             assert size == expected, f"{type(instance).__name__}.{name}: {letter} is {size}, expected {expected}"
 
 
+@pytest.fixture
+def valves_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let environments run the code of valves.py, as if it were installed and params.yaml named it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.envs.permission._allowed", {"valves"})
+
+
 @pytest.fixture(autouse=True)
 def shapes_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check the shapes of every tensor dataclass that a test builds."""

@@ -64,6 +64,7 @@ def candidates_of_bundles(
     Raises ValueError for a bundle that is refused, and for real episodes without an environment.
     """
     from pipeline.data.dataset import open_dataset
+    from pipeline.envs.permission import allow_named
     from pipeline.evaluation.episodes import run_episodes
     from pipeline.ope import OfflineConfig
     from pipeline.ope.evaluator import PolicyEvaluator
@@ -75,6 +76,7 @@ def candidates_of_bundles(
     from pipeline.world_models.checkpoint import load_world_model
 
     params = read_params()
+    allow_named(params)
     set_up_torch(build(TrainerConfig, section(params, "trainer"), "trainer"))
     config = build(OfflineConfig, section(params, "offline"), "offline")
     logs = open_dataset(dataset)

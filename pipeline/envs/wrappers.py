@@ -161,7 +161,7 @@ def prepared(
 
 def rebuilt(spec: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     """Make the environment that ``spec``, the JSON of a Gymnasium EnvSpec, describes, with its wrappers. Raises
-    ValueError for code that is not installed."""
+    ValueError for code that is not allowed."""
     parsed = parse_spec(spec)
     quiet_mujoco(str(parsed.entry_point))
     return rebuild(parsed, **({} if render_mode is None else {"render_mode": render_mode}))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.envs.permission import allow_packages
 from pipeline.envs.wrappers import make
 
 FRAMES = 100  # at most, evenly spaced over the episode
@@ -47,6 +48,7 @@ def _small(frame: object) -> NDArray[np.uint8]:
 def main(folder: Path) -> None:
     """Draw the episode described in ``folder``; an error goes to stderr as one line."""
     task = json.loads((folder / TASK).read_text())
+    allow_packages(task.pop("packages", []))
     try:
         frames = draw(actions=np.load(folder / ACTIONS), **task)
     except Exception as error:  # renderers raise errors without a common base class

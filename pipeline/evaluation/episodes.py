@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.data.episode import Episode
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE
+from pipeline.envs.permission import ForbiddenError
 from pipeline.envs.wrappers import make
 from pipeline.evaluation.recording import Recording
 from pipeline.serving.agent import RawObservation
@@ -134,6 +135,8 @@ def make_environments(env_id: str, env_kwargs: Mapping[str, Any], count: int, ma
     except (gymnasium.error.Error, ImportError) as error:
         fix = "install the package that registers it, or set dataset.env_id to null"
         raise ValueError(f"environment {env_id}: cannot be made: {_one_line(error)}; {fix}") from None
+    except ForbiddenError as error:
+        raise ValueError(f"environment {env_id}: {error}") from None
     except TypeError as error:
         raise ValueError(f"environment {env_id}: dataset.env_kwargs do not fit: {_one_line(error)}") from None
     if max_steps is None and envs.envs[0].spec is not None and envs.envs[0].spec.max_episode_steps is None:

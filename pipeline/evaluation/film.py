@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.spec import DatasetSpec
+from pipeline.envs.permission import allowed_packages
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.drawing import ACTIONS, DRAWN, TASK
 from pipeline.evaluation.episodes import ArrayAgent, run_episodes
@@ -33,6 +34,7 @@ def film_of(agent: ArrayAgent, spec: DatasetSpec, config: EvaluationConfig) -> d
         "env_kwargs": spec.env_kwargs,
         "seed": config.seed,
         "max_steps": config.max_steps,
+        "packages": allowed_packages(),
     }
     frames = _drawn(task, results.recorded[0].action)
     return {"frames": frames, "steps": results.lengths[0], "episode_return": results.returns[0]}

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from pipeline.envs.permission import allow_named
 from pipeline.params import read_params
 from pipeline.tracking.console import Tee, log_to_file
 from pipeline.tracking.paths import work_dir
@@ -49,6 +50,7 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
     if not is_main_process():
         with _one_line_errors():
             params = read_params()
+            allow_named(params)
             yield StageRun(name, seed, params, stage_key(address(name, seed), params))
         return
     with log_to_file(work_dir() / "logs" / f"{label}.log"), _one_line_errors(), sigterm_raises():
@@ -58,6 +60,7 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
         from pipeline.stages.preflight import check
 
         check(params)
+        allow_named(params)
         run = StageRun(name, seed, params, stage_key(address(name, seed), params))
         if start:
             run.start()

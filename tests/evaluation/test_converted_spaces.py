@@ -24,10 +24,10 @@ TRAINER = api.TrainerConfig(accelerator="cpu", threads=1)
         ("Pendulum-v1", [wrappers.TimeAwareObservation, lambda env: wrappers.RescaleAction(env, -0.5, 0.5)], {}),
     ],
 )
+@pytest.mark.usefixtures("valves_allowed")
 def test_a_policy_acts_in_the_environment_of_its_log(
-    env_id: str, added: list[Any], options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    env_id: str, added: list[Any], options: dict[str, str], tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     env = gymnasium.make(env_id, max_episode_steps=6)
     for wrapper in added:
         env = wrapper(env)

@@ -97,6 +97,41 @@ def test_an_unreadable_environment_does_not_hide_the_log(tmp_path: Path) -> None
     assert any(w.startswith("the log's environment is not the JSON of a Gymnasium EnvSpec") for w in spec.warnings)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kwargs": 5},
+        {"entry_point": 5},
+        {"max_episode_steps": "x"},
+        {"wrapper": True, "entry_point": 5},
+        {"id": 5},
+        {"entry_point": "pipeline.envs.wrappers:rebuilt", "id": "Rebuilt-v0", "kwargs": {"spec": "[]"}},
+        {"entry_point": "pipeline.envs.wrappers:masked", "id": "Masked-v0", "kwargs": {"env_id": 5, "env_kwargs": [1]}},
+    ],
+)
+def test_parts_of_other_types_are_a_warning(changes: dict[str, Any], tmp_path: Path) -> None:
+    block = record(tmp_path / "m", pendulum_log())
+    changed_spec(tmp_path / "m", **changes)
+    spec = ingest(tmp_path / "d", **block).spec
+    assert (spec.env_id, spec.transitions) == (None, 600)
+    assert any("EnvSpec" in w or "cannot be made" in w for w in spec.warnings)
+
+
+def test_no_film_is_written_where_a_log_names(tmp_path: Path) -> None:
+    block = record(tmp_path / "m", wrappers.RescaleAction(pendulum_log(), -0.5, 0.5))
+    film = {"entry_point": "gymnasium.wrappers:RecordVideo", "kwargs": {"video_folder": str(tmp_path / "film")}}
+    changed_spec(tmp_path / "m", kwargs={"render_mode": "rgb_array"})
+    file = tmp_path / "m/test/log-v0/data/metadata.json"
+    metadata = json.loads(file.read_text())
+    spec = json.loads(metadata["env_spec"])
+    spec["additional_wrappers"].append({"name": "RecordVideo", **film})
+    file.write_text(json.dumps({**metadata, "env_spec": json.dumps(spec)}))
+    made = ingest(tmp_path / "d", **block).spec
+    assert chain(made.env_id, made.env_kwargs) == ["Rebuilt-v0", "Pendulum-v1"]
+    assert "RecordVideo" not in str(made.env_kwargs)
+    assert not (tmp_path / "film").exists()
+
+
 def test_the_environment_is_read_as_gymnasium_wrote_it_before(tmp_path: Path) -> None:
     block = record(tmp_path / "m", pendulum_log())
     file = tmp_path / "m/test/log-v0/data/metadata.json"
@@ -118,7 +153,7 @@ def test_code_of_the_working_folder_is_not_run_for_a_log(tmp_path: Path, monkeyp
     ):
         changed_spec(tmp_path / "m", **changes)
         warnings = ingest(tmp_path / "d", **block).spec.warnings
-        assert any("`planted` is a module of the working folder, which a log may not import" in w for w in warnings)
+        assert any("`planted` lies in the working folder, whose code no environment may run" in w for w in warnings)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -132,7 +167,7 @@ def test_nor_through_an_environment_of_this_project(
     monkeypatch.syspath_prepend(tmp_path)
     changed_spec(tmp_path / "m", kwargs={"env_id": "planted:E-v0"})
     warnings = ingest(tmp_path / "d", **block).spec.warnings
-    assert any("`planted` is a module of the working folder, which a log may not import" in w for w in warnings)
+    assert any("`planted` lies in the working folder, whose code no environment may run" in w for w in warnings)
 
 
 def test_none_is_no_environment(tmp_path: Path) -> None:
@@ -144,6 +179,7 @@ def test_none_is_no_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.usefixtures("valves_allowed")
 def test_every_kind_of_space_is_logged_and_acted_in(binary: bool, tmp_path: Path) -> None:
     block = record(tmp_path / "m", gymnasium.make("valves:Valves-v0", binary=binary))
     dataset = ingest(tmp_path / "d", **block)
@@ -157,6 +193,7 @@ def test_every_kind_of_space_is_logged_and_acted_in(binary: bool, tmp_path: Path
     assert_replays(dataset)
 
 
+@pytest.mark.usefixtures("valves_allowed")
 def test_an_environment_shows_the_observations_that_are_read(tmp_path: Path) -> None:
     block = record(tmp_path / "m", gymnasium.make("valves:Valves-v0"))
     dataset = ingest(tmp_path / "d", **block, obs_keys=["past.1", "level"])
@@ -165,6 +202,7 @@ def test_an_environment_shows_the_observations_that_are_read(tmp_path: Path) -> 
     assert_replays(dataset)
 
 
+@pytest.mark.usefixtures("valves_allowed")
 def test_too_many_combinations_are_read_as_amounts_if_params_say_so(tmp_path: Path) -> None:
     block = record(tmp_path / "m", gymnasium.make("valves:Valves-v0"))
     dataset = ingest(tmp_path / "d", **block, action_kind="continuous")
@@ -173,6 +211,7 @@ def test_too_many_combinations_are_read_as_amounts_if_params_say_so(tmp_path: Pa
     assert_replays(dataset)
 
 
+@pytest.mark.usefixtures("valves_allowed")
 def test_stacked_frames_are_seen_as_in_the_log(tmp_path: Path) -> None:
     dataset = ingest(tmp_path / "d", **record(tmp_path / "m", gymnasium.make("valves:Stack-v0")))
     assert dataset.spec.obs_shapes == {"pixels": [32, 32, 2]}
@@ -249,7 +288,7 @@ def test_misfits_of_params_are_refused_with_a_fix(rail: Any, tmp_path: Path) -> 
         ({**rail, "obs_columns": ["pos"]}, "the log has observations state [1], Rail-v0 has pos [1], vel [1]; correct"),
         ({"env_id": "Rail-v0"}, "missing 1 required positional argument: 'gain'; correct `dataset.env_kwargs`"),
         ({**rail, "action_columns": ["action", "reward"]}, "the log has 2 numbers for an action, Rail-v0 takes 1"),
-        ({"env_id": "no_such_package:Rail-v0"}, "No module named 'no_such_package'; correct it, or install its"),
+        ({"env_id": "no_such_package:Rail-v0"}, "`no_such_package` is not installed; correct it, or install its"),
         ({"env_id": "CartPole-v1"}, "or set `dataset.env_id: none`"),
     ]
     for options, expected in cases:
@@ -267,6 +306,7 @@ def test_the_time_limit_is_that_of_the_log(tmp_path: Path) -> None:
     assert_replays(dataset)
 
 
+@pytest.mark.usefixtures("valves_allowed")
 def test_wrapped_and_converted_at_once(tmp_path: Path) -> None:
     env = wrappers.ClipReward(gymnasium.make("valves:Valves-v0"), 0, 5)
     dataset = ingest(tmp_path / "d", **record(tmp_path / "m", env))
@@ -298,6 +338,7 @@ def test_an_environment_without_a_time_limit_is_a_warning(tmp_path: Path) -> Non
     assert "EndlessRail-v0 has no time limit: set `evaluation.max_steps`" in spec.warnings
 
 
+@pytest.mark.usefixtures("valves_allowed")
 def test_tasks_with_numbered_states_can_be_collected(tmp_path: Path) -> None:
     behaviors = [{"name": "random"}]
     block = {"source": "collect", "path": "data/logs", "behaviors": behaviors, "episodes": 3}

@@ -21,6 +21,7 @@ def logged(root: Path, *buffers: EpisodeBuffer, **options: Any) -> dict[str, Any
     return store(root, list(buffers), observation_space=LINE, action_space=UNIT, **options)
 
 
+@pytest.mark.usefixtures("valves_allowed")
 def test_all_formats_give_the_same(tmp_path: Path) -> None:
     env = gymnasium.make("valves:Valves-v0")
     digests = {

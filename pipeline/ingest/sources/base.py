@@ -14,7 +14,8 @@ from pydantic.dataclasses import dataclass
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.data.spec import LAST, RANDOM
 from pipeline.envs.action_space import CONTINUOUS, DISCRETE, KINDS
-from pipeline.envs.registration import REBUILT, check_environment
+from pipeline.envs.permission import ForbiddenError
+from pipeline.envs.registration import REBUILT
 from pipeline.envs.registration import chain as env_chain
 from pipeline.ingest.reference_scores import reference_scores
 from pipeline.ingest.sources.environment import NONE, Bounds, Environment, LogForm, MisfitError, fitting
@@ -33,6 +34,13 @@ def _file_and_function(text: str) -> str:
     return text
 
 
+def _package(text: str) -> str:
+    if not text.isidentifier():
+        raise ValueError(f"`{text}` must be the name of a package as in `import`, such as gymnasium_robotics")
+    return text
+
+
+PackageName = Annotated[str, AfterValidator(_package)]
 EnvironmentId = Annotated[str, AfterValidator(lambda name: NONE if name.lower() == NONE else name)]
 
 
@@ -51,6 +59,8 @@ class SourceConfig:
     # Gymnasium id of the environment; null: from the file; none: no environment, even if the file names one
     env_id: EnvironmentId | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments for making the environment
+    # installed packages whose code an environment may run, such as gymnasium_robotics; Gymnasium's own needs none
+    env_packages: list[PackageName] = field(default_factory=list)
     action_kind: Annotated[str, OneOf(KINDS)] | None = None  # null: from the file or environment, else continuous
     action_count: Annotated[Int, Field(ge=2)] | None = None  # number of discrete actions, whole numbers from action_low
     # lower bounds of actions, one number each; null: from the file or the environment, else inferred with a warning
@@ -229,8 +239,6 @@ def _environment(config: SourceConfig, log: LogSpec, first: Episode) -> Environm
         obs_keys=log.obs_keys,
     )
     try:
-        if config.env_id is None:
-            check_environment(env_id, env_kwargs)
         return fitting(env_id, env_kwargs, form)
     except MisfitError as misfit:
         if config.env_id is not None:
@@ -239,6 +247,10 @@ def _environment(config: SourceConfig, log: LogSpec, first: Episode) -> Environm
             raise ValueError(f"{config.path}: {misfit}; {misfit.fix or fix}") from None
         fix = "set `dataset.env_id` and `dataset.env_kwargs` to one that fits"
         return Environment(warnings=[f"{name} does not fit ({misfit}): the policy is evaluated without it; {fix}"])
+    except ForbiddenError as error:
+        if config.env_id is not None:
+            raise ValueError(f"params.yaml: `dataset.env_id: {env_id}`: {error}") from None
+        return Environment(warnings=[f"{name} is not made: {error}; until then the policy is evaluated without it"])
     except Exception as error:  # constructors of environments may raise anything
         reason = " ".join(str(error).partition(" was raised from the environment creator")[0].split())
         if config.env_id is not None:

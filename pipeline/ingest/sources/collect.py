@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.envs.action_space import Actions, BoxActions, DiscreteActions
+from pipeline.envs.permission import ForbiddenError
 from pipeline.envs.registration import PREPARED, chain, make
 from pipeline.ingest.sources.base import EnvironmentId, SourceConfig
 from pipeline.ingest.sources.behaviors import BEHAVIORS, TASKS
@@ -110,6 +111,8 @@ def collect_minari(config: CollectConfig, root: Path) -> str:
     assert config.env_id is not None
     try:
         env = make(config.env_id, config.env_kwargs)
+    except ForbiddenError as error:
+        raise ValueError(f"params.yaml: `dataset.env_id: {config.env_id}`: {error}") from None
     except Exception as error:  # constructors of environments may raise anything
         reason = " ".join(str(error).split())
         fix = "correct it, or install its package"

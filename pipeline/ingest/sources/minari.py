@@ -12,7 +12,8 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.envs.action_space import CONTINUOUS
-from pipeline.envs.registration import OURS, PACKAGE, REBUILT
+from pipeline.envs.permission import PACKAGE
+from pipeline.envs.registration import OURS, REBUILT
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
 from pipeline.ingest.sources.hdf5_file import refuse_outside
 from pipeline.ingest.sources.minari_episodes import EpisodeReader
