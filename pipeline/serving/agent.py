@@ -19,12 +19,65 @@ from pipeline.policies.protocols import Policy, is_planner
 from pipeline.protocols import Actor, StateEncoder
 from pipeline.serving.bundle import BundleSpec, learned_spec
 from pipeline.serving.load_bundle import load_bundle
+from pipeline.serving.requests import EPISODES, LARGEST_REQUEST, RawObservation, observations, past_actions
+from pipeline.types import Observation
 
-RawObservation = NDArray[Any] | Mapping[str, NDArray[Any]]
+
+class Session:
+    """Episodes of one caller that run side by side. Sessions share the networks alone, which acting only reads, so any
+    number of them may act at once."""
+
+    def __init__(self, policy: Policy, encoder: StateEncoder, spec: BundleSpec, episodes: int) -> None:
+        self.encoder, self.spec, self.episodes = encoder, spec, episodes
+        self.actions = actions_of(spec)
+        self._actor = behavior(policy)
+        self._state = encoder.initial(episodes)
+        self._action = torch.zeros(episodes, self.actions.size)
+        self._first = torch.ones(episodes)
+
+    def act(self, obs: RawObservation) -> NDArray[Any]:
+        """Actions "B A", or integers "B" if actions are discrete, for raw observations "B ...". Several vectors may be
+        one array "B O", side by side in the order of their sorted names.
+
+        Raises ValueError for observations of another shape and for values that are not finite or lead to actions that
+        are not.
+        """
+        return self.step(observations(obs, self.spec))
+
+    def act_after(self, obs: Observation, action: Tensor) -> NDArray[Any]:
+        """Actions after all observations "B T ..." and actions "B T-1 A", in [-1, 1], since the episodes began."""
+        steps = next(iter(obs.values())).shape[1]
+        for t in range(steps):
+            if t > 0:
+                self._action = action[:, t - 1]
+            last = self.step({key: values[:, t] for key, values in obs.items()})
+        return last
+
+    @torch.no_grad()
+    def step(self, obs: Observation) -> NDArray[Any]:
+        """The same for observations that are checked already (:mod:`pipeline.serving.requests`)."""
+        batch = len(next(iter(obs.values())))
+        if batch != self.episodes:
+            raise ValueError(f"got {batch} observations for {self.episodes} episodes; call reset({batch}) first")
+        state = _finite(self.encoder.observe(self._state, self._action, obs, self._first), "state")
+        action = _finite(self._actor(state, 0, None), "action")
+        self._state, self._action, self._first = state, action, torch.zeros(batch)
+        return self.actions.denormalize(action.numpy())
+
+
+def _finite(rows: Tensor, name: str) -> Tensor:
+    bad = torch.nonzero(~rows.isfinite().all(-1))
+    if len(bad):
+        raise ValueError(
+            f"observation {int(bad[0, 0])} (from 0) leads to a {name} that is not finite: its values are too far from "
+            "those of the logs; check their units"
+        )
+    return rows
 
 
 class PolicyAgent:
-    """A policy and the encoder that turns observations into its states; it keeps the state between calls.
+    """A policy and the encoder that turns observations into its states. It keeps the session of one caller: ``reset``
+    begins it, ``act`` goes on. Callers at the same time take a :meth:`session` each.
 
     ``history`` is the content of the bundle's ``history.json``, if the policy was learned in this process.
     """
@@ -39,70 +92,43 @@ class PolicyAgent:
         self.action_kind: str = self.actions.kind
         self.action_dim: int | None = self.actions.size
         self.stateful = encoder.stateful
-        self._actor = behavior(policy)
-        self._state = torch.empty(0)
-        self._action = torch.empty(0)
-        self._first = torch.empty(0)
+        self._session = self.session(0)
+
+    def session(self, episodes: int) -> Session:
+        """A new session of ``episodes`` episodes, apart from all others."""
+        return Session(self.policy, self.encoder, self.spec, episodes)
 
     def reset(self, episodes: int) -> None:
         """Start ``episodes`` episodes that run in parallel."""
-        self._actor = behavior(self.policy)
-        self._state = self.encoder.initial(episodes)
-        self._action = torch.zeros(episodes, self.actions.size)
-        self._first = torch.ones(episodes)
+        self._session = self.session(episodes)
 
-    @torch.no_grad()
     def act(self, obs: RawObservation) -> NDArray[Any]:
-        """Actions "B A", or integers "B" if actions are discrete, for raw observations "B ...". Several vectors may be
-        one array "B O", side by side in the order of their sorted names.
+        """Actions for the next observations of the episodes, as :meth:`Session.act` gives them."""
+        return self._session.act(obs)
 
-        Raises ValueError for observations of another shape and for values that are not finite.
-        """
-        tensors = self._tensors(obs)
-        batch = len(next(iter(tensors.values())))
-        if batch != len(self._state):
-            raise ValueError(f"got {batch} observations for {len(self._state)} episodes; call reset({batch}) first")
-        self._state = self.encoder.observe(self._state, self._action, tensors, self._first)
-        self._action = self._actor(self._state, 0, None)
-        self._first = torch.zeros(batch)
-        return self.actions.denormalize(self._action.numpy())
-
-    def act_after(self, obs: Mapping[str, NDArray[Any]], action: NDArray[Any]) -> NDArray[Any]:
+    def act_after(self, obs: Mapping[str, NDArray[Any]], action: NDArray[Any], most: int | None = None) -> NDArray[Any]:
         """Actions after all observations "B T ..." and actions "B T-1 A" (discrete: "B T-1") since the episodes began.
 
-        For callers that keep no agent between calls.
+        For callers that keep nothing between calls; the agent's own episodes are not touched. Raises ValueError like
+        ``act``, for actions of another shape, and for more than ``most`` observations.
         """
-        first = next(iter(obs.values()))
-        self.reset(len(first))
-        for t in range(first.shape[1]):
-            if t > 0:
-                self._action = torch.from_numpy(self.actions.normalize(action[:, t - 1])).float()
-            last = self.act({key: values[:, t] for key, values in obs.items()})
-        return last
+        seen = observations(obs, self.spec, EPISODES, most)
+        episodes, steps = next(iter(seen.values())).shape[:2]
+        return self.session(episodes).act_after(seen, past_actions(action, self.actions, episodes, steps - 1))
 
-    def _tensors(self, obs: RawObservation) -> dict[str, Tensor]:
-        shapes = self.spec.obs_shapes
-        named = obs if isinstance(obs, Mapping) else self._named(np.asarray(obs))
-        if set(named) != set(shapes):
-            raise ValueError(f"the policy expects observations {sorted(shapes)}, got {sorted(named)}")
-        arrays = {k: np.asarray(v, np.uint8 if len(shapes[k]) == 3 else np.float32) for k, v in named.items()}
-        for key, array in arrays.items():
-            if list(array.shape[1:]) != list(shapes[key]):
-                raise ValueError(f"observation `{key}` has shape {array.shape}, expected (batch, *{shapes[key]})")
-            if not np.isfinite(array).all():
-                raise ValueError(f"observation `{key}` holds values that are not finite")
-        return {k: torch.from_numpy(a) for k, a in arrays.items()}
+    def answer(self, request: object) -> NDArray[Any]:
+        """Actions "B A" for a request that stands alone: observations "B ...", or for a policy that keeps a state
+        everything since each episode began, by name: observations "B T ..." and ``action`` "B T-1 A".
 
-    def _named(self, obs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """The observations by name, from one array. Raises ValueError for several vectors of another total size."""
-        names = sorted(self.spec.obs_shapes)
-        if len(names) == 1:
-            return {names[0]: obs}
-        sizes = [math.prod(self.spec.obs_shapes[name]) for name in names]
-        if obs.shape[1:] != (sum(sizes),):
-            shape = f"shape {obs.shape}, expected (batch, {sum(sizes)}): {', '.join(names)} side by side"
-            raise ValueError(f"the observation has {shape}")
-        return dict(zip(names, np.split(obs, np.cumsum(sizes)[:-1], axis=1), strict=True))
+        Raises ValueError for a malformed request and for more than ``LARGEST_REQUEST`` observations.
+        """
+        if not self.stateful:
+            seen = observations(request, self.spec, most=LARGEST_REQUEST)
+            return self.session(len(next(iter(seen.values())))).step(seen)
+        if not isinstance(request, Mapping) or "action" not in request:
+            raise ValueError(f"the policy keeps a state: send {[*sorted(self.spec.obs_shapes), 'action']} by name")
+        obs = {key: value for key, value in request.items() if key != "action"}
+        return self.act_after(obs, request["action"], LARGEST_REQUEST)
 
 
 def behavior(policy: Policy) -> Actor:
