@@ -63,12 +63,18 @@ class TwoHot(nn.Module):
 
     def encode(self, target: Annotated[Tensor, "..."]) -> Annotated[Tensor, "... K"]:
         """Probabilities with mean ``target``; only its two neighboring bins are above zero."""
+        bins, weights = self._neighbors(target)
+        zeros = torch.zeros(*target.shape, self.size, device=target.device, dtype=target.dtype)
+        return zeros.scatter(-1, bins, weights)
+
+    def _neighbors(self, target: Annotated[Tensor, "..."]) -> tuple[Annotated[Tensor, "... 2"], ...]:
+        """The two bins around ``target``, and their probabilities."""
         target = target.clamp(self.values[0], self.values[-1])
         upper = torch.searchsorted(self.values, target.contiguous()).clamp(min=1)
-        low, high = self.values[upper - 1], self.values[upper]
-        weight = ((target - low) / (high - low))[..., None]
-        zeros = torch.zeros(*target.shape, self.size, device=target.device, dtype=target.dtype)
-        return zeros.scatter(-1, upper[..., None], weight).scatter(-1, upper[..., None] - 1, 1 - weight)
+        bins = torch.stack([upper - 1, upper], dim=-1)
+        low, high = self.values[bins].unbind(-1)
+        weight = (target - low) / (high - low)
+        return bins, torch.stack([1 - weight, weight], dim=-1)
 
     def decode(self, logits: Annotated[Tensor, "... K"]) -> Annotated[Tensor, "..."]:
         """The mean."""
@@ -79,7 +85,8 @@ class TwoHot(nn.Module):
 
     def loss(self, logits: Annotated[Tensor, "... K"], target: Annotated[Tensor, "..."]) -> Annotated[Tensor, "..."]:
         """Cross-entropy against the two-hot target, in nats; no gradient reaches ``target``."""
-        return -(self.encode(target.detach()) * logits.log_softmax(-1)).sum(-1)
+        bins, weights = self._neighbors(target.detach())
+        return -(weights * logits.log_softmax(-1).gather(-1, bins)).sum(-1)
 
 
 class UnitGaussian(nn.Module):

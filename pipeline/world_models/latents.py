@@ -31,6 +31,12 @@ class Latent(Protocol):
     def sample(self, params: Tensor, noise: Tensor | None) -> Tensor:
         """A reparameterized sample "... D"; the mode when ``noise`` is None."""
 
+    def slope(self, params: Tensor, noise: Tensor | None) -> Tensor:
+        """What :meth:`pull_back` needs to know of samples; leading axes as in ``params``."""
+
+    def pull_back(self, slope: Tensor, grad: Tensor) -> Tensor:
+        """The gradient "... R" of the parameters from that of their sample, ``grad`` "... D"."""
+
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
         """KL(left || right) in nats, summed over the latent's dimensions, "..."."""
 
@@ -64,7 +70,17 @@ class GaussianLatent:
     def sample(self, params: Tensor, noise: Tensor | None) -> Tensor:
         """A reparameterized sample "... D"; the mean when ``noise`` is None."""
         mean, std = self.moments(params)
-        return mean if noise is None else mean + std * noise
+        return mean if noise is None else torch.addcmul(mean, std, noise)
+
+    def slope(self, params: Tensor, noise: Tensor | None) -> Tensor:
+        """Derivatives "... 2 D" of the sample with respect to mean and scale."""
+        scale = torch.sigmoid(params.chunk(2, dim=-1)[1] - 2)
+        by_scale = torch.zeros_like(scale) if noise is None else (LARGEST_STD - LEAST_STD) * scale * (1 - scale) * noise
+        return torch.stack([torch.ones_like(scale), by_scale], dim=-2)
+
+    def pull_back(self, slope: Tensor, grad: Tensor) -> Tensor:
+        """The gradient "... R" of the parameters."""
+        return (slope * grad.unsqueeze(-2)).flatten(-2)
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
         """KL(left || right) "..." in nats, summed over dimensions."""
@@ -99,6 +115,10 @@ class PointLatent(GaussianLatent):
         """The mean "... D"; ``noise`` is ignored."""
         return self.moments(params)[0]
 
+    def slope(self, params: Tensor, noise: Tensor | None) -> Tensor:
+        """Derivatives "... 2 D" of the mean: one, and zero for the scale."""
+        return super().slope(params, None)
+
     def prediction(self, params: Tensor, spread: Tensor, carry: Tensor) -> Prediction:
         """The members' means, from ``params`` "M B R", in units of ``spread`` "D", with standard deviation 0."""
         mean = self.moments(params)[0] / spread
@@ -130,6 +150,15 @@ class CategoricalLatent:
     def sample(self, params: Tensor, noise: Tensor | None) -> Tensor:
         """One-hot samples "... D" with straight-through gradients; the mode when ``noise`` is None."""
         return self._hot(self.probs(params), noise)
+
+    def slope(self, params: Tensor, noise: Tensor | None) -> Tensor:
+        """Class probabilities "... G C" before the share of the uniform."""
+        return F.softmax(self._grouped(params), dim=-1)
+
+    def pull_back(self, slope: Tensor, grad: Tensor) -> Tensor:
+        """The gradient "... R" of the parameters (straight-through)."""
+        weighted = slope * self._grouped(grad)
+        return (1 - UNIFORM) * (weighted - slope * weighted.sum(-1, keepdim=True)).flatten(-2)
 
     def kl(self, left: Tensor, right: Tensor) -> Tensor:
         """KL(left || right) "..." in nats, summed over groups."""

@@ -208,10 +208,8 @@ class RSSM(nn.Module):
         before = torch.cat([batch.action, inputs[:, :-1]], dim=-1)
         # No action precedes the first frame.
         before = torch.cat([torch.zeros_like(before[:, :1]), before], dim=1)
-        noises = [None] * before.shape[1] if noise is None else noise.unbind(1)
-        carry, latent = self._split(self.initial(len(before)))
         run = PosteriorFilter(self.posterior, self.recurrence, self.latent)
-        filtered = run(carry, latent, self.encoder(batch.obs), before, noises)
+        filtered = run(self.encoder(batch.obs), before, noise)
         return replace(filtered, state=torch.cat([filtered.state, inputs], dim=-1))
 
     def loss(
