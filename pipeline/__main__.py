@@ -1,5 +1,6 @@
 """``python -m pipeline``: preset, doctor, inspect, evaluate, select, export, push-to-hub, export-dataset, plot,
-compare, sweep, efficiency, true-error, ui, bench."""
+compare, sweep, efficiency, true-error, ui,
+sync-tracking, bench."""
 
 import sys
 from pathlib import Path
@@ -249,6 +250,15 @@ def ui(port: Annotated[int, typer.Option(min=1, help="Port of 127.0.0.1")] = 500
     from pipeline.tracking.ui import show
 
     for line in show(port):
+        typer.echo(line)
+
+
+@app.command()
+def sync_tracking() -> None:
+    """Send to MLflow what stages could not send, because the store was away."""
+    from pipeline.tracking.sender import sync
+
+    for line in sync():
         typer.echo(line)
 
 

@@ -1,4 +1,4 @@
-"""A policy as an MLflow model: logged to the active run, or in a folder."""
+"""A policy as an MLflow model in a folder."""
 
 from importlib import metadata
 from pathlib import Path
@@ -13,14 +13,14 @@ PACKAGE = Path(__file__).parents[1]
 SERVING_PACKAGES = ("torch", "numpy", "einops", "pydantic", "safetensors")  # all that a policy imports
 
 
-def log_policy(bundle: Path, name: str, example: "ServedInput", action: "Array") -> None:
-    """Log the bundle with this package's code, so that ``mlflow models predict`` needs no checkout. ``example`` and the
-    policy's ``action`` "B A" for it become the input example and the signature."""
+def save_policy_model(bundle: Path, folder: Path, example: "ServedInput", action: "Array") -> None:
+    """Write the bundle as an MLflow model with this package's code, so that ``mlflow models predict`` needs no
+    checkout. ``example`` and the policy's ``action`` "B A" for it become the input example and the signature."""
     import mlflow
     from mlflow.models import infer_signature
 
-    mlflow.pyfunc.log_model(
-        name=name,
+    mlflow.pyfunc.save_model(
+        folder,
         python_model=str(SERVED_POLICY),
         artifacts={"bundle": str(bundle)},
         code_paths=[str(PACKAGE)],

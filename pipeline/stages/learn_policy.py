@@ -10,7 +10,7 @@ from pipeline.policies import LEARNERS
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import learned_spec
 from pipeline.serving.input_example import served_example
-from pipeline.serving.mlflow_logging import log_policy
+from pipeline.serving.mlflow_logging import save_policy_model
 from pipeline.serving.save_policy import save_policy
 from pipeline.stages.stage import seed_argument, stage
 from pipeline.tracking.names import model_name
@@ -63,7 +63,8 @@ def main(seed: int) -> None:
         save_policy(folder, learned, dataset)
         if run.is_main:
             name = model_name(dataset.spec.name, run.params["policy"]["name"], seed)
-            log_policy(folder, name, *served_example(load_agent(folder), dataset))
+            example = served_example(load_agent(folder), dataset)
+            run.log_model(name, lambda model: save_policy_model(folder, model, *example))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
 import logging
 import os
+import re
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.tracking.locks import file_lock
@@ -15,7 +19,9 @@ if TYPE_CHECKING:
 
 # What MLflow calls a project that trains models. Without it, the UI opens on traces of language models.
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
-SYSTEM_METRICS_SECONDS = 2.0  # stages of a small pipeline end within MLflow's default of ten
+REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+LONGEST_REASON = 160  # signs
+HALF_MADE = re.compile(r"table \S+ already exists|duplicate column name|Online migration expected")
 
 
 def tracking_uri() -> str:
@@ -30,41 +36,99 @@ def experiment_name() -> str:
 
 @lru_cache
 def client(uri: str) -> "MlflowClient":
-    """The client of the store at ``uri``."""
+    """The client of the store at ``uri``, which is made if it does not exist. Raises ValueError with the fix if it
+    cannot be opened."""
     _quiet()
     from mlflow import MlflowClient
 
-    return MlflowClient(uri)
+    database = database_file(uri)
+    with one_line_errors(uri):
+        if database is None:
+            return MlflowClient(uri)
+        # The first start makes the tables of SQLite, and two at once break each other's migration.
+        with file_lock(_lock_of(uri)):
+            if not database.exists() or database.stat().st_size == 0:
+                _make(database)
+            opened = MlflowClient(uri)
+            opened.search_experiments(max_results=1)
+            return opened
+
+
+def connect(uri: str) -> "MlflowClient":
+    """The client of the store at ``uri``. Raises ValueError with the fix if it does not answer or cannot be opened."""
+    check_server(uri)
+    return client(uri)
 
 
 def open_experiment(uri: str) -> str:
     """The experiment's id; the first call creates it. Raises ValueError with the fix if the store cannot be opened."""
-    check_server(uri)
-    _quiet()
+    connect(uri)
+    with one_line_errors(uri), file_lock(_lock_of(uri)):
+        return _experiment_id(uri)
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an SQLite store, absolute and without links; None for other stores."""
+    if not uri.startswith("sqlite"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    name = make_url(uri).database
+    return Path(name).resolve() if name and not name.startswith((":", "file:")) else None
+
+
+@contextmanager
+def one_line_errors(uri: str) -> Iterator[None]:
+    """Whatever a store raises inside the block becomes a ValueError of one line."""
     from mlflow.exceptions import MlflowException
 
+    errors: tuple[type[Exception], ...] = (MlflowException, OSError, *_database_errors(uri))
     try:
-        # The first start creates the tables of SQLite, and two at once break each other's migration.
-        with file_lock(work_dir() / "mlflow.lock"):
-            return _experiment_id(uri)
-    except MlflowException as error:
-        first = str(error).strip().splitlines()[0]
-        raise ValueError(f"MLflow store {uri}: {first}; correct or unset MLFLOW_TRACKING_URI") from error
+        yield
+    except errors as error:
+        fix = "correct or unset MLFLOW_TRACKING_URI"
+        if HALF_MADE.search(str(error)):
+            fix = f"its first start was interrupted and left half of its tables: move {database_file(uri)} away"
+        raise ValueError(f"MLflow store {uri}: {reason_of(error)}; {fix}") from error
 
 
-def start_fluent_run(run_id: str) -> None:
-    """Make ``run_id`` the active run, which models and datasets are logged to, and record system metrics."""
-    import mlflow
-
-    mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
-    mlflow.start_run(run_id=run_id, log_system_metrics=True)
+def reason_of(error: Exception) -> str:
+    """The first line of an error, shortened."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= LONGEST_REASON else f"{lines[0][:LONGEST_REASON]}…"
 
 
-def end_fluent_run(status: str) -> None:
-    """End the active run."""
-    import mlflow
+def refuses(error: Exception) -> bool:
+    """Whether the store will not take this event at the next try either; it must not hold up those behind it."""
+    from mlflow.exceptions import MlflowException
 
-    mlflow.end_run(status)
+    return isinstance(error, MlflowException) and error.error_code in REFUSED
+
+
+def _lock_of(uri: str) -> Path:
+    """One lock for all who share an SQLite store, wherever they work."""
+    database = database_file(uri)
+    return work_dir() / "mlflow.lock" if database is None else database.with_name(f"{database.name}.lock")
+
+
+def _database_errors(uri: str) -> tuple[type[Exception], ...]:
+    if not uri.startswith("sqlite"):
+        return ()
+    from alembic.util.exc import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (SQLAlchemyError, CommandError)
+
+
+def _make(database: Path) -> None:
+    """Make the tables in a file beside ``database``, which appears when they are complete: a kill leaves no half."""
+    from mlflow import MlflowClient
+
+    partial = database.with_name(f"{database.name}.partial")
+    database.parent.mkdir(parents=True, exist_ok=True)
+    partial.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{partial}").search_experiments(max_results=1)
+    partial.replace(database)
 
 
 def _experiment_id(uri: str) -> str:

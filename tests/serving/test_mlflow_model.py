@@ -19,7 +19,7 @@ from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
 from pipeline.cli.plot import _labeled, _newest, list_metrics, plot_metric
 from pipeline.serving.agent import load_agent
-from pipeline.serving.mlflow_logging import log_policy
+from pipeline.serving.mlflow_logging import save_policy_model
 from pipeline.stages import preflight
 from pipeline.stages.stage import stage
 
@@ -44,7 +44,8 @@ def test_logged_model_serves_the_actions_of_the_agent(
         agent.reset(2)
         if run.is_main:
             warnings.simplefilter("error")  # a warning of a library would stand in every log file
-            log_policy(bundle, "pendulum-bc-seed-0", obs[:2], agent.act(obs[:2]))
+            action = agent.act(obs[:2])
+            run.log_model("pendulum-bc-seed-0", lambda model: save_policy_model(bundle, model, obs[:2], action))
     agent = load_agent(bundle)
     agent.reset(5)
     model = mlflow.pyfunc.load_model(f"runs:/{run.run_id}/pendulum-bc-seed-0")
