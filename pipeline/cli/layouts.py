@@ -7,6 +7,7 @@ from pipeline.cli.flat_guess import HDF5, NPZ, guess_flat, guess_hdf5, guess_ler
 from pipeline.cli.guess import Guess
 from pipeline.cli.minari_guess import guess_minari
 from pipeline.cli.table_guess import guess_table
+from pipeline.ingest.sources.plain_files import refuse_special
 from pipeline.ingest.sources.text_stream import PARQUET, TEXT, is_table
 
 # Formats of other tools, and how to make one of them that can be read.
@@ -36,6 +37,7 @@ def guess_layout(path: Path, options: dict[str, object]) -> Guess:
     """
     if not path.exists():
         raise ValueError(f"{path}: not found; name a log file or a Minari folder")
+    refuse_special(path)
     if (path.name == "main_data.hdf5" or path.is_dir()) and (minari := guess_minari(path)):
         return minari
     if path.is_dir():

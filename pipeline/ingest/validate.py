@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from pipeline.data.episode import Episode
 from pipeline.envs.registration import CHANNELS, SIDES
@@ -152,6 +153,14 @@ def check_quantiles(place: str, low: np.ndarray, high: np.ndarray) -> None:
         a = int(np.argmax(equal))
         fix = "lower `dataset.action_quantile` or set it to null"
         raise ValueError(f"{place}: action {a} is {low[a]:g} at both quantiles; {fix}")
+
+
+def check_memory(place: str, needed: int) -> None:
+    """Raises ValueError if an array of ``needed`` bytes does not fit into the memory that is free."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        space = f"needs {needed >> 20} MiB of memory, but {free >> 20} MiB are free"
+        raise ValueError(f"{place}: {space}; use a machine with more memory, or repair the file if it holds less")
 
 
 def check_disk(folder: Path, needed: int) -> None:

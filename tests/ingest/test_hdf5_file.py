@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
-from pipeline.ingest.sources.hdf5_file import find, open_hdf5, refuse_outside
+from pipeline.ingest.sources.hdf5_file import check_whole, find, open_hdf5, own_names
 from pipeline.ingest.sources.minari import open_minari
 
 SECRET = np.arange(6.0)
@@ -43,7 +43,7 @@ def test_links_within_the_file_are_followed(name: str, log: Path) -> None:
         assert dataset[:].tolist() == SECRET.tolist()
 
 
-@pytest.mark.parametrize("name", ["missing", "group/missing", "group/honest/x", "nowhere"])
+@pytest.mark.parametrize("name", ["missing", "group/missing", "group/honest/x"])
 def test_what_is_missing_is_none(name: str, log: Path) -> None:
     with open_hdf5(log) as file:
         assert find(file, name) is None
@@ -57,18 +57,29 @@ def test_nothing_outside_the_file_is_read(name: str, log: Path, monkeypatch: pyt
     assert str(caught.value).startswith(f"{log}: `")
 
 
+def test_a_link_that_leads_nowhere_is_refused(log: Path) -> None:
+    expected = "`nowhere` is a link to `/missing`, which is not there; remove it, or copy"
+    with open_hdf5(log) as file, pytest.raises(ValueError, match=expected):
+        find(file, "nowhere")
+
+
+def test_no_episode_is_left_out_because_it_lies_in_another_file(log: Path) -> None:
+    with open_hdf5(log) as file, pytest.raises(ValueError, match="is a link or refers to other files"):
+        own_names(file)
+
+
 @pytest.mark.parametrize("name", ["outside", "raw", "virtual"])
 def test_whole_files_are_searched(name: str, log: Path, tmp_path: Path) -> None:
     with h5py.File(log, "a") as file:
-        for other in {"outside", "root", "detour", "raw", "virtual", "loop"} - {name}:
+        for other in {"outside", "root", "detour", "raw", "virtual", "loop", "nowhere"} - {name}:
             del file[other]
         file.move(name, f"group/{name}")
     with pytest.raises(ValueError, match=f"`group/{name}` is a link or refers to other files"):
-        refuse_outside(log)
+        check_whole(log)
     with h5py.File(log, "a") as file:
         del file[f"group/{name}"]
-    refuse_outside(log)
-    refuse_outside(tmp_path / "missing.h5")
+    check_whole(log)
+    check_whole(tmp_path / "missing.h5")
 
 
 def test_a_group_may_lie_in_itself(log: Path) -> None:
@@ -76,7 +87,7 @@ def test_a_group_may_lie_in_itself(log: Path) -> None:
         file["a/b/honest"] = SECRET
         for i in range(20):
             file[f"a/b/{i}"] = file["a"]
-    refuse_outside(log)
+    check_whole(log)
 
 
 def test_minari_datasets_refuse_links_to_other_files(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pipeline.envs.registration import REBUILT
 from pipeline.envs.registration import chain as env_chain
 from pipeline.ingest.reference_scores import reference_scores
 from pipeline.ingest.sources.environment import NONE, Bounds, Environment, LogForm, MisfitError, fitting
+from pipeline.ingest.sources.plain_files import refuse_special
 from pipeline.ingest.split import CHOICES, GAP
 from pipeline.validation import OPTIONS, Float, Fraction, Int, NonNegativeInt, OneOf, OpenFraction, PositiveInt
 
@@ -205,9 +206,11 @@ def require_reward(config: SourceConfig, param: str, name: str | None) -> None:
 
 
 def require_path(path: Path, param: str = "path") -> Path:
-    """``path`` itself. Raises ValueError if it does not exist; ``param`` is the key of params.yaml that names it."""
+    """``path`` itself. Raises ValueError if it does not exist, or is or holds anything but files and folders; ``param``
+    is the key of params.yaml that names it."""
     if not path.exists():
         raise ValueError(f"{path}: not found; correct `dataset.{param}` in params.yaml")
+    refuse_special(path)
     return path
 
 

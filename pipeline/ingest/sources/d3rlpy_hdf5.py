@@ -15,7 +15,7 @@ from pipeline.ingest.sources.base import LogSpec, combine, require_path
 from pipeline.ingest.sources.d4rl_hdf5 import read_hdf5
 from pipeline.ingest.sources.episode_parts import one_per_step, with_final
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
-from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5
+from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, read_all
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.validation import OPTIONS
 
@@ -120,4 +120,4 @@ def _array(file: "h5py.File", name: str) -> np.ndarray | None:
     import h5py
 
     dataset = find(file, name)
-    return np.asarray(dataset[()]) if isinstance(dataset, h5py.Dataset) and dataset.shape is not None else None
+    return read_all(dataset) if isinstance(dataset, h5py.Dataset) else None

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
-from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, own_names
+from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, own_names, read_all
 from pipeline.ingest.sources.stored import StoredRows, is_wide
 from pipeline.validation import OPTIONS
 
@@ -42,13 +42,14 @@ def read_hdf5(path: Path, wanted: set[str]) -> Columns:
     import h5py
 
     with open_hdf5(path) as file:
-        groups = [name for name in own_names(file) if isinstance(file[name], h5py.Group)]
+        members = {name: file[name] for name in own_names(file)}
+        groups = [name for name, member in members.items() if isinstance(member, h5py.Group)]
         columns = {name: column for name in sorted(wanted) if isinstance(column := find(file, name), h5py.Dataset)}
         if groups and not columns:
             fix = "set `dataset.source: hdf5_groups` if each is an episode, or name columns by path (group/column)"
             raise ValueError(f"{path}: no columns, but groups ({', '.join(groups[:3])}); {fix}")
-        arrays = {name: _stored(path, c) if is_wide(c.shape) else c[()] for name, c in columns.items()}
-        names = [name for name in own_names(file) if name not in groups]
+        arrays = {name: _stored(path, c) if is_wide(c.shape) else read_all(c) for name, c in columns.items()}
+        names = [name for name, member in members.items() if isinstance(member, h5py.Dataset)]
         return Columns(arrays, list(dict.fromkeys([*names, *columns])), dict(file.attrs.items()))
 
 

@@ -5,11 +5,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from pipeline.ingest.validate import check_memory
+
 if TYPE_CHECKING:
     import h5py
 
 SUFFIXES = (".hdf5", ".h5", ".hdf")
 MOST_LINKS = 16  # links that lead from one to the next
+COPY = "copy their data into this file"
 
 
 @contextmanager
@@ -28,8 +33,9 @@ def open_hdf5(path: Path) -> Iterator["h5py.File"]:
 def find(group: "h5py.Group", path: str, links: int = 0) -> "h5py.Group | h5py.Dataset | None":
     """The group or dataset at ``path`` (``a/b``), None if there is none.
 
-    Raises ValueError for links to other files and for data that is stored in other files. Links are looked at before
-    they are followed, so that a log cannot make this process open files of its choice.
+    Raises ValueError for links to other files, for links that lead nowhere, for data that is stored in other files, and
+    for datasets without values. Links are looked at before they are followed, so that a log cannot make this process
+    open files of its choice.
     """
     import h5py
 
@@ -38,22 +44,33 @@ def find(group: "h5py.Group", path: str, links: int = 0) -> "h5py.Group | h5py.D
         if not isinstance(node, h5py.Group) or not node.id.links.exists(name):
             return None
         kind = node.id.links.get_info(name).type
-        if kind == h5py.h5l.TYPE_EXTERNAL or links > MOST_LINKS:
+        if kind == h5py.h5l.TYPE_HARD:
+            node = node[name]
+        elif kind != h5py.h5l.TYPE_SOFT or links > MOST_LINKS:
             raise _outside(group, path)
-        if kind == h5py.h5l.TYPE_SOFT:
+        else:
             target = node.id.links.get_val(name).decode()
             node = find(node.file if target.startswith("/") else node, target, links + 1)
-        else:
-            node = node[name]
+            if node is None:
+                problem = f"is a link to `{target}`, which is not there"
+                raise ValueError(f"{_place(group, path)} {problem}; remove it, or {COPY}")
     if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
         raise _outside(group, path)
+    if isinstance(node, h5py.Dataset) and node.shape is None:
+        raise ValueError(f"{_place(group, path)} has no values; remove it, or write them")
     return node
 
 
-def refuse_outside(path: Path) -> None:
-    """Raises ValueError if any link or dataset of a file refers to other files; for readers that do not use ``find``.
+def read_all(dataset: "h5py.Dataset") -> np.ndarray:
+    """All of a dataset. Raises ValueError if it does not fit into memory: a small file can claim any number of rows."""
+    check_memory(f"{dataset.file.filename}: `{str(dataset.name).strip('/')}`", dataset.size * dataset.dtype.itemsize)
+    return np.asarray(dataset[()])
 
-    A file that cannot be opened is left to its reader.
+
+def check_whole(path: Path) -> None:
+    """Raises ValueError if :func:`find` refuses a link or a dataset of a file, or if one does not fit into memory.
+
+    For readers that do not use ``find``. A file that cannot be opened is left to its reader.
     """
     import h5py
 
@@ -61,18 +78,29 @@ def refuse_outside(path: Path) -> None:
         groups, pending = {file["/"]}, [file["/"]]  # each once, as a group may lie in itself
         while pending:
             group = pending.pop()
-            members = {member for name in group if isinstance(member := find(group, name), h5py.Group)}
+            found = [find(group, name) for name in group]
+            for dataset in (node for node in found if isinstance(node, h5py.Dataset)):
+                check_memory(_place(group, str(dataset.name)), dataset.size * dataset.dtype.itemsize)
+            members = {node for node in found if isinstance(node, h5py.Group)}
             pending += members - groups
             groups |= members
 
 
 def own_names(group: "h5py.Group") -> list[str]:
-    """Names of the members of a group that are no links elsewhere."""
+    """Names of the members of a group that are no links elsewhere. Raises ValueError for a link to another file."""
     import h5py
 
-    return [name for name in group if group.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD]
+    kinds = {name: group.id.links.get_info(name.encode()).type for name in group}
+    for name, kind in kinds.items():
+        if kind not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
+            raise _outside(group, name)
+    return [name for name, kind in kinds.items() if kind == h5py.h5l.TYPE_HARD]
 
 
 def _outside(group: "h5py.Group", path: str) -> ValueError:
-    place = f"{group.file.filename}: `{f'{group.name}/{path}'.strip('/')}`"
-    return ValueError(f"{place} is a link or refers to other files, which are not read; copy their data into this file")
+    return ValueError(f"{_place(group, path)} is a link or refers to other files, which are not read; {COPY}")
+
+
+def _place(group: "h5py.Group", path: str) -> str:
+    whole = path if path.startswith("/") else f"{group.name}/{path}"
+    return f"{group.file.filename}: `{whole.strip('/')}`"

@@ -14,7 +14,7 @@ from pipeline.data.episode import Episode, LoggedData, Remarks
 from pipeline.ingest.sources.array_files import array_files, by_number
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require_path, require_reward
 from pipeline.ingest.sources.episode_parts import EpisodeMarks, one_per_step, unknown_rewards, with_final
-from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, own_names
+from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, own_names, read_all
 from pipeline.ingest.sources.hdf5_observations import Observations
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.validate import check_column_kind
@@ -178,4 +178,4 @@ def _column(place: Place, group: "h5py.Group", param: str, key: str) -> np.ndarr
     if rows != place.steps:
         raise ValueError(f"{place}: `{key}` has {rows} rows, but {place.steps} actions; correct the log")
     check_column_kind(str(place), key, column.dtype, column.shape)
-    return np.asarray(column[()])
+    return read_all(column)

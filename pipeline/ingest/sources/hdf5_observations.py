@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.data.episode import Remarks
 from pipeline.envs.registration import CHANNELS, SIDES
 from pipeline.ingest.sources.episode_parts import feature_names
-from pipeline.ingest.sources.hdf5_file import find, own_names
+from pipeline.ingest.sources.hdf5_file import find, own_names, read_all
 from pipeline.validation import did_you_mean
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _array(group: "h5py.Group", key: str, path: str, place: str) -> np.ndarray:
     if not dataset.shape or dataset.dtype.kind not in "fiub":
         what = f"{dataset.dtype} of shape {list(dataset.shape or ())}"
         raise ValueError(f"{place}: `{key}/{path}` holds {what}, expected numbers, one row per step; correct the log")
-    array = np.asarray(dataset[()])
+    array = read_all(dataset)
     return array[:, None] if array.ndim == 1 else array
 
 

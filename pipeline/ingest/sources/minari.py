@@ -15,9 +15,10 @@ from pipeline.envs.action_space import CONTINUOUS
 from pipeline.envs.permission import PACKAGE
 from pipeline.envs.registration import OURS, REBUILT
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
-from pipeline.ingest.sources.hdf5_file import refuse_outside
+from pipeline.ingest.sources.hdf5_file import check_whole
 from pipeline.ingest.sources.minari_episodes import EpisodeReader
 from pipeline.ingest.sources.minari_remote import fetch_minari, is_complete, minari_root, split_id
+from pipeline.ingest.sources.plain_files import refuse_special
 from pipeline.ingest.validate import check_image
 from pipeline.validation import OPTIONS
 
@@ -160,9 +161,10 @@ def open_minari(root: Path, dataset_id: str) -> "MinariFiles":
     from pipeline.ingest.sources.minari_storage import UnknownError, read_files
 
     folder = root / split_id(dataset_id)[1] / "data"
+    refuse_special(folder if folder.exists() else root)
     if not is_complete(root, dataset_id):
         fetch_minari(root, dataset_id)
-    refuse_outside(folder / "main_data.hdf5")
+    check_whole(folder / "main_data.hdf5")
     try:
         return read_files(folder)
     except UnknownError as error:

@@ -57,8 +57,8 @@ class EpisodeReader:
             for raw in self.dataset.storage.get_episodes(range(self.dataset.episodes)):
                 yield from self._episodes(raw, f"{self.place}: episode {index}")
                 index += 1
-        except (OSError, KeyError) as error:
-            reason = " ".join(str(error).split())
+        except (OSError, KeyError, AssertionError) as error:  # Minari asserts what groups and datasets are
+            reason = " ".join(str(error).split()) or "not in Minari's layout"
             fix = "restore it from a copy, or move its folder away to download it again"
             raise ValueError(f"{self.place}: damaged at episode {index} ({reason}); {fix}") from None
 
@@ -86,6 +86,8 @@ class EpisodeReader:
         except ValueError as error:
             raise ValueError(f"{where}: {error}; correct the log") from None
         reward = np.asarray(raw["rewards"])
+        if reward.dtype.kind not in "fiub":
+            raise ValueError(f"{where}: rewards are {reward.dtype}, expected numbers; correct the log")
         reward = reward.reshape(-1) if reward.shape == (len(action), 1) else reward
         cost = self._cost(raw["infos"], len(reward), where)
         ends = [np.asarray(raw[name]).astype(bool).reshape(-1) for name in ("terminations", "truncations")]

@@ -3,6 +3,7 @@
 The default names are those of NeoRL-2 (Gao et al., arXiv:2503.19267).
 """
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ from pydantic.dataclasses import dataclass
 from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
 from pipeline.ingest.sources.stored import BLOCK, Rows, StoredRows, is_wide
+from pipeline.ingest.validate import check_memory
 from pipeline.validation import OPTIONS
+
+DAMAGE = (OSError, ValueError, OverflowError, EOFError, AttributeError, KeyError)  # what NumPy raises for it
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -59,10 +63,10 @@ def read_npz(path: Path, wanted: set[str]) -> Columns:
             members = {name: Member(path, name) for name in file.files if name in wanted}
             pickled = [name for name, member in members.items() if member.dtype.hasobject]
             plain = {name: member for name, member in members.items() if name not in pickled}
-            arrays = {name: member.rows() if member.in_rows else file[name] for name, member in plain.items()}
             names = list(file.files)
     if pickled:
         raise ValueError(_pickled(path, pickled))
+    arrays: dict[str, Rows] = {name: m.rows() if m.in_rows else m.whole() for name, m in plain.items()}
     return Columns(arrays, names, {})
 
 
@@ -75,9 +79,11 @@ def _read_folder(path: Path, wanted: set[str]) -> Columns:
                 _, _, dtype = _header(stream)
             if not dtype.hasobject:
                 array = np.load(files[name], mmap_mode="r", allow_pickle=False)
-                arrays[name] = array if is_wide(array.shape) else np.array(array)
         if dtype.hasobject:
             raise ValueError(_pickled(files[name], [name]))
+        if not is_wide(array.shape):
+            check_memory(str(files[name]), array.nbytes)
+        arrays[name] = array if is_wide(array.shape) else np.array(array)
     return Columns(arrays, list(files), {})
 
 
@@ -107,9 +113,14 @@ class Member:
         self._open()
 
     def _open(self) -> None:
-        self.stream = zipfile.ZipFile(self.path).open(f"{self.name}.npy")  # noqa: SIM115 (stays open between reads)
+        archive = zipfile.ZipFile(self.path)  # stays open between reads
+        self.stream = archive.open(f"{self.name}.npy")
         self.shape, self.by_column, self.dtype = _header(self.stream)
         self.begin = self.stream.tell()
+        claimed, stored = math.prod(self.shape) * self.dtype.itemsize, archive.getinfo(f"{self.name}.npy").file_size
+        if not self.dtype.hasobject and (min(self.shape, default=0) < 0 or claimed != stored - self.begin):
+            rows = f"`{self.name}` claims shape {list(self.shape)} of {self.dtype}"
+            raise ValueError(f"{rows}, {claimed} bytes, and holds {stored - self.begin}")
 
     @property
     def in_rows(self) -> bool:
@@ -119,6 +130,12 @@ class Member:
     def rows(self) -> StoredRows:
         """The array as rows that are read from disk."""
         return StoredRows(self.shape, self.dtype, self.read)
+
+    def whole(self) -> np.ndarray:
+        """The array in memory. Raises ValueError if it does not fit there, or if the file is damaged."""
+        check_memory(f"{self.path}: `{self.name}`", math.prod(self.shape) * self.dtype.itemsize)
+        with _readable(self.path), np.load(self.path, allow_pickle=False) as file:
+            return np.asarray(file[self.name])
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Rows from ``start`` to ``stop``, "n ...". Raises ValueError if the file is damaged."""
@@ -139,6 +156,6 @@ class Member:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (*DAMAGE, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: truncated, corrupt or not npz ({reason}); fetch the file again") from None
