@@ -19,7 +19,7 @@ ui: .venv/installed
 	$(BIN)/python -m pipeline ui
 
 bench: .venv/installed
-	$(BIN)/python -m pipeline bench $(if $(MBRL),--mbrl $(MBRL))
+	$(BIN)/python -m pipeline bench $(if $(MBRL),--mbrl $(MBRL)) $(if $(JAX),--jax $(JAX))
 
 docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -266,11 +266,12 @@ def sync_tracking() -> None:
 def bench(
     threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 2,
     mbrl: Annotated[str | None, typer.Option(help="Python interpreter with mbrl-lib 0.2.0, for comparison")] = None,
+    jax: Annotated[str | None, typer.Option(help="Python interpreter with JAX, for comparison")] = None,
 ) -> None:
     """Measure the speed of models, learners and ingest."""
     from pipeline.bench import main as run_bench
 
-    run_bench(threads, mbrl)
+    run_bench(threads, mbrl, jax)
 
 
 def main() -> None:

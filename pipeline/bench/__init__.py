@@ -1,4 +1,4 @@
-"""``make bench``: the speed of models, learners and ingest on this machine, compared with plain loops and mbrl-lib.
+"""``make bench``: the speed of models, learners and ingest on this machine, beside plain loops, mbrl-lib and JAX.
 
 It imports only torch, lightning, einops, numpy and omegaconf, so ``python -m pipeline.bench`` runs without the
 libraries of the full CLI.
@@ -18,7 +18,7 @@ from pipeline.bench.ingest import ingest_speed
 from pipeline.bench.latent import LatentShapes, latent_cases
 from pipeline.bench.learners import reading_speed
 from pipeline.bench.reduced import precisions
-from pipeline.bench.rival import mbrl_results
+from pipeline.bench.rival import Rival, rivals
 from pipeline.bench.shells import overheads
 from pipeline.bench.table import ingest_table, overhead_table, precision_table, rate_table, reading_table
 from pipeline.bench.timing import Result
@@ -27,17 +27,19 @@ from pipeline.bench.world import BenchConfig, make_world
 OUTPUT = Path("reports/metrics/bench.json")
 
 
-def main(threads: int = 2, mbrl: str | None = None, output: Path = OUTPUT) -> None:
-    """Measure speeds, print tables and write ``output``. ``mbrl`` is a Python interpreter that has mbrl-lib."""
-    report = measure(BenchConfig(threads=threads), mbrl)
+def main(threads: int = 2, mbrl: str | None = None, jax: str | None = None, output: Path = OUTPUT) -> None:
+    """Measure speeds, print tables and write ``output``. ``mbrl`` and ``jax`` are Python interpreters that have these
+    libraries."""
+    pythons = {name: python for name, python in (("mbrl", mbrl), ("jax", jax)) if python}
+    report = measure(BenchConfig(threads=threads), pythons)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(report, indent=2) + "\n")
     print(f"\nwritten to {output}")
 
 
-def measure(config: BenchConfig, mbrl: str | None) -> dict[str, Any]:
-    """Measure every case on the CPU and, if there is one, on the GPU. Prints tables; returns the contents of
-    bench.json."""
+def measure(config: BenchConfig, pythons: dict[str, str]) -> dict[str, Any]:
+    """Measure every case on the CPU and, if there is one, on the GPU. ``pythons`` are interpreters by the library that
+    is compared. Prints tables; returns the contents of bench.json."""
     torch.set_num_threads(config.threads)
     report: dict[str, Any] = {
         "machine": _machine(config),
@@ -49,7 +51,8 @@ def measure(config: BenchConfig, mbrl: str | None) -> dict[str, Any]:
     }
     print(_heading(report["machine"], config))
     for name in ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]:
-        _measure_device(config, torch.device(name), mbrl, report)
+        with rivals(pythons, config, name) as others:
+            _measure_device(config, torch.device(name), others, report)
     report["ingest"] = ingest_speed(config)
     report["reading"] = reading_speed(config)
     print(f"\n{_ingest_line(report['ingest'])}\n\n{ingest_table(report['ingest']['cases'])}")
@@ -57,14 +60,12 @@ def measure(config: BenchConfig, mbrl: str | None) -> dict[str, Any]:
     return report
 
 
-def _measure_device(config: BenchConfig, device: torch.device, mbrl: str | None, report: dict[str, Any]) -> None:
-    rival = mbrl_results(mbrl, config, device.type) if mbrl else []
+def _measure_device(config: BenchConfig, device: torch.device, others: list[Rival], report: dict[str, Any]) -> None:
     world = make_world(config, device)
     results = matmul_ceiling(world)
     ceiling = ceilings(results)
     for case in (ensemble_steps, imagined_transitions, policy_updates):
-        results += case(world, ceiling)
-    results += rival
+        results += case(world, ceiling, others)
     for shapes in latents_for(config, device):
         results += latent_cases(shapes, device, config.seconds)
     print(f"\n{rate_table(results)}")
@@ -116,10 +117,10 @@ def _heading(machine: dict[str, Any], c: BenchConfig) -> str:
         f"GPU {machine['gpu'] or 'none'}; float32 unless stated otherwise; medians of 3\n"
         f"ensemble: {c.members} members, {c.obs + c.action} inputs, {c.depth}x{c.width} hidden, {2 * (c.obs + 1)} "
         f"outputs, batch {c.batch} a member\n"
-        f"imagination: {c.starts} rollouts of {c.horizon} steps with penalty; ours and plain use the policy, "
+        f"imagination: {c.starts} rollouts of {c.horizon} steps with penalty; ours, plain and jax use the policy, "
         f"mbrl random actions\n"
-        f"policy: SAC {'x'.join(map(str, c.hidden))}, {c.critics} critics, {c.obs} observations, {c.action} actions, "
-        f"batch {c.batch}\n" + "\n".join(f"rssm, {shapes}" for shapes in c.latents)
+        f"policy: SAC, {c.critics} critics, {c.obs} observations, {c.action} actions, batch {c.batch}\n"
+        + "\n".join(f"rssm, {shapes}" for shapes in c.latents)
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.bench.plain import PlainEnsemble, PlainSAC
+from pipeline.bench.rival import Rival
 from pipeline.bench.timing import Result, Work, compare, matmul_precision, rates, repeated
 from pipeline.bench.world import World
 from pipeline.imagination import Imagination, RolloutSpec
@@ -25,12 +26,12 @@ def matmul_ceiling(world: World) -> list[Result]:
     device = world.device
     x = torch.randn(c.members, c.batch, c.width, device=device)
     w = torch.randn(c.members, c.width, c.width).to(device)
-    y = torch.randn(c.batch, c.hidden[0], device=device)
-    v = torch.randn(c.hidden[0], c.hidden[0], device=device)
-    gflop = {"bmm": 2e-9 * x.numel() * c.width, "linear": 2e-9 * y.numel() * c.hidden[0]}
+    y = torch.randn(c.batch, c.policies[0][0], device=device)
+    v = torch.randn(c.policies[0][0], c.policies[0][0], device=device)
+    gflop = {"bmm": 2e-9 * x.numel() * c.width, "linear": 2e-9 * y.numel() * c.policies[0][0]}
     rivals = {
         ("bmm", f"bmm {c.members}x{c.batch}x{c.width}x{c.width}"): lambda: torch.bmm(x, w),
-        ("linear", f"linear {c.batch}x{c.hidden[0]}x{c.hidden[0]}"): lambda: torch.nn.functional.linear(y, v),
+        ("linear", f"linear {c.batch}x{c.policies[0][0]}x{c.policies[0][0]}"): lambda: torch.nn.functional.linear(y, v),
     }
     results = []
     for ((kind, shape), product), name in itertools.product(rivals.items(), PRECISIONS):
@@ -46,16 +47,21 @@ def ceilings(results: list[Result]) -> Ceilings:
     return {r.case.split()[0]: r.rate for r in results if r.precision == "fp32"}
 
 
-def ensemble_steps(world: World, ceiling: Ceilings) -> list[Result]:
+def ensemble_steps(world: World, ceiling: Ceilings, rivals: list[Rival]) -> list[Result]:
     """Gradient steps of the Gaussian ensemble."""
     fused = world.ensemble()
     plain = PlainEnsemble(world.ensemble())
     rows = itertools.cycle(world.rows(POOL))
-    rivals = {
+    own = {
         "ours": descend(lambda: fused.loss(world.train[next(rows)])[0], fused.optimizer()),
         "plain": descend(lambda: plain.loss(world.train[next(rows)]), plain.optimizer()),
     }
-    return compare("ensemble", "gradient steps", rivals, world.config.seconds, world.device, ceiling["bmm"])
+    others = _works(rivals, "ensemble")
+    return compare("ensemble", "gradient steps", own, others, world.config.seconds, world.device, ceiling["bmm"])
+
+
+def _works(rivals: list[Rival], case: str) -> dict[str, Work]:
+    return {who: work for rival in rivals for who, work in rival.works(case).items()}
 
 
 def descend(loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> Work:
@@ -71,7 +77,7 @@ def descend(loss: Callable[[], Tensor], optimizer: torch.optim.Optimizer) -> Wor
     return work
 
 
-def imagined_transitions(world: World, ceiling: Ceilings) -> list[Result]:
+def imagined_transitions(world: World, ceiling: Ceilings, rivals: list[Rival]) -> list[Result]:
     """Imagined transitions: the policy acts, all members predict, one is sampled, and the step is penalized and
     stored."""
     c = world.config
@@ -91,15 +97,20 @@ def imagined_transitions(world: World, ceiling: Ceilings) -> list[Result]:
         rollout = plain.rollout(lambda state, t, g: learner.act(state, g), start, c.horizon, draws)
         return float(len(rollout.transitions()))
 
-    rivals: dict[str, Work] = {"ours": ours, "plain": by_loop}
-    return compare("imagination", "transitions", rivals, c.seconds, world.device, ceiling["bmm"])
+    own: dict[str, Work] = {"ours": ours, "plain": by_loop}
+    others = _works(rivals, "imagination")
+    return compare("imagination", "transitions", own, others, c.seconds, world.device, ceiling["bmm"])
 
 
-def policy_updates(world: World, ceiling: Ceilings) -> list[Result]:
-    """Updates of soft actor-critic."""
+def policy_updates(world: World, ceiling: Ceilings, rivals: list[Rival]) -> list[Result]:
+    """Updates of soft actor-critic, for each width of its hidden layers."""
+    return [x for hidden in world.config.policies for x in _updates(world, hidden, ceiling, rivals)]
+
+
+def _updates(world: World, hidden: list[int], ceiling: Ceilings, rivals: list[Rival]) -> list[Result]:
     c = world.config
-    fused = world.learner()
-    plain = PlainSAC(world.learner())
+    fused = world.learner(hidden=hidden)
+    plain = PlainSAC(world.learner(hidden=hidden))
     draws = world.generator("policy")
     batches = itertools.cycle(LoggedReplay(world.train).batches(POOL, c.batch, draws))
 
@@ -111,5 +122,6 @@ def policy_updates(world: World, ceiling: Ceilings) -> list[Result]:
         plain.update(next(batches), draws)
         return 1.0
 
-    rivals: dict[str, Work] = {"ours": ours, "plain": by_loop}
-    return compare("policy", "updates", rivals, c.seconds, world.device, ceiling["linear"])
+    own: dict[str, Work] = {"ours": ours, "plain": by_loop}
+    case = f"policy {'x'.join(map(str, hidden))}"
+    return compare(case, "updates", own, _works(rivals, case), c.seconds, world.device, ceiling["linear"])

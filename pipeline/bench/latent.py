@@ -99,7 +99,7 @@ def latent_cases(shapes: LatentShapes, device: torch.device, seconds: float) -> 
     works = {"rssm": "gradient steps", "rssm imagination": "steps", "actor-critic": "updates"}
     for (case, unit), work in zip(works.items(), (_fit(world), _imagine(world), _update(world)), strict=True):
         world.model.requires_grad_(case == "rssm")  # learners do not train the world model
-        results += compare(f"{case}, {shapes.name}", unit, {"ours": work}, seconds, device, product.rate)
+        results += compare(f"{case}, {shapes.name}", unit, {"ours": work}, {}, seconds, device, product.rate)
     return results
 
 

@@ -1,16 +1,15 @@
 """The ensemble, training loop and rollouts of mbrl-lib 0.2.0 (https://github.com/facebookresearch/mbrl-lib) at our
-shapes, run by an interpreter that has it. Imports nothing of this project; reads a JSON argument and prints JSON.
+shapes, run by an interpreter that has it. Imports nothing of this project.
 
     python mbrl_worker.py '{"threads": 2, "device": "cpu", ...}'
+
+prints its cases as one line of JSON, then does one piece of a case for each line that it reads, and prints how much.
 """
 
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +17,12 @@ from mbrl.models import GaussianMLP, ModelEnv, ModelTrainer, OneDTransitionRewar
 from mbrl.types import TransitionBatch
 from mbrl.util.replay_buffer import BootstrapIterator
 
-REPEATS = 3
-EPOCH = 50  # gradient steps between two readings of the clock
+EPOCH = 50  # gradient steps in one piece of work
 Run = Callable[[], int]  # does some work and returns how much
 
 
-def main(c: SimpleNamespace) -> dict[str, Any]:
-    """Gradient steps or transitions per second of each case, three times each."""
+def main(c: SimpleNamespace) -> None:
+    """Answer until the input ends."""
     torch.set_num_threads(c.threads)
     torch.manual_seed(0)
     mlp = GaussianMLP(
@@ -40,32 +38,18 @@ def main(c: SimpleNamespace) -> dict[str, Any]:
     )
     model = OneDTransitionRewardModel(mlp, target_is_delta=True, normalize=True, learned_rewards=True)
     starts = c.starts // c.members * c.members  # mbrl requires a multiple of the number of members
-    return {
-        "ensemble": _rates(lambda: _train(c, model), c),
-        "imagination, one member a row, no penalty": _rates(lambda: _rollout(c, model, starts), c),
-        "imagination, all members": _rates(lambda: _rollout_all(c, model, mlp, starts), c),
+    cases: dict[tuple[str, str], Run] = {
+        ("ensemble", "mbrl"): _train(c, model),
+        ("imagination", "mbrl, one member a row, no penalty"): _rollout(c, model, starts),
+        ("imagination", "mbrl"): _rollout_all(c, model, mlp, starts),
     }
-
-
-def _rates(prepare: Callable[[], Run], c: SimpleNamespace) -> list[float]:
-    run = prepare()
-    run()
-    return [_rate(run, c) for _ in range(REPEATS)]
-
-
-def _rate(run: Run, c: SimpleNamespace) -> float:
-    _wait(c)
-    done = 0
-    start = time.perf_counter()
-    while time.perf_counter() - start < c.seconds / REPEATS:
-        done += run()
-    _wait(c)
-    return done / (time.perf_counter() - start)
-
-
-def _wait(c: SimpleNamespace) -> None:
-    if c.device == "cuda":
-        torch.cuda.synchronize()
+    print(json.dumps([(case, who.removeprefix("mbrl")) for case, who in cases]), flush=True)
+    for line in sys.stdin:
+        case, who = json.loads(line)
+        done = cases[case, who]()
+        if c.device == "cuda":
+            torch.cuda.synchronize()
+        print(done, flush=True)
 
 
 def _train(c: SimpleNamespace, model: OneDTransitionRewardModel) -> Run:
@@ -131,5 +115,4 @@ def _rollout_all(c: SimpleNamespace, model: OneDTransitionRewardModel, mlp: Gaus
 
 
 if __name__ == "__main__":
-    measured = main(SimpleNamespace(**json.loads(sys.argv[1])))
-    print(json.dumps({k: {"rate": statistics.median(v), "repeats": v} for k, v in measured.items()}))
+    main(SimpleNamespace(**json.loads(sys.argv[1])))

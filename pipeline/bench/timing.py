@@ -19,7 +19,7 @@ class Result:
     """``rate`` is the median of ``repeats``, in ``unit`` per second; ``gflops`` counts only matrix products."""
 
     case: str
-    who: str  # ours, plain, mbrl, torch
+    who: str  # ours, plain, torch, mbrl or jax
     device: str
     precision: str
     unit: str
@@ -57,14 +57,21 @@ def _rate(work: Work, seconds: float, device: torch.device) -> float:
 
 
 def compare(
-    case: str, unit: str, rivals: dict[str, Work], seconds: float, device: torch.device, ceiling: float | None
+    case: str,
+    unit: str,
+    own: dict[str, Work],
+    others: dict[str, Work],
+    seconds: float,
+    device: torch.device,
+    ceiling: float | None,
 ) -> list[Result]:
-    """The results of one fp32 case for each of ``rivals``; ``ceiling`` is in GFLOP/s."""
+    """The results of one fp32 case for each work of this process (``own``) and of other ones (``others``), which all
+    take turns; ``ceiling`` is in GFLOP/s. Products are counted in this process alone."""
     results = []
-    for who, repeats in rates(rivals, seconds, device).items():
+    for who, repeats in rates({**own, **others}, seconds, device).items():
         rate = statistics.median(repeats)
-        gflops = rate * gflop_of(rivals[who])
-        share = gflops / ceiling if ceiling else None
+        gflops = rate * gflop_of(own[who]) if who in own else None
+        share = gflops / ceiling if ceiling and gflops else None
         results.append(Result(case, who, device.type, "fp32", unit, rate, repeats, gflops, share))
     return results
 

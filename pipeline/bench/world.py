@@ -28,7 +28,7 @@ class BenchConfig:
     width: int = 200
     depth: int = 4
     batch: int = 256
-    hidden: list[int] = field(default_factory=lambda: [256, 256])
+    policies: list[list[int]] = field(default_factory=lambda: [[256, 256], [128, 128]])  # hidden layers of each
     critics: int = 2
     horizon: int = 5
     starts: int = 5000  # imagined rollouts at once
@@ -64,11 +64,11 @@ class World:
         config = EnsembleConfig(members=c.members, elites=min(5, c.members), width=c.width, depth=c.depth)
         return GaussianEnsemble(config, self.data_spec).to(self.device)
 
-    def learner(self, updates: int = 1_000_000) -> SAC:
-        """A new learner with the same initial weights at every call."""
+    def learner(self, updates: int = 1_000_000, hidden: list[int] | None = None) -> SAC:
+        """A new learner with the same initial weights at every call, by default with the first of ``policies``."""
         torch.manual_seed(seed_of(0, "bench", "learner"))
         c = self.config
-        config = SACConfig(updates=updates, batch_size=c.batch, hidden=c.hidden, critics=c.critics, layer_norm=True)
+        config = SACConfig(updates=updates, batch_size=c.batch, hidden=hidden or c.policies[0], critics=c.critics)
         task = LearnerSpec.of(c.obs, c.action, self.data_spec.statistics, penalty_weight=1.0)
         return SAC(config, task).to(self.device)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from pipeline.data.episode import Episode
 from pipeline.envs.registration import CHANNELS, SIDES
@@ -157,6 +156,8 @@ def check_quantiles(place: str, low: np.ndarray, high: np.ndarray) -> None:
 
 def check_memory(place: str, needed: int) -> None:
     """Raises ValueError if an array of ``needed`` bytes does not fit into the memory that is free."""
+    import psutil  # `make bench` runs without it
+
     free = psutil.virtual_memory().available
     if needed > free:
         space = f"needs {needed >> 20} MiB of memory, but {free >> 20} MiB are free"

@@ -13,7 +13,7 @@ from pipeline import bench
 from pipeline.bench.latent import LatentWorld, usual_shapes
 from pipeline.bench.plain import PlainEnsemble, PlainSAC
 from pipeline.bench.reduced import precisions
-from pipeline.bench.rival import mbrl_results
+from pipeline.bench.rival import INSTALL, Rival, rivals
 from pipeline.bench.timing import gflop_of
 from pipeline.bench.world import BenchConfig, World, make_world
 from pipeline.networks.mlp import StackedLinear
@@ -26,8 +26,8 @@ TINY_RSSM = RSSMConfig(deter=8, stoch=2, width=8, image_depth=2, members=2)
 TINY_LATENTS = [replace(shapes, windows=2, steps=3, starts=4, model=TINY_RSSM,
                         learner=ActorCriticConfig(batch_size=4, horizon=2, hidden=[8]))
                 for shapes in usual_shapes()]  # fmt: skip
-TINY = BenchConfig(threads=1, seconds=0.03, members=3, width=16, depth=2, batch=8, hidden=[16, 16], starts=20,
-                   rows=400, latents=TINY_LATENTS, shell_steps=4, precision_steps=6, ingest_rows=3000,
+TINY = BenchConfig(threads=1, seconds=0.03, members=3, width=16, depth=2, batch=8, policies=[[16, 16], [8, 8]],
+                   starts=20, rows=400, latents=TINY_LATENTS, shell_steps=4, precision_steps=6, ingest_rows=3000,
                    ingest_episodes=[20])  # fmt: skip
 NOT_ALLOWED = "mlflow minari gymnasium scipy matplotlib dvc h5py safetensors typer pandas jinja2 ruamel PIL psutil"
 BARE = """
@@ -49,9 +49,9 @@ from pipeline.bench import measure
 from pipeline.bench.latent import usual_shapes
 from pipeline.bench.world import BenchConfig
 
-measure(BenchConfig(threads=1, seconds=0.01, members=2, width=8, depth=1, batch=4, hidden=[8, 8], starts=8, rows=100,
-                    shell_steps=2, precision_steps=3, ingest_rows=3000, ingest_kinds=["npz"],
-                    latents=usual_shapes()[:1]), None)
+measure(BenchConfig(threads=1, seconds=0.01, members=2, width=8, depth=1, batch=4, policies=[[8, 8]], starts=8,
+                    rows=100, shell_steps=2, precision_steps=3, ingest_rows=3000, ingest_kinds=["npz"],
+                    latents=usual_shapes()[:1]), {})
 """
 
 
@@ -152,7 +152,7 @@ def test_reduced_precision_learns_too(world: World) -> None:
 
 def test_bench_measures_every_case(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    report = json.loads(json.dumps(bench.measure(TINY, mbrl=None)))
+    report = json.loads(json.dumps(bench.measure(TINY, {})))
     latent = {r["case"] for r in report["results"] if r["case"].endswith(("vectors", "images"))}
     kinds = ("rssm", "rssm imagination", "actor-critic")
     assert latent == {f"{kind}, {name}" for kind in kinds for name in ("vectors", "images")}
@@ -196,6 +196,32 @@ def test_latent_cases_are_the_stated_shapes() -> None:
 
 def test_an_interpreter_without_mbrl_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such interpreter"):
-        mbrl_results(str(tmp_path / "python"), TINY, "cpu")
-    with pytest.raises(ValueError, match="No module named 'mbrl'"):
-        mbrl_results(sys.executable, TINY, "cpu")
+        Rival("mbrl", str(tmp_path / "python"), TINY, "cpu")
+    with pytest.raises(ValueError, match=r"^--mbrl .*No module named 'mbrl'; install mbrl"):
+        Rival("mbrl", sys.executable, TINY, "cpu")
+    with pytest.raises(ValueError, match=r"^--jax .*No module named 'jax'; install"):
+        Rival("jax", sys.executable, TINY, "cpu")
+
+
+def test_a_rival_does_its_work_in_its_own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker counts its pieces of work, and ends with the block or by an error of one line."""
+    worker = """
+import json, sys
+config = json.loads(sys.argv[1])
+print(json.dumps([["ensemble", ""], ["ensemble", ", slower"], ["imagination", ""]]), flush=True)
+for line in sys.stdin:
+    case, who = json.loads(line)
+    if case == "imagination":
+        raise SystemExit("no more memory")
+    print(config["batch"] * (2 if who == "toy" else 1), flush=True)
+"""
+    (tmp_path / "toy_worker.py").write_text(worker)
+    monkeypatch.setattr("pipeline.bench.rival.WORKERS", tmp_path)
+    monkeypatch.setitem(INSTALL, "toy", "install toy")
+    with rivals({"toy": sys.executable}, TINY, "cpu") as (rival,):
+        works = rival.works("ensemble")
+        assert {who: work() for who, work in works.items()} == {"toy": 16.0, "toy, slower": 8.0}
+        assert rival.works("policy 16x16") == {}
+        with pytest.raises(ValueError, match=r"^--toy .*: no more memory; install toy$"):
+            rival.works("imagination")["toy"]()
+    assert rival.process.poll() is not None
