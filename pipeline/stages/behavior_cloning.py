@@ -1,7 +1,5 @@
 """data/dataset -> data/bc/seed-K: the baseline, a policy that imitates the logs."""
 
-from pathlib import Path
-
 from pipeline.data.dataset import open_dataset
 from pipeline.params import build, section
 from pipeline.policies.bc import BehaviorCloning
@@ -34,7 +32,7 @@ def main(seed: int) -> None:
             config, dataset, trainer, seed, Session(run.work, logger_for(run), run.print, before_save=run.flush)
         )
 
-        save_policy(Path(WRITES[0].format(seed=seed)), learned, dataset)
+        save_policy(run.output(WRITES[0].format(seed=seed)), learned, dataset)
 
 
 if __name__ == "__main__":

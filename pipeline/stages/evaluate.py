@@ -47,30 +47,30 @@ def main() -> None:
         truth = true_values(evaluation.episodes)
         summary, offline = evaluation.summary, offline_result(estimates, truth)
 
-        write_arrays(f"{WRITES[0]}/returns.npz", evaluation.returns)
-        run.log_artifact(f"{WRITES[0]}/returns.npz", "returns")
-        save_record(summary, WRITES[1], allow_nan=True, digits=DIGITS)
-        save_record(offline, WRITES[2], allow_nan=True, digits=DIGITS)
+        folder = run.output(WRITES[0])
+        write_arrays(folder / "returns.npz", evaluation.returns)
+        run.log_artifact(folder / "returns.npz", "returns")
+        save_record(summary, run.output(WRITES[1]), allow_nan=True, digits=DIGITS)
+        save_record(offline, run.output(WRITES[2]), allow_nan=True, digits=DIGITS)
         run.log_headline(headline_numbers(summary) | offline_numbers(offline))
         digests = {f"seed-{seed}": weights_digest(Path(f"data/policy/seed-{seed}")) for seed in seeds}
         run.log_params({"policy_sha256": digests})
         for seed, true in zip(seeds, truth.get("policy", []), strict=False):
             place = f"evaluate/seed-{seed}"
             run.log_metrics({f"{place}/return": true.return_mean, f"{place}/value": true.value}, step=0)
-        FILM.unlink(missing_ok=True)
         if config.film and dataset.spec.env_id is not None:
-            run.print(_film(agents["policy"][0], dataset.spec, config))
+            run.print(_film(agents["policy"][0], dataset.spec, config, folder))
         for line in evaluation.lines():
             run.print(line)
 
 
-def _film(agent: PolicyAgent, spec: DatasetSpec, config: EvaluationConfig) -> str:
-    """Write the film of one episode; a line that says where it is, or why there is none."""
+def _film(agent: PolicyAgent, spec: DatasetSpec, config: EvaluationConfig, folder: Path) -> str:
+    """Write the film of one episode into ``folder``; a line that says where it is, or why there is none."""
     try:
         film = film_of(agent, spec, config)
     except ValueError as error:
         return f"no film of the policy: {error}"
-    write_arrays(FILM, film, compressed=True)
+    write_arrays(folder / FILM.name, film, compressed=True)
     return f"film of the policy: {FILM}"
 
 

@@ -1,7 +1,6 @@
 """data/dataset -> data/world_model/seed-K: fit the world model that policies will imagine in."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 from pipeline.data.dataset import open_dataset
 from pipeline.params import build, choose, section
@@ -36,7 +35,7 @@ def main(seed: int) -> None:
         model, history = fit_world_model(model_class, config, dataset, fit, trainer, seed, session)
 
         if run.is_main:
-            save_world_model(Path(WRITES[0].format(seed=seed)), model, asdict(history))
+            save_world_model(run.output(WRITES[0].format(seed=seed)), model, asdict(history))
             run.print(f"best held-out {history.criterion}: {[round(x, 4) for x in history.best]}")
             run.print(f"termination: {asdict(history.termination)}")
 

@@ -1,7 +1,5 @@
 """Logs of any source -> data/dataset: validated, split by episode and stored in one prepared form."""
 
-from pathlib import Path
-
 from pipeline.ingest.ingest import ingest
 from pipeline.ingest.sources import SOURCES
 from pipeline.params import choose, section
@@ -22,12 +20,14 @@ def main() -> None:
             run.start()
         run.log_params({"dataset": run.params["dataset"]})
 
-        ingested = ingest(logged, config, WRITES[0])
+        folder = run.output(WRITES[0])
+        ingested = ingest(logged, config, folder)
         spec, card = ingested.dataset.spec, ingested.card
 
-        save_record(ingested.checks, f"{WRITES[0]}/checks.json")
-        save_record(card, WRITES[1], digits=DIGITS)
-        run.log_dataset(spec, Path(WRITES[0]))
+        save_record(ingested.checks, folder / "checks.json")
+        save_record(card, run.output(WRITES[1]), digits=DIGITS)
+        run.publish()
+        run.log_dataset(spec, WRITES[0])
         counts = {key: vars(card)[key] for key in COUNTS}
         returns = {f"return_{key}": value for key, value in vars(card.returns).items()}
         run.log_metrics({**{key: float(count) for key, count in counts.items()}, **returns}, step=0)

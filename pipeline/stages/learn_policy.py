@@ -59,7 +59,7 @@ def main(seed: int) -> None:
             lambda policy: Monitor(monitor, policy.policy, policy.encoder, learned_spec(policy, dataset)),
         )
 
-        folder = Path(WRITES[0].format(seed=seed))
+        folder = run.output(WRITES[0].format(seed=seed))
         save_policy(folder, learned, dataset)
         if run.is_main:
             name = model_name(dataset.spec.name, run.params["policy"]["name"], seed)

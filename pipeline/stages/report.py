@@ -29,15 +29,16 @@ def main() -> None:
         from pipeline.serving.model_card import with_scores
 
         results = load(Path(), run.params["seeds"])
+        figures, page_file, card_file, summary_file = (run.output(path) for path in WRITES)
 
         decision = decide(results, run.params["policy"]["name"])
-        page = write_report(results, run.params, run.key, Path("reports"))
+        page = write_report(results, run.params, run.key, page_file.parent)
         card = Path(f"data/policy/seed-{results.seeds[0]}/README.md").read_text()
         scores = f"**{decision.status}**: {decision.reason}\n\n{score_lines(results.evaluation)}"
-        Path(WRITES[2]).write_text(with_scores(card, scores))
-        write_summary(results, decision, Path(WRITES[3]))
+        card_file.write_text(with_scores(card, scores))
+        write_summary(results, decision, summary_file)
 
-        for output in WRITES:
+        for output in (figures, page_file, card_file, summary_file):
             run.log_artifact(output)
         run.log_dataset(results.dataset.spec, "data/dataset")
         run.log_headline(summary_numbers(results))
@@ -45,7 +46,7 @@ def main() -> None:
         run.log_decision(decision.status, decision.reason)
         for line in decision.lines:
             run.print(line)
-        run.print(f"report: {page}")
+        run.print(f"report: {WRITES[1]}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipeline.envs.permission import allow_named
 from pipeline.params import read_params
+from pipeline.stages.launcher import Launcher
+from pipeline.stages.outputs import Outputs, locked
 from pipeline.tracking.console import Tee, log_to_file
 from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import address, stage_key
@@ -22,6 +25,7 @@ from pipeline.tracking.run import StageRun
 from pipeline.tracking.stage_lines import StageLines
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK")  # torchrun, Lightning, srun
+LOCKS = Path(".work/locks")  # of this folder's outputs: DVC's temporary copies have outputs of their own
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -37,23 +41,66 @@ def seed_argument() -> int:
     return int(parser.parse_args().seed)
 
 
+class Stage(StageRun):
+    """The MLflow run of a stage, and where the stage writes."""
+
+    def __init__(
+        self, name: str, seed: int | None, params: dict[str, Any], outputs: Outputs, launcher: Launcher
+    ) -> None:
+        super().__init__(name, seed, params, stage_key(address(name, seed), params))
+        self._outputs, self._launcher = outputs, launcher
+
+    def output(self, path: Path | str) -> Path:
+        """Where to write the output ``path`` until it is put in place."""
+        return self._outputs.path(path)
+
+    def publish(self) -> None:
+        """Put the outputs in place; the end of a stage without an error does it too.
+
+        Raises ValueError if they are not this stage's to write: its inputs were edited, or DVC ended, or another
+        process owns them.
+        """
+        if self.is_main:
+            self._check_unchanged()
+            if self._launcher.gone():
+                raise ValueError(self._launcher.message())
+            self._outputs.publish()
+
+    def _check_unchanged(self) -> None:
+        """DVC records params and code when a stage ends: an edit made meanwhile would be recorded with outputs of the
+        old version."""
+        if stage_key(address(self.name, self.seed), read_params()) != self.key:
+            raise ValueError(
+                "params.yaml, code or data of this stage changed while it ran, so its outputs match neither version; "
+                "run it again. Undo the change first to resume from the last resume point"
+            )
+
+
 @contextmanager
-def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[StageRun]:
+def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[Stage]:
     """One stage of the pipeline, from reading its parameters to closing its MLflow run.
 
     With ``start`` False, the stage opens the run itself with ``run.start()``, so that mistakes of the user that it
     meets before leave no failed run.
     A ValueError or a full disk is for the user to fix: one line on stderr, exit code 1, the traceback in the log file.
-    Any other exception keeps its traceback. Both end the run as FAILED; SIGTERM and Ctrl-C end it as KILLED.
+    Any other exception keeps its traceback. Both end the run as FAILED; SIGTERM, Ctrl-C and the end of the DVC that
+    started it end it as KILLED. The outputs of an earlier run stay as they were unless this one succeeds.
     """
     label = name if seed is None else f"{name}-seed-{seed}"
+    launcher = Launcher()
     if not is_main_process():
-        with _one_line_errors():
+        outputs = Outputs(f"{label}-{os.getpid()}", None)
+        with _one_line_errors(), outputs.scratch():
             params = read_params()
             allow_named(params)
-            yield StageRun(name, seed, params, stage_key(address(name, seed), params))
+            yield Stage(name, seed, params, outputs, launcher)
         return
-    with log_to_file(work_dir() / "logs" / f"{label}.log"), _one_line_errors(), sigterm_raises():
+    with (
+        log_to_file(work_dir() / "logs" / f"{label}.log"),
+        _one_line_errors(),
+        sigterm_raises(),
+        launcher.watched(),
+    ):
         params = read_params()
         lines = StageLines(address(name, seed))
         print(lines.first(), flush=True)
@@ -61,30 +108,25 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
 
         check(params)
         allow_named(params)
-        run = StageRun(name, seed, params, stage_key(address(name, seed), params))
-        if start:
-            run.start()
-        lines.ready()
-        try:
-            yield run
-            _check_unchanged(run)
-        except BaseException as error:
-            if run.is_main:
-                run.end("FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
-        run.end("FINISHED")
+        with locked(LOCKS / f"{label}.lock", _say) as lock, (outputs := Outputs(label, lock)).scratch():
+            run = Stage(name, seed, params, outputs, launcher)
+            if start:
+                run.start()
+            lines.ready()
+            try:
+                yield run
+                run.publish()
+            except BaseException as error:
+                if run.is_main:
+                    run.end("FAILED" if isinstance(error, Exception) else "KILLED")
+                raise
+            run.end("FINISHED")
         for line in lines.last():
             print(line, flush=True)
 
 
-def _check_unchanged(run: StageRun) -> None:
-    """DVC records params and code when a stage ends: an edit made meanwhile would be recorded with outputs of the old
-    version."""
-    if stage_key(address(run.name, run.seed), read_params()) != run.key:
-        raise ValueError(
-            "params.yaml, code or data of this stage changed while it ran, so its outputs match neither version; run it"
-            " again. Undo the change first to resume from the last resume point"
-        )
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 @contextmanager

@@ -1,0 +1,67 @@
+"""A stage ends with the DVC that started it: an orphan would run beside the next `dvc repro`, and write over it."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.tracking.execution import Execution
+
+INTERVAL = 0.5  # seconds between two looks
+GRACE = 10.0  # seconds in which an orphan may close its run
+LAUNCHERS = (
+    "RANK",
+    "SLURM_PROCID",
+)  # torchrun and srun stand between DVC and the stage, and end their ranks themselves
+
+
+class Launcher:
+    """The DVC process above this one. A stage started by hand has none, and no one's end ends it: its shell may go."""
+
+    def __init__(self) -> None:
+        self._own = os.getpid()
+        above = Execution.current()
+        self._dvc = None if above.pid == self._own else above
+
+    def gone(self) -> bool:
+        """Whether DVC started this stage and has ended since."""
+        if self._dvc is not None:
+            return not self._dvc.alive()
+        return "DVC_STAGE" in os.environ and not any(name in os.environ for name in LAUNCHERS) and _adopted()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Inside the block, the end of DVC ends this process as SIGTERM does, and after ``GRACE`` seconds anyway."""
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(over,), daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+
+    def _watch(self, over: threading.Event) -> None:
+        while not self.gone():
+            if over.wait(INTERVAL):
+                return
+        if over.is_set():
+            return
+        os.kill(self._own, signal.SIGTERM)
+        threading.Thread(target=print, args=(self.message(),), kwargs={"file": sys.stderr}, daemon=True).start()
+        time.sleep(GRACE)
+        os._exit(128 + signal.SIGTERM)
+
+    def message(self) -> str:
+        """What an orphan says before it ends."""
+        command = "DVC" if self._dvc is None else f"`{self._dvc.command}` (process {self._dvc.pid})"
+        return f"{command} ended, so this stage ends too; `dvc repro` goes on from the last resume point"
+
+
+def _adopted() -> bool:
+    """Whether the parent is of another process group, which DVC never is: it ended before this process looked."""
+    try:
+        return os.getpgid(os.getppid()) != os.getpgrp()
+    except OSError:
+        return True

@@ -1,0 +1,157 @@
+"""One process owns the outputs of a stage; an orphan of DVC and a stage that fails leave them as they were."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from pipeline.stages import outputs, preflight
+from pipeline.stages.outputs import Outputs, locked
+from pipeline.stages.stage import Stage, stage
+
+ROOT = Path(preflight.__file__).parents[2]
+SECONDS = 120  # a limit for a machine under load; all of it takes a few
+LIVES = """
+import time
+from pathlib import Path
+from pipeline.stages import preflight; preflight.check = lambda params: None
+from pipeline.stages.stage import stage
+with stage('learn_policy', 0) as run:
+    run.output('data/policy').write_text('of the orphan')
+    Path('started').touch()
+    while not Path('go on').exists(): time.sleep(0.1)
+"""
+DVC = """
+import os, subprocess, sys
+subprocess.run([sys.executable, '-c', open('stage.py').read()], env={**os.environ, 'DVC_STAGE': 'learn_policy@0'})
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def project(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setattr(preflight, "check", lambda params: None)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
+    (tmp_path / "stage.py").write_text(LIVES)
+    (tmp_path / "dvc").write_text(DVC)  # a process counts as DVC by its name
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/policy").write_text("of the run before")
+    return tmp_path
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    until = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stage_ends_with_the_dvc_that_started_it(number: signal.Signals, project: Path) -> None:
+    dvc = subprocess.Popen([sys.executable, "dvc"], stderr=subprocess.PIPE, text=True)
+    assert wait_for((project / "started").exists)
+    (orphan,) = psutil.Process(dvc.pid).children()
+    dvc.send_signal(number)
+    dvc.wait()
+    assert wait_for(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
+    (project / "go on").touch()
+    assert dvc.stderr is not None
+    said = dvc.stderr.read()
+    assert f"(process {dvc.pid}) ended, so this stage ends too" in said
+    assert "Traceback" not in said
+    assert Path("data/policy").read_text() == "of the run before"
+    assert not Path("data/.partial").exists()
+
+
+def test_a_stage_started_by_hand_outlives_its_shell(project: Path) -> None:
+    subprocess.run([f"{sys.executable} stage.py & echo $! > pid"], shell=True, check=True)
+    hand = psutil.Process(int(Path("pid").read_text()))
+    assert wait_for((project / "started").exists)
+    time.sleep(1)
+    (project / "go on").touch()
+    assert wait_for(lambda: not hand.is_running() or hand.status() == psutil.STATUS_ZOMBIE)
+    assert Path("data/policy").read_text() == "of the orphan"
+
+
+@pytest.mark.parametrize(
+    ("variables", "session", "gone"),
+    [
+        ({"DVC_STAGE": "ingest"}, True, "True"),  # DVC ended while Python started
+        ({"DVC_STAGE": "ingest"}, False, "False"),  # a script that calls DVC's library
+        ({"DVC_STAGE": "ingest", "SLURM_PROCID": "0"}, True, "False"),
+        ({}, True, "False"),
+    ],
+)
+def test_an_orphan_by_birth(variables: dict[str, str], session: bool, gone: str, project: Path) -> None:
+    code = "from pipeline.stages.launcher import Launcher; print(Launcher().gone())"
+    command, environment = [sys.executable, "-c", code], {**os.environ, **variables}
+    said = subprocess.run(command, env=environment, start_new_session=session, capture_output=True, text=True)
+    assert said.stdout.strip() == gone, said.stderr
+
+
+def test_the_second_run_waits_then_says_who_holds_the_lock(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(outputs, "PATIENCE", 0.5)
+    first = subprocess.Popen([sys.executable, "stage.py"])
+    assert wait_for((project / "started").exists)
+    with pytest.raises(SystemExit), stage("learn_policy", 0):
+        raise AssertionError("must not be reached")
+    said = capsys.readouterr()
+    assert said.out.count(f"waiting for process {first.pid}, ") == 1
+    assert f"process {first.pid} writes the same outputs; wait for its end" in said.err
+    with stage("learn_policy", 1):
+        pass
+    first.kill()
+    first.wait()
+    with stage("learn_policy", 0) as second:
+        second.output("data/policy").write_text("of the second")
+    assert Path("data/policy").read_text() == "of the second"
+    assert list(Path(".work/locks").iterdir()) == []
+
+
+def test_who_lost_the_lock_writes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), stage("learn_policy", 0) as run:
+        run.output("data/policy").write_text("of the first")
+        Path(".work/locks/learn_policy-seed-0.lock").unlink()
+        with locked(Path(".work/locks/learn_policy-seed-0.lock"), print) as lock:
+            other = Outputs("other", lock)
+            other.path("data/policy").write_text("of the second")
+            other.publish()
+    assert "deleted while this stage ran" in capsys.readouterr().err
+    assert Path("data/policy").read_text() == "of the second"
+
+
+def write(run: Stage, text: str) -> None:
+    folder = run.output("data/bc/seed-0")
+    folder.mkdir()
+    (folder / text).write_text(text)
+    run.output("reports/metrics/bc.json").write_text(text)
+
+
+def test_outputs_are_replaced_as_a_whole_by_a_stage_that_succeeds(project: Path) -> None:
+    for text in ("first", "second"):
+        with stage("behavior_cloning", 0) as run:
+            write(run, text)
+    with pytest.raises(SystemExit), stage("behavior_cloning", 0) as run:
+        write(run, "third")
+        raise ValueError("no good")
+    assert [path.name for path in Path("data/bc/seed-0").iterdir()] == ["second"]
+    assert Path("reports/metrics/bc.json").read_text() == "second"
+    assert [path for top in ("data", "reports") for path in Path(top).glob(".partial")] == []
