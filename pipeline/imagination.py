@@ -102,9 +102,7 @@ class Imagination:
         """
         model = self.model if generator is None else self.model.sample_members(generator)
         member = model.draw_members(len(start), generator) if fixed_member and generator is not None else None
-        limit = float("inf") if halt_above is None else halt_above * model.reward_scale
         state = start
-        alive = torch.ones_like(start[:, 0])
         states = [start]
         steps = []
         for t in range(horizon):
@@ -114,17 +112,16 @@ class Imagination:
             if future is not None:
                 prediction, step = model.condition(state, action, prediction, step, future.inputs[:, t])
             penalty = self._penalty(model, state, action, prediction, step.sample, value, generator)
-            terminal = (step.continue_prob < 0.5).to(alive.dtype)
-            halted = (penalty > limit).to(alive.dtype)
-            steps.append((action, step.reward, penalty, step.continue_prob, terminal, halted, alive))
-            alive = alive * (1 - terminal) * (1 - halted)
-            if future is not None and t + 1 < horizon:
-                alive = alive * future.present[:, t + 1]
+            steps.append((action, step.reward, penalty, step.continue_prob))
             state = step.state
             states.append(state)
-        action, reward, penalty, continue_prob, terminal, halted, alive = (
-            torch.stack(x, 1) for x in zip(*steps, strict=False)
-        )
+        action, reward, penalty, continue_prob = (torch.stack(x, 1) for x in zip(*steps, strict=True))
+        limit = float("inf") if halt_above is None else halt_above * model.reward_scale
+        # No step depends on whether its rollout has ended, so that is computed once for all steps.
+        terminal, halted = (continue_prob < 0.5).to(reward.dtype), (penalty > limit).to(reward.dtype)
+        present = torch.ones_like(reward) if future is None else future.present
+        goes_on = ((1 - terminal) * (1 - halted))[:, :-1] * present[:, 1:horizon]
+        alive = torch.cat([torch.ones_like(reward[:, :1]), goes_on.cumprod(1)], dim=1)
         return Rollout(action, torch.stack(states, 1), reward, penalty, continue_prob, terminal, halted, alive)
 
     @property
@@ -137,12 +134,12 @@ class Imagination:
     def recompute_penalties(self, steps: Transitions, value: Value, generator: Generator) -> Transitions:
         """``steps`` with the penalties of imagined steps under ``value``, in its units; logged steps have penalty 0."""
         assert isinstance(self.penalty, ValuePenalty)
-        imagined = steps.logged == 0
-        state, action = steps.state[imagined], steps.action[imagined]
+        imagined = (steps.logged == 0).nonzero().squeeze(1)
+        state, action = steps.state.index_select(0, imagined), steps.action.index_select(0, imagined)
         penalty = self.penalty.penalty_under_value(
             self.model, state, action, self.model.predict(state, action), value, generator
         )
-        return replace(steps, penalty=torch.zeros_like(steps.penalty).masked_scatter(imagined, penalty))
+        return replace(steps, penalty=torch.zeros_like(steps.penalty).index_copy(0, imagined, penalty))
 
     def _penalty(
         self,

@@ -73,7 +73,12 @@ class TensorFields:
         return self.map(lambda x: x.to(device))
 
     def __getitem__(self, index: Tensor | slice) -> Self:
-        return self.map(lambda x: x[index])
+        """Rows by a slice, by their numbers, of any shape, or by a mask "B"; numbers are not negative."""
+        if isinstance(index, slice):
+            return self.map(lambda x: x[index])
+        (rows,) = index.nonzero(as_tuple=True) if index.dtype == torch.bool else (index,)
+        # Whole rows are copied; general indexing takes several times as long, and its gradient too.
+        return self.map(lambda x: x.index_select(0, rows.flatten().to(x.device)).reshape((*rows.shape, *x.shape[1:])))
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
@@ -171,6 +176,12 @@ class Prediction(TensorFields):
         return torch.distributions.Normal(self.mean, self.std.clamp(min=SMALLEST_STD), validate_args=False)
 
 
+def of_members(values: Annotated[Tensor, "M B ..."], member: Annotated[Tensor, "B"]) -> Annotated[Tensor, "B ..."]:
+    """The values of one ``member`` for each row."""
+    rows = torch.arange(len(member), device=member.device)
+    return values.flatten(0, 1).index_select(0, member * len(member) + rows)
+
+
 @dataclass(frozen=True)
 class CategoricalPrediction(Prediction):
     """Prediction of several categorical latents. ``probs`` holds their class probabilities side by side; ``mean`` and
@@ -254,15 +265,15 @@ class Rollout(TensorFields):
 
     def transitions(self) -> Transitions:
         """The steps that were taken while the rollout was alive, as one flat batch."""
-        taken = self.alive.bool()
-        return Transitions(
-            state=self.state[:, :-1][taken],
-            action=self.action[taken],
-            reward=self.reward[taken],
-            next_state=self.state[:, 1:][taken],
-            terminal=self.terminal[taken],
-            penalty=self.penalty[taken],
-            logged=torch.zeros_like(self.reward[taken]),
-            halted=self.halted[taken],
-            row=no_rows(self.reward[taken]),
+        steps = Transitions(
+            state=self.state[:, :-1],
+            action=self.action,
+            reward=self.reward,
+            next_state=self.state[:, 1:],
+            terminal=self.terminal,
+            penalty=self.penalty,
+            logged=torch.zeros_like(self.reward),
+            halted=self.halted,
+            row=no_rows(self.reward),
         )
+        return steps.map(lambda x: x.flatten(0, 1))[self.alive.flatten().bool()]

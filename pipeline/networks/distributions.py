@@ -26,7 +26,7 @@ def symexp(x: Tensor) -> Tensor:
 
 def _sign(x: Tensor) -> Tensor:
     # 1 at zero: torch.sign gives 0 there, which would block the gradient of a head that starts at zero.
-    return torch.where(x < 0, -torch.ones_like(x), torch.ones_like(x))
+    return torch.copysign(x.new_ones(()), x.detach())
 
 
 class Head(Protocol):
@@ -78,10 +78,10 @@ class TwoHot(nn.Module):
 
     def decode(self, logits: Annotated[Tensor, "... K"]) -> Annotated[Tensor, "..."]:
         """The mean."""
-        weighted = logits.softmax(-1) * self.values
         half = self.size // 2
-        # Add opposite bins first: their large values then cancel exactly, so equal logits decode to exactly zero.
-        return (weighted[..., :half] + weighted[..., half + 1 :].flip(-1)).sum(-1)
+        below, _, above = logits.softmax(-1).split([half, 1, half], dim=-1)
+        # Opposite bins first: their large values then cancel exactly, so equal logits decode to exactly zero.
+        return (above - below.flip(-1)) @ self.values[half + 1 :]
 
     def loss(self, logits: Annotated[Tensor, "... K"], target: Annotated[Tensor, "..."]) -> Annotated[Tensor, "..."]:
         """Cross-entropy against the two-hot target, in nats; no gradient reaches ``target``."""

@@ -84,6 +84,8 @@ class ActorCritic(nn.Module):
         self.critic = zero_last_layer(mlp([task.state_dim, *config.hidden, self.head.size], nn.SiLU))
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("return_quantiles", torch.zeros(2))
+        self.register_buffer("return_range", torch.tensor([0.05, 0.95]), persistent=False)
+        self.return_range: Annotated[Tensor, "2"]
         self.return_quantiles: Annotated[Tensor, "2"]
         self.updates_done = 0
 
@@ -206,7 +208,7 @@ class ActorCritic(nn.Module):
         It is at least 1: large returns are scaled down, small ones are not scaled up.
         """
         alive_returns = returns.masked_fill(survival == 0, math.nan).flatten()
-        quantiles = torch.nanquantile(alive_returns, alive_returns.new_tensor([0.05, 0.95]))
+        quantiles = torch.nanquantile(alive_returns, self.return_range)
         self.return_quantiles.lerp_(quantiles, self.config.spread_rate)
         return (self.return_quantiles[1] - self.return_quantiles[0]).clamp(min=1.0)
 

@@ -35,14 +35,19 @@ def max_aleatoric(prediction: Prediction, sample: Tensor) -> Tensor:
 
 def disagreement(prediction: Prediction, sample: Tensor) -> Tensor:
     """The standard deviation of the members' means (Offline DreamerV2, Lu et al. 2022, arXiv:2206.04779): epistemic."""
-    return root(prediction.mean.var(0, correction=0).mean(-1))
+    return root(_variance(prediction.mean).mean(-1))
 
 
 def ensemble_std(prediction: Prediction, sample: Tensor) -> Tensor:
     """The standard deviation of the members' mixture, by the law of total variance: aleatoric and epistemic (Lu et al.
     2022, arXiv:2110.04135). Their ensemble variance is its square, so it ranks steps in the same order."""
-    total = prediction.std.square().mean(0) + prediction.mean.var(0, correction=0)
+    total = prediction.std.square().mean(0) + _variance(prediction.mean)
     return root(total.mean(-1))
+
+
+def _variance(x: Annotated[Tensor, "M B D"]) -> Annotated[Tensor, "B D"]:
+    """Over members. On a CPU ``torch.var`` along the first axis takes thirty times as long."""
+    return (x - x.mean(0)).square().mean(0)
 
 
 def log_prob_std(prediction: Prediction, sample: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.adam import LeanAdam
 from pipeline.networks.mlp import StackedLinear
-from pipeline.types import Observation, Prediction, Shard, Step, Transitions
+from pipeline.types import Observation, Prediction, Shard, Step, Transitions, of_members
 from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.gaussian_config import GaussianConfig
 from pipeline.world_models.gaussian_losses import mixture, row_weights, weighted
@@ -137,12 +137,11 @@ class GaussianModel(nn.Module):
         """Sample one step for each row "B" from ``member`` "B", or from a random elite. Without a generator, the step
         is the mean over the elites and its ``member`` is -1."""
         if generator is None:
-            target = prediction.mean[self.elites].mean(0)
+            target = prediction.mean.index_select(0, self.elites).mean(0)
             member = torch.full_like(state[:, 0], -1, dtype=torch.long)
         else:
             member = self.draw_members(len(state), generator) if member is None else member
-            rows = torch.arange(len(state), device=state.device)
-            mean, std = prediction.mean[member, rows], prediction.std[member, rows]
+            mean, std = of_members(prediction.mean, member), of_members(prediction.std, member)
             target = mean + std * torch.randn(mean.shape, generator=generator, device=mean.device)
         next_obs, reward = self.scale.advance(self.encoder.current_obs(state), target)
         next_state = self.encoder.advance(state, action, next_obs)

@@ -94,7 +94,8 @@ class GaussianLatent:
 
     def draw(self, prediction: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
         """A reparameterized sample "B D" from ``prediction`` "1 B D"; the mean when ``noise`` is None."""
-        return prediction.mean[0] if noise is None else prediction.mean[0] + prediction.std[0] * noise
+        mean = prediction.mean.squeeze(0)
+        return mean if noise is None else torch.addcmul(mean, prediction.std.squeeze(0), noise)
 
 
 class PointLatent(GaussianLatent):
@@ -173,11 +174,11 @@ class CategoricalLatent:
     def draw(self, prediction: Prediction, noise: Tensor | None, spread: Tensor) -> Tensor:
         """One-hot samples "B D" from ``prediction`` "1 B D", in units of ``spread`` "D"; the mode without noise."""
         assert isinstance(prediction, CategoricalPrediction)
-        return self._hot(self._grouped(prediction.probs[0]), noise) / spread
+        return self._hot(self._grouped(prediction.probs.squeeze(0)), noise) / spread
 
     def _hot(self, probs: Tensor, noise: Tensor | None) -> Tensor:
         score = probs.log() if noise is None else probs.log() + self._grouped(noise)
-        one_hot = F.one_hot(score.argmax(-1), self.classes).to(probs.dtype)
+        one_hot = torch.zeros_like(probs).scatter_(-1, score.argmax(-1, keepdim=True), 1.0)
         # Straight-through: the value is one-hot, the gradient is that of the probabilities.
         return (one_hot + (probs - probs.detach())).flatten(-2)
 

@@ -27,10 +27,11 @@ class Observations(nn.Module):
         self.standard = StandardEncoder(obs_shapes, statistics)
         self.exogenous = Exogenous(statistics)
         self.vector_dim = self.standard.state_dim
-        self.register_buffer("active", torch.tensor(statistics.active, dtype=torch.long), persistent=False)
+        constant = torch.tensor([i not in statistics.active for i in range(self.vector_dim)], dtype=torch.bool)
+        self.register_buffer("constant", constant, persistent=False)
         predicted = [i for i in statistics.active if i not in statistics.exogenous]
         self.register_buffer("predicted", torch.tensor(predicted, dtype=torch.long), persistent=False)
-        self.active: Tensor
+        self.constant: Tensor
         self.predicted: Tensor
 
     def normalized(self, obs: Observation) -> Tensor:
@@ -51,9 +52,7 @@ class Observations(nn.Module):
 
     def unsquashed(self, squashed: Tensor) -> Tensor:
         """The inverse of symlog: normalized vectors "... O". Constant features keep their only value."""
-        flat = torch.zeros_like(squashed)
-        flat[..., self.active] = symexp(squashed)[..., self.active]
-        return flat
+        return symexp(squashed).masked_fill(self.constant, 0.0)
 
 
 class Encoder(nn.Module):
@@ -120,7 +119,7 @@ class Decoder(nn.Module):
             error = self.vectors(features) - self.observations.squashed(obs)
             if self.observations.exogenous.flags:
                 error = error * self.observations.exogenous.measured(self.observations.inputs(obs))
-            error = error[..., self.observations.predicted]
+            error = error.index_select(-1, self.observations.predicted)
             total = total + 0.5 * (error / self.vector_std).square().sum(-1)
         for key, decoder in self.images.items():
             target = obs[key].float() / 255 - 0.5

@@ -17,7 +17,7 @@ from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.adam import LeanAdam
 from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp, stacked_mlp
-from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions
+from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions, of_members
 from pipeline.world_models.best_weights import CheckpointGroup
 from pipeline.world_models.latents import CategoricalLatent, GaussianLatent, Latent, PointLatent
 from pipeline.world_models.observation_model import Decoder, Encoder, Observations
@@ -136,14 +136,14 @@ class RSSM(nn.Module):
     ) -> Step:
         """Sample the latent of each row "B" from head ``member`` "B", or from a random head. Without a generator, the
         latent is the mode of the heads' average and ``member`` is -1."""
-        rows = torch.arange(len(state), device=state.device)
         if generator is None:
             single = prediction.map(lambda x: x.mean(0, keepdim=True) if x.dim() == 3 else x)
             noise = None
-            member = torch.full_like(rows, -1)
+            member = torch.full_like(state[:, 0], -1, dtype=torch.long)
         else:
             member = self.draw_members(len(state), generator) if member is None else member
-            single = prediction.map(lambda x: x[member, rows][None] if x.dim() == 3 else x)
+            drawn = member
+            single = prediction.map(lambda x: of_members(x, drawn)[None] if x.dim() == 3 else x)
             noise = self.latent.noise((len(state),), generator, state.device)
         sample = self.latent.draw(single, noise, self.spread)
         next_state = torch.cat([prediction.carry, sample * self.spread, self.inputs(state)], dim=-1)
@@ -171,8 +171,8 @@ class RSSM(nn.Module):
         return self._split(batch.next_state)[1] / self.spread
 
     def _split(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        carry = self.recurrence.carry_dim
-        return state[..., :carry], state[..., carry : carry + self.latent.dim]
+        carry, latent, _ = state.split([self.recurrence.carry_dim, self.latent.dim, self.exogenous_dim], dim=-1)
+        return carry, latent
 
     def _prior(self, features: Tensor) -> Tensor:
         """Features "... F" -> parameters of every head "M ... R"."""

@@ -33,7 +33,7 @@ class StepScale(nn.Module):
 
     def targets(self, batch: Transitions) -> Tensor:
         """Normalized change of the changing state dimensions, then the reward: "... B D"."""
-        delta = (batch.next_state - batch.state)[..., self.changing]
+        delta = (batch.next_state - batch.state).index_select(-1, self.changing)
         return (torch.cat([delta, batch.reward[..., None]], dim=-1) - self.target_mean) / self.target_std
 
     def advance(self, obs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -96,8 +96,10 @@ class LearnedTermination(nn.Module):
         super().__init__()
         self.current_obs = reader.current_obs
         self.net = mlp([2 * reader.current_dim + action_dim, WIDTH, WIDTH, 1], nn.SiLU)
-        self.positive_weight = math.sqrt((1 - terminal_share) / terminal_share)
-        self.register_buffer("offset", torch.tensor(-math.log(self.positive_weight)))
+        positive_weight = math.sqrt((1 - terminal_share) / terminal_share)
+        self.register_buffer("positive_weight", torch.tensor(positive_weight), persistent=False)
+        self.register_buffer("offset", torch.tensor(-math.log(positive_weight)))
+        self.positive_weight: Tensor
         self.offset: Tensor
 
     def forward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
@@ -106,9 +108,8 @@ class LearnedTermination(nn.Module):
 
     def loss(self, obs: Tensor, action: Tensor, next_obs: Tensor, terminal: Tensor) -> Tensor:
         """Weighted cross-entropy "..." of every step in nats, from results "... P" of ``current_obs``."""
-        weight = torch.tensor(self.positive_weight, device=terminal.device)
         logit = self._logit(obs, action, next_obs)
-        return F.binary_cross_entropy_with_logits(logit, terminal, pos_weight=weight, reduction="none")
+        return F.binary_cross_entropy_with_logits(logit, terminal, pos_weight=self.positive_weight, reduction="none")
 
     def _logit(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
         return self.net(torch.cat([obs, action, next_obs], dim=-1)).squeeze(-1)
