@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.protocols import Actor, FutureSource, Penalty, Value, ValuePenalty, WorldModel
 from pipeline.types import Future, Prediction, Rollout, Transitions
-from pipeline.validation import OPTIONS, Float, Fraction, NonNegativeFloat, OneOf, PositiveInt
+from pipeline.validation import OPTIONS, Flag, Float, Fraction, Horizon, NonNegativeFloat, OneOf, PositiveInt
 
 AUTO: Literal["auto"] = "auto"  # in params.yaml: take the value from the assessment of the world model
 CPU_ROWS = 512  # on a CPU, the members' activations for so many rows stay in its cache
@@ -26,7 +26,7 @@ class RolloutOptions:
     retain: PositiveInt = 5  # refreshes whose imagined steps are kept
     real_ratio: Fraction = 0.05  # share of logged transitions in a policy batch
     # true: one member predicts a whole rollout (TS-infinity of PETS); false: a member is drawn at each step
-    fixed_member: bool = False
+    fixed_member: Flag = False
     # penalty that ends a rollout (as in MOReL), in standard deviations of the logged reward; null: none
     halt_above: NonNegativeFloat | None = None
 
@@ -35,7 +35,7 @@ class RolloutOptions:
 class RolloutConfig(RolloutOptions):
     """The block ``rollout`` of params.yaml."""
 
-    length: PositiveInt | Literal["auto"] = AUTO  # imagined steps; auto: the trusted horizon, at most 20
+    length: Horizon | Literal["auto"] = AUTO  # imagined steps; auto: the trusted horizon, at most 20
     # halt_above as a quantile of the penalty over held-out logs: 0.5, 0.9, 0.95 or 0.99
     halt_quantile: Annotated[Float, OneOf(QUANTILES)] | None = None
 
@@ -50,7 +50,7 @@ class RolloutConfig(RolloutOptions):
 class RolloutSpec(RolloutOptions):
     """The same once ``auto`` is resolved (:func:`pipeline.uncertainty.auto.resolve_auto`)."""
 
-    length: PositiveInt = 5  # imagined steps
+    length: Horizon = 5  # imagined steps
 
 
 def rows_at_once(state: Tensor) -> int:

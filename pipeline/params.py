@@ -13,9 +13,11 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.validation import closest, did_you_mean, first_mistake
+from pipeline.validation import closest, did_you_mean, first_mistake, short
 
 C = TypeVar("C")
+ADAPTERS: dict[type, TypeAdapter[Any]] = {}  # kept, because pydantic builds each anew in 10 ms
+MOST = 100  # characters of a name that is compared with others
 RENAMED = {  # old key of params.yaml -> the key that replaced it
     "dataset.behaviours": "behaviors",
     "dataset.licence": "license",
@@ -77,7 +79,7 @@ def section(params: Mapping[str, Any], name: str) -> dict[str, Any]:
         raise ValueError(f"params.yaml: block `{name}` is missing{hint}")
     block = params[name]
     if not isinstance(block, dict):
-        raise ValueError(f"params.yaml: `{name}` must be a block of `key: value` lines, not {block!r}")
+        raise ValueError(f"params.yaml: `{name}` must be a block of `key: value` lines, not {short(block)}")
     return block
 
 
@@ -86,10 +88,12 @@ def build(config_class: type[C], block: Mapping[str, Any], where: str) -> C:
     line that names the key, its value and the fix."""
     _check_keys(config_class, block, where)
     try:
-        return TypeAdapter(config_class).validate_python(dict(block))
+        adapter = ADAPTERS.get(config_class) or ADAPTERS.setdefault(config_class, TypeAdapter(config_class))
+        config: C = adapter.validate_python(dict(block))
     except ValidationError as error:
         place, reason = first_mistake(error, block)
         raise ValueError(f"params.yaml: `{where}{'.' if place else ''}{place}`: {reason}") from None
+    return config
 
 
 def _check_keys(config_class: type, block: Mapping[str, Any], where: str) -> None:
@@ -101,7 +105,8 @@ def _check_keys(config_class: type, block: Mapping[str, Any], where: str) -> Non
         if new is not None and new in names:
             raise ValueError(f"params.yaml: `{where}.{key}` is now `{where}.{new}`; rename the key")
         if key not in names:
-            raise ValueError(f"params.yaml: unknown key `{where}.{key}`{did_you_mean(str(key), names)}")
+            hint = did_you_mean(str(key)[:MOST], names)
+            raise ValueError(f"params.yaml: unknown key {short(f'{where}.{key}')}{hint}")
         inner = next((kind for kind in get_args(hints[key]) if dataclasses.is_dataclass(kind)), None)
         for entry in value if isinstance(value, list) else [value]:
             if isinstance(inner, type) and isinstance(entry, Mapping):
@@ -115,7 +120,8 @@ def choose(registry: Mapping[str, Any], block: Mapping[str, Any], where: str, ke
     """
     chosen = str(block.get(key))
     if chosen not in registry:
-        raise ValueError(f"params.yaml: `{where}.{key}: {chosen}` is unknown{did_you_mean(chosen, registry)}")
+        unknown = short(f"{where}.{key}: {chosen}")
+        raise ValueError(f"params.yaml: {unknown} is unknown{did_you_mean(chosen[:MOST], registry)}")
     own, others = _options(registry[chosen]), set[str]().union(*map(_options, registry.values()))
     rest = {k: v for k, v in block.items() if k != key and (k in own or k not in others)}
     return registry[chosen], build(registry[chosen].Config, rest, where)

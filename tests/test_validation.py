@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
-from pydantic import BeforeValidator, with_config
+from pydantic import BeforeValidator, Field, with_config
 from pydantic.dataclasses import dataclass
 
 import pipeline
@@ -30,7 +30,7 @@ class Options:
     count: PositiveInt = 1
     share: Fraction = 0.5
     kind: Annotated[str, OneOf(("even", "uneven"))] = "even"
-    name: str | None = None
+    name: Annotated[str, Field(max_length=50)] | None = None
     hidden: Widths = field(default_factory=lambda: [8])
     inner: Inner | None = None
     many: list[Inner] = field(default_factory=list)
@@ -53,6 +53,9 @@ class Record:
         ({"count": None}, "`x.count`: None must be a whole number"),
         ({"share": float("nan")}, "`x.share`: nan must be a finite number"),
         ({"share": "much"}, "`x.share`: `much` must be a number"),
+        ({"share": "3e-4"}, "`x.share`: `3e-4` is text: write 3e-4 without quotes"),
+        ({"count": "10"}, "`x.count`: `10` is text: write 10 without quotes"),
+        ({"name": "a\x1b\nb" + 50 * "c"}, f"`x.name`: `a\\x1b b{50 * 'c'}` must be at most 50 characters long"),
         ({"kind": "evn"}, "`x.kind`: `evn` must be one of even, uneven (did you mean `even`?)"),
         ({"kind": "other"}, "`x.kind`: `other` must be one of even, uneven"),
         ({"hidden": [8, 0]}, "`x.hidden.1`: 0 must be at least 1"),
@@ -84,8 +87,9 @@ def test_unknown_keys_are_named(block: dict[str, Any], message: str):
     assert str(caught.value) == f"params.yaml: {message}"
 
 
-def test_what_yaml_leaves_as_text_or_whole_is_a_number():
-    options = build(Options, {"share": "3e-4", "count": "10", "name": 7, "inner": {"rate": 1}, "steps": 4}, "x")
+def test_whole_numbers_count_as_any_numbers_and_as_text():
+    """YAML reads 3e-4 and 1e3 as floats here, so that nobody needs quotes."""
+    options = build(Options, {"share": 3e-4, "count": 1e1, "name": 7, "inner": {"rate": 1}, "steps": 4}, "x")
     assert options == Options(share=3e-4, count=10, name="7", inner=Inner(1.0), steps=4)
     assert (type(options.inner.rate), type(options.steps)) == (float, int)  # type: ignore[union-attr]
 

@@ -12,14 +12,17 @@ from roles import linked
 
 from pipeline.cli.fields import meanings
 from pipeline.stages.preflight import Family, blocks
-from pipeline.validation import OneOf
+from pipeline.validation import LARGEST, LARGEST_COUNT, LARGEST_SEED, OneOf
 
 NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", NoneType: "null", dict: "mapping"}
 
 
 def parameter_reference() -> str:
     """One section a block; for a family a table of what all choices share, then one of each choice's own keys."""
-    parts = ["## seeds", "A list of distinct whole numbers from 0 on. Each seed has its own model and policy."]
+    parts = [
+        "## seeds",
+        f"A list of distinct whole numbers from 0 to {LARGEST_SEED:,}. Each seed has its own model and policy.",
+    ]
     for name, kind in blocks().items():
         parts.append(f"## {name}")
         if isinstance(kind, Family):
@@ -81,20 +84,24 @@ def kind_of(hint: Any) -> str:
 
 
 def limits(metadata: tuple[Any, ...]) -> Iterator[str]:
-    """What an annotation says about the values of a field."""
+    """What an annotation says about the values of a field, without the bounds that all numbers share."""
     for entry in metadata:
         if isinstance(entry, FieldInfo):
             yield from limits(tuple(entry.metadata))
         elif isinstance(entry, OneOf):
             yield " or ".join(f"`{choice}`" for choice in entry.choices)
-        elif isinstance(entry, annotated_types.Ge):
-            yield f"≥ {entry.ge}"
+        elif isinstance(entry, annotated_types.Ge) and entry.ge != -LARGEST:
+            yield f"≥ {_plain(entry.ge)}"
         elif isinstance(entry, annotated_types.Gt):
-            yield f"> {entry.gt}"
-        elif isinstance(entry, annotated_types.Le):
-            yield f"≤ {entry.le}"
+            yield f"> {_plain(entry.gt)}"
+        elif isinstance(entry, annotated_types.Le) and entry.le not in (LARGEST, LARGEST_COUNT):
+            yield f"≤ {_plain(entry.le)}"
         elif isinstance(entry, annotated_types.Lt):
-            yield f"< {entry.lt}"
+            yield f"< {_plain(entry.lt)}"
+
+
+def _plain(bound: Any) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def _default(field: Any) -> str:

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.types import Observation
-from pipeline.validation import OPTIONS, PositiveInt
+from pipeline.validation import OPTIONS, Int
 
 
 @dataclass(frozen=True, config=OPTIONS)
 class FramesConfig:
     """Options of :class:`StackedFrames`."""
 
-    frames: Annotated[PositiveInt, Field(le=8)] = 2  # images stacked: one shows positions, two show velocities
+    frames: Annotated[Int, Field(ge=1, le=8)] = 2  # images stacked: one shows positions, two show velocities
 
 
 class StackedFrames(nn.Module):

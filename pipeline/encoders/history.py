@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pipeline.encoders.standard import StandardEncoder
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.types import Observation
-from pipeline.validation import OPTIONS, PositiveInt
+from pipeline.validation import OPTIONS, Int
 
 MAX_HISTORY = 100  # steps; longer dependence needs a recurrent model
 
@@ -21,7 +21,7 @@ MAX_HISTORY = 100  # steps; longer dependence needs a recurrent model
 class HistoryConfig:
     """Options of :class:`HistoryEncoder`."""
 
-    history: Annotated[PositiveInt, Field(le=MAX_HISTORY)] = 1  # steps before the present one
+    history: Annotated[Int, Field(ge=1, le=MAX_HISTORY)] = 1  # steps before the present one
 
 
 class HistoryEncoder(nn.Module):

@@ -14,11 +14,14 @@ from pipeline.uncertainty import MEASURES
 from pipeline.validation import (
     OPTIONS,
     Fraction,
+    Horizon,
+    LearningRate,
+    Members,
     NonNegativeFloat,
     OneOf,
     OpenFraction,
-    PositiveFloat,
     PositiveInt,
+    SmallCount,
     Widths,
 )
 
@@ -29,17 +32,17 @@ class OfflineConfig:
 
     discount: OpenFraction = 0.99  # discount of the estimated value
     starts: PositiveInt = 200  # held-out episodes at most, whose first observations are evaluated
-    bootstrap: PositiveInt = 2000  # resamples behind every confidence interval
+    bootstrap: SmallCount = 2000  # resamples behind every confidence interval
     updates: PositiveInt = 3000  # gradient updates of fitted Q evaluation
-    critics: PositiveInt = 5  # critics of fitted Q evaluation, each on a bootstrap of the training episodes
+    critics: Members = 5  # critics of fitted Q evaluation, each on a bootstrap of the training episodes
     hidden: Widths = field(default_factory=lambda: [64, 64])  # widths of the critics' hidden layers
     batch_size: PositiveInt = 256  # logged steps in one gradient update
-    learning_rate: PositiveFloat = 1e-3  # learning rate of the critics
+    learning_rate: LearningRate = 1e-3  # learning rate of the critics
     target_rate: Fraction = 0.05  # rate of the moving average that makes the target critics
     loss: Literal["huber", "squared"] = "huber"  # loss of fitted Q evaluation
     rows: PositiveInt = 200_000  # training transitions of fitted Q evaluation at most
     planned_rows: PositiveInt = 1000  # the same for a planner, whose actions are slow to compute
-    horizon: PositiveInt | None = None  # imagined steps; null: as long as the longest held-out episode
+    horizon: Horizon | None = None  # imagined steps; null: as long as the longest held-out episode
     planned_starts: PositiveInt = 8  # imagined held-out starts for a planner
     penalty: Annotated[str, OneOf(MEASURES)] = "ensemble_std"  # penalty of the pessimistic value in imagination
     penalty_weight: NonNegativeFloat = 1.0  # weight of this penalty

@@ -28,7 +28,10 @@ from pipeline.policies.protocols import Critic
 from pipeline.types import Rollout, Transitions
 from pipeline.validation import (
     OPTIONS,
+    Flag,
     Fraction,
+    Horizon,
+    LearningRate,
     NonNegativeFloat,
     OneOf,
     OpenFraction,
@@ -46,16 +49,16 @@ class ActorCriticConfig:
 
     updates: PositiveInt = 5000  # gradient updates
     batch_size: PositiveInt = 64  # logged states from which one update imagines
-    horizon: PositiveInt = 15  # imagined steps; 5 for a model that is accurate only near the logs (arXiv:2206.04779)
+    horizon: Horizon = 15  # imagined steps; 5 for a model that is accurate only near the logs (arXiv:2206.04779)
     hidden: Widths = field(default_factory=lambda: [256, 256])  # widths of the hidden layers
     # dynamics: differentiate through the world model; reinforce: log-density times advantage
     gradient: Annotated[str, OneOf(GRADIENTS)] = "dynamics"
     value_head: Annotated[str, OneOf(HEADS)] = "two_hot"  # distribution of values that the critic predicts
     discount: OpenFraction = 0.99  # discount of future rewards
     td_lambda: Fraction = 0.95  # 0 bootstraps from the critic after one step, 1 only at the horizon
-    actor_learning_rate: PositiveFloat = 3e-4  # learning rate of the actor
-    critic_learning_rate: PositiveFloat = 3e-4  # learning rate of the critic
-    actor_decay: bool = True  # whether the actor's learning rate decays to zero along a cosine
+    actor_learning_rate: LearningRate = 3e-4  # learning rate of the actor
+    critic_learning_rate: LearningRate = 3e-4  # learning rate of the critic
+    actor_decay: Flag = True  # whether the actor's learning rate decays to zero along a cosine
     target_rate: Fraction = 0.02  # rate of the moving average that makes the slow critic, from which returns bootstrap
     entropy_weight: NonNegativeFloat = 3e-4  # weight of the entropy, beside returns scaled to a spread of about 1
     spread_rate: Fraction = 0.01  # rate of the moving average of the returns' 5 and 95 % quantiles

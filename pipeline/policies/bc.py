@@ -16,7 +16,7 @@ from pipeline.networks.adam import LeanAdam
 from pipeline.networks.conv import ImageTorso
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.types import Transitions
-from pipeline.validation import OPTIONS, NonNegativeInt, PositiveFloat, PositiveInt, Widths
+from pipeline.validation import OPTIONS, Int, LearningRate, PositiveInt, Units, Widths
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -26,10 +26,10 @@ class BCConfig:
     updates: PositiveInt = 5000  # gradient updates
     batch_size: PositiveInt = 256  # logged steps in one update
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
-    image_depth: PositiveInt = 16  # channels of the first convolution, for image observations
-    learning_rate: PositiveFloat = 1e-3  # learning rate of Adam
+    image_depth: Units = 16  # channels of the first convolution, for image observations
+    learning_rate: LearningRate = 1e-3  # learning rate of Adam
     # steps before the present one that the policy sees, for logged behavior that had memory or waited for effects
-    history: Annotated[NonNegativeInt, Field(le=MAX_HISTORY)] = 0
+    history: Annotated[Int, Field(ge=0, le=MAX_HISTORY)] = 0
 
 
 class BehaviorCloning(nn.Module):

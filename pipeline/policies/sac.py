@@ -29,9 +29,12 @@ from pipeline.policies.protocols import Critic
 from pipeline.types import Transitions
 from pipeline.validation import (
     OPTIONS,
-    Float,
+    Flag,
     Fraction,
+    LearningRate,
+    Members,
     NonNegativeFloat,
+    Number,
     OpenFraction,
     PositiveFloat,
     PositiveInt,
@@ -47,22 +50,22 @@ class SACConfig:
     batch_size: PositiveInt = 256  # logged and imagined steps in one update
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
     # critics whose minimum is the target; rollouts that are cut early need more than 2 (RAVL, arXiv:2402.12527)
-    critics: PositiveInt = 2
+    critics: Members = 2
     # layer normalization in the critics: limits extrapolation (RLPD, arXiv:2302.02948), helps on large problems
-    layer_norm: bool = False
+    layer_norm: Flag = False
     discount: OpenFraction = 0.99  # discount of future rewards
-    actor_learning_rate: PositiveFloat = 3e-4  # learning rate of the actor
-    critic_learning_rate: PositiveFloat = 3e-4  # learning rate of the critics
-    alpha_learning_rate: PositiveFloat = 1e-4  # learning rate of the temperature
-    actor_decay: bool = True  # whether the actor's learning rate decays to zero along a cosine
+    actor_learning_rate: LearningRate = 3e-4  # learning rate of the actor
+    critic_learning_rate: LearningRate = 3e-4  # learning rate of the critics
+    alpha_learning_rate: LearningRate = 1e-4  # learning rate of the temperature
+    actor_decay: Flag = True  # whether the actor's learning rate decays to zero along a cosine
     target_rate: Fraction = 0.005  # Polyak rate of the target critics
     alpha: PositiveFloat | None = None  # fixed temperature; null: tuned to `target_entropy`
-    target_entropy: Float | None = None  # entropy that alpha is tuned to; null: the default for the kind of actions
-    entropy_backup: bool = False  # whether targets include the entropy (soft values)
+    target_entropy: Number | None = None  # entropy that alpha is tuned to; null: the default for the kind of actions
+    entropy_backup: Flag = False  # whether targets include the entropy (soft values)
     bc_weight: NonNegativeFloat = 0.0  # weight of imitation: 0.1 is weak, TD3+BC uses 0.4, narrow logs need up to 10
-    centered_values: bool = False  # whether critics start from the value of the mean logged reward
+    centered_values: Flag = False  # whether critics start from the value of the mean logged reward
     penalty_clip: NonNegativeFloat = 10.0  # largest penalty, in standard deviations of the logged reward
-    clamp_targets: bool = True  # whether targets are kept within what the logged rewards allow
+    clamp_targets: Flag = True  # whether targets are kept within what the logged rewards allow
     conservatism: NonNegativeFloat = 0.0  # weight of COMBO's gap between imagined and logged values; has no unit
     # null: the value after a halted rollout is bootstrapped; a number: after a halt, every reward forever is this many
     # standard deviations below the lowest logged reward (MOReL)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.params import build, choose, section
 from pipeline.training.config import check_shares
-from pipeline.validation import did_you_mean
+from pipeline.validation import LARGEST_SEED, did_you_mean, short
 
 if TYPE_CHECKING:
     from pipeline.imagination import RolloutConfig
@@ -19,7 +19,7 @@ def check(params: Mapping[str, Any]) -> None:
     kinds = blocks()
     for name in params:
         if name != "seeds" and name not in kinds:
-            raise ValueError(f"params.yaml: unknown block `{name}`{did_you_mean(name, [*kinds, 'seeds'])}")
+            raise ValueError(f"params.yaml: unknown block {short(name)}{did_you_mean(name[:100], [*kinds, 'seeds'])}")
     check_seeds(params.get("seeds"))
     configs = {name: load(kind, params, name) for name, kind in kinds.items()}
     (model, _), fit = configs["world_model"], configs["fit"]
@@ -63,10 +63,13 @@ def check_pessimism(penalty: "PenaltyConfig", rollout: "RolloutConfig", policy: 
 
 
 def check_seeds(seeds: Any) -> None:
-    """``seeds`` is a list of distinct whole numbers from 0 on."""
-    whole = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    """``seeds`` is a list of distinct whole numbers from 0 to ``LARGEST_SEED``."""
+    whole = isinstance(seeds, list) and all(type(seed) is int and 0 <= seed <= LARGEST_SEED for seed in seeds)
     if not whole or not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"params.yaml: `seeds: {seeds}` must list distinct whole numbers from 0 on, such as [0, 1, 2]")
+        raise ValueError(
+            f"params.yaml: `seeds: {short(seeds)}` must list distinct whole numbers from 0 to {LARGEST_SEED}, such as "
+            "[0, 1, 2]"
+        )
 
 
 @dataclass(frozen=True)

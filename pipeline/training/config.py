@@ -2,27 +2,34 @@
 takes seconds."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic.dataclasses import dataclass
 
 from pipeline.data.dataset import IN_MEMORY
-from pipeline.validation import OPTIONS, NonNegativeFloat, PositiveFloat, PositiveInt
+from pipeline.validation import OPTIONS, Flag, NonNegativeFloat, OneOf, PositiveFloat, PositiveInt, Processes
+
+# What Lightning accepts and the modules can use. Other strategies shard parameters, which stages store as a whole; in
+# 64-true, 16-true and bf16-true the logs and the weights would differ in type.
+ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "tpu", "auto")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "single_device")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 
 
 @dataclass(frozen=True, config=OPTIONS)
 class TrainerConfig:
     """The block ``trainer`` of params.yaml."""
 
-    accelerator: str = "cpu"  # cpu, gpu, mps or auto
-    devices: PositiveInt = 1  # processes on each node
-    num_nodes: PositiveInt = 1  # machines; for more than one start the stage with torchrun or srun
-    strategy: str = "auto"  # Lightning's strategy; auto: ddp where there are several processes
-    precision: str = "32-true"  # Lightning's precision, such as 32-true or bf16-mixed
+    accelerator: Annotated[str, OneOf(ACCELERATORS)] = "cpu"  # device; auto: the fastest that is there
+    devices: Processes = 1  # processes on each node
+    num_nodes: Processes = 1  # machines; for more than one start the stage with torchrun or srun
+    # Lightning's strategy; auto: ddp where there are several processes
+    strategy: Annotated[str, OneOf(STRATEGIES)] = "auto"
+    precision: Annotated[str, OneOf(PRECISIONS)] = "32-true"  # Lightning's precision; mixed: products in 16 bits
     matmul_precision: Literal["highest", "high", "medium"] = "highest"  # torch.set_float32_matmul_precision
     # GiB of logged steps that are held in memory as tensors; those of larger logs are read from disk as they are needed
     logs_in_memory: PositiveFloat = IN_MEMORY
-    threads: PositiveInt = 1  # torch threads of a process; 2 help from widths of about 200. Results depend on it
+    threads: Processes = 1  # torch threads of a process; 2 help from widths of about 200. Results depend on it
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -35,7 +42,7 @@ class FitConfig:
     patience: PositiveInt = 5  # epochs without `improvement` of any member's held-out error, before training stops
     improvement: NonNegativeFloat = 0.01  # relative decrease of the held-out error that counts
     # true: the learning rate decays to zero along a cosine; null: as the world model prefers
-    learning_rate_decay: bool | None = None
+    learning_rate_decay: Flag | None = None
     held_out_rows: PositiveInt = 20_000  # held-out transitions at most, for the held-out error
 
     @property

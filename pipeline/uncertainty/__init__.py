@@ -10,7 +10,7 @@ from pipeline.protocols import Penalty as AnyPenalty
 from pipeline.uncertainty.bellman import Bellman
 from pipeline.uncertainty.distance import Distance
 from pipeline.uncertainty.penalties import MEASURES, Measure, Penalty
-from pipeline.validation import OPTIONS, NonNegativeFloat, OneOf, PositiveInt
+from pipeline.validation import OPTIONS, Members, NonNegativeFloat, OneOf, SmallCount
 
 PENALTIES: dict[str, "Callable[[PenaltySpec], AnyPenalty]"] = {
     **{name: lambda c: Penalty(c.name) for name in MEASURES},
@@ -28,8 +28,8 @@ class PenaltyConfig:
     name: Annotated[str, OneOf([*PENALTIES, AUTO])] = "ensemble_std"
     # weight of the penalty in the learner's reward, without a unit; auto: the expected error of a step on held-out logs
     weight: NonNegativeFloat | Literal["auto"] = AUTO
-    neighbors: PositiveInt = 5  # logged steps that `distance` is measured to
-    samples: PositiveInt = 10  # next states that `bellman` draws from each elite
+    neighbors: SmallCount = 5  # logged steps that `distance` is measured to
+    samples: Members = 10  # next states that `bellman` draws from each elite
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -38,8 +38,8 @@ class PenaltySpec:
 
     name: Annotated[str, OneOf(PENALTIES)] = "ensemble_std"
     weight: NonNegativeFloat = 0.0
-    neighbors: PositiveInt = 5
-    samples: PositiveInt = 10
+    neighbors: SmallCount = 5
+    samples: Members = 10
 
 
 def build_penalty(spec: PenaltySpec) -> AnyPenalty:

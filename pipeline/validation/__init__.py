@@ -7,11 +7,21 @@ itself wherever it is built. A record that is read back from JSON is a plain dat
 
 import difflib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import no_info_after_validator_function
 
@@ -19,23 +29,57 @@ T = TypeVar("T")
 OPTIONS = ConfigDict(defer_build=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 RECORD = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 SHORT = 60  # characters of a wrong value that a message repeats
+LARGEST_COUNT, LARGEST_SEED = 10**9, 2**32 - 1
+LARGEST = 1e15  # of a number that is no count
+NUMBER = re.compile(r"\s*[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 
 
-def _refuse_bool(value: object) -> object:
+def _number(value: object) -> object:
     if isinstance(value, bool):
         raise PydanticCustomError("bool_as_number", "must be a number")
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        raise PydanticCustomError("text_as_number", "is text: write {number} without quotes", {"number": value})
     return value
 
 
-Int = Annotated[int, BeforeValidator(_refuse_bool)]
-PositiveInt = Annotated[Int, Field(ge=1)]
-NonNegativeInt = Annotated[Int, Field(ge=0)]
-Float = Annotated[float, BeforeValidator(_refuse_bool)]
-PositiveFloat = Annotated[Float, Field(gt=0)]
-NonNegativeFloat = Annotated[Float, Field(ge=0)]
+def _plain_name(name: str) -> str:
+    if name.isspace() or not name.isprintable():
+        raise ValueError("must be one line of text")
+    if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+        raise ValueError("must be a name, not a path: without a leading `/`, `..` or a backslash")
+    return name
+
+
+def _no_null(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold the character NUL")
+    return text
+
+
+# The types of options. Each has its range, which the reference of params.yaml shows; Int and Float alone have none. The
+# bounds keep out what no machine can run: counts that never end or fill the memory, numbers whose squares float32
+# cannot hold, seeds that a library refuses.
+Int = Annotated[int, BeforeValidator(_number)]
+PositiveInt = Annotated[Int, Field(ge=1, le=LARGEST_COUNT)]
+NonNegativeInt = Annotated[Int, Field(ge=0, le=LARGEST_COUNT)]
+Seed = Annotated[Int, Field(ge=0, le=LARGEST_SEED)]
+Processes = Annotated[Int, Field(ge=1, le=1024)]  # threads and machines too
+Units = Annotated[Int, Field(ge=1, le=65_536)]  # of a layer
+Layers = Annotated[Int, Field(ge=0, le=100)]
+Members = Annotated[Int, Field(ge=1, le=1000)]  # networks or environments side by side
+SmallCount = Annotated[Int, Field(ge=1, le=1_000_000)]  # of what is held side by side, such as resamples
+Horizon = Annotated[Int, Field(ge=1, le=100_000)]  # steps that are imagined one after the other
+Float = Annotated[float, BeforeValidator(_number)]
+Number = Annotated[Float, Field(ge=-LARGEST, le=LARGEST)]
+PositiveFloat = Annotated[Float, Field(gt=0, le=LARGEST)]
+NonNegativeFloat = Annotated[Float, Field(ge=0, le=LARGEST)]
+LearningRate = Annotated[Float, Field(gt=0, le=1)]
 Fraction = Annotated[Float, Field(ge=0, le=1)]
 OpenFraction = Annotated[Float, Field(gt=0, lt=1)]
-Widths = list[PositiveInt]  # of hidden layers, such as [128, 128]
+Flag = Annotated[bool, Strict()]
+Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_no_null)]
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain_name)]
+Widths = Annotated[list[Units], Field(max_length=100)]  # of hidden layers, such as [128, 128]; []: a linear network
 
 
 @dataclass(frozen=True)
@@ -87,8 +131,8 @@ def first_mistake(error: ValidationError, data: Mapping[str, Any]) -> tuple[str,
     first, *others = dict.fromkeys(_reason(mistake) for mistake in mistakes if _place(mistake, data) == place)
     reason = " or ".join([first, *(other.removeprefix("must ") for other in others)])
     value, plain = mistakes[0]["input"], str | float | int | list | None
-    shown = f"{_short(value)} " if place and mistakes[0]["type"] not in NO_VALUE and isinstance(value, plain) else ""
-    return ".".join(map(str, place)), shown + reason
+    shown = f"{short(value)} " if place and mistakes[0]["type"] not in NO_VALUE and isinstance(value, plain) else ""
+    return ".".join(map(str, place)), _clipped(shown + reason)
 
 
 NO_VALUE = ("missing", "missing_argument", "missing_keyword_only_argument", "unexpected_keyword_argument")
@@ -111,6 +155,9 @@ REASONS = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must be at most {max_length} characters long",
+    "too_long": "must have at most {max_length} entries",
     "list_type": "must be a list",
     "dict_type": "must be a block of `key: value` lines",
     "dataclass_type": "must be a block of `key: value` lines",
@@ -123,7 +170,7 @@ def _reason(mistake: ErrorDetails) -> str:
     template = REASONS.get(mistake["type"])
     text = template.format(**context) if template else mistake["msg"].replace("Input should be", "must be")
     choices = str(context.get("names") or context.get("expected") or "").replace(" or ", ", ").replace("'", "")
-    return text + closest(str(mistake["input"]), choices.split(", "))
+    return text + closest(str(mistake["input"])[:SHORT], choices.split(", "))
 
 
 def _place(mistake: ErrorDetails, data: object) -> tuple[str | int, ...]:
@@ -140,7 +187,12 @@ def _place(mistake: ErrorDetails, data: object) -> tuple[str | int, ...]:
     return tuple(place)
 
 
-def _short(value: object) -> str:
-    text = " ".join(str(value).split())
-    text = text if len(text) <= SHORT else text[:SHORT] + "..."
+def short(value: object) -> str:
+    """``value`` on one line, cut where it is long; text between backquotes."""
+    text = _clipped(str(value), SHORT)
     return f"`{text}`" if isinstance(value, str) else text
+
+
+def _clipped(text: str, length: int = 400) -> str:
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text[: 4 * length].split()))
+    return line if len(line) <= length else line[:length] + "..."

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from pipeline.encoders.statistics import DataSpec
 from pipeline.seeding import generator as fresh_generator
 from pipeline.types import Transitions
-from pipeline.validation import OPTIONS, NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt
+from pipeline.validation import OPTIONS, LearningRate, Members, NonNegativeFloat, OpenFraction, PositiveFloat
 from pipeline.world_models.bayesian_layers import DropoutLinear, Layer, RandomNetwork, VariationalLinear
 from pipeline.world_models.gaussian import GaussianModel
 from pipeline.world_models.gaussian_config import GaussianConfig
@@ -26,8 +26,8 @@ from pipeline.world_models.gaussian_config import GaussianConfig
 class BayesianConfig(GaussianConfig):
     """Options that both Bayesian world models share."""
 
-    learning_rate: PositiveFloat = 3e-3  # learning rate of Adam
-    samples: PositiveInt = 7  # weight samples that predict side by side, like the members of an ensemble
+    learning_rate: LearningRate = 3e-3  # learning rate of Adam
+    samples: Members = 7  # weight samples that predict side by side, like the members of an ensemble
     prior_scale: PositiveFloat = 1.0  # standard deviation of a weight's prior, times the root of its layer's inputs
     divergence_weight: NonNegativeFloat = 1.0  # 1: the evidence bound; below: a colder posterior (arXiv:2002.02405)
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import stacked_mlp
 from pipeline.types import Shard, Transitions
-from pipeline.validation import OPTIONS, NonNegativeFloat, PositiveInt
+from pipeline.validation import OPTIONS, Members, NonNegativeFloat
 from pipeline.world_models.gaussian import GaussianModel
 from pipeline.world_models.gaussian_config import GaussianConfig
 
@@ -20,8 +20,8 @@ from pipeline.world_models.gaussian_config import GaussianConfig
 class EnsembleConfig(GaussianConfig):
     """Options of ``world_model.name: gaussian_ensemble``."""
 
-    members: PositiveInt = 7  # networks that are trained independently
-    elites: PositiveInt = 5  # members of lowest held-out error; imagination draws from these alone
+    members: Members = 7  # networks that are trained independently
+    elites: Members = 5  # members of lowest held-out error; imagination draws from these alone
     weight_decay: NonNegativeFloat = 1e-4  # weight decay of the last layer; a quarter of it in the first, as in PETS
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ def test_unknown_preset_and_broken_params_leave_the_file_alone(project: Path) ->
         ({"policy": {"name": "sacc"}}, r"`policy.name: sacc` is unknown \(did you mean `sac`\?\)"),
         ({"policy": {"name": "sac", "updatess": 1}}, r"unknown key `policy.updatess` \(did you mean `updates`\?\)"),
         ({"penalty": None}, "`penalty` must be a block of `key: value` lines, not None"),
-        ({"policy": "sac"}, "`policy` must be a block of `key: value` lines, not 'sac'"),
+        ({"policy": "sac"}, "`policy` must be a block of `key: value` lines, not `sac`"),
         (
             {"penalty": {"name": "ensemble_sdt"}},
             r"`penalty.name`: `ensemble_sdt` .*auto \(did you mean `ensemble_std`\?\)$",
@@ -179,10 +179,9 @@ def test_preflight_names_the_mistake(change: dict, message: str) -> None:
         preflight.check(params)
 
 
-@pytest.mark.parametrize("wrong", [{"accelerator": "gpuu"}, {"accelerator": "tpu"}, {"precision": "fp99"}])
-def test_devices_that_are_not_there_are_the_users_to_mend(wrong: dict) -> None:
+def test_devices_that_are_not_there_are_the_users_to_mend() -> None:
     with pytest.raises(ValueError, match=r"params.yaml: `trainer`: .*doctor` lists the devices$"):
-        make_trainer(TrainerConfig(**wrong), 1, [])
+        make_trainer(TrainerConfig(accelerator="tpu"), 1, [])
 
 
 def test_doctor_reports_good_and_bad(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

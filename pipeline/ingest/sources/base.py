@@ -21,7 +21,19 @@ from pipeline.ingest.reference_scores import reference_scores
 from pipeline.ingest.sources.environment import NONE, Bounds, Environment, LogForm, MisfitError, fitting
 from pipeline.ingest.sources.plain_files import refuse_special
 from pipeline.ingest.split import CHOICES, GAP
-from pipeline.validation import OPTIONS, Float, Fraction, Int, NonNegativeInt, OneOf, OpenFraction, PositiveInt
+from pipeline.validation import (
+    OPTIONS,
+    Float,
+    Fraction,
+    Int,
+    Name,
+    Number,
+    OneOf,
+    OpenFraction,
+    PositiveInt,
+    Seed,
+    Text,
+)
 
 if TYPE_CHECKING:
     import tempfile
@@ -41,8 +53,8 @@ def _package(text: str) -> str:
     return text
 
 
-PackageName = Annotated[str, AfterValidator(_package)]
-EnvironmentId = Annotated[str, AfterValidator(lambda name: NONE if name.lower() == NONE else name)]
+PackageName = Annotated[Text, AfterValidator(_package)]
+EnvironmentId = Annotated[Text, AfterValidator(lambda name: NONE if name.lower() == NONE else name)]
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -54,24 +66,25 @@ class SourceConfig:
     ``train_share``, the smaller one keeps a subset of the episodes of the larger one.
     """
 
-    path: str  # file or folder of the logs; DVC watches its bytes
-    held_out_path: str  # held-out logs of the same layout; the same as path: episodes are split
-    name: str | None = None  # name of the dataset in reports; null: from the file
+    path: Text  # file or folder of the logs; DVC watches its bytes
+    held_out_path: Text  # held-out logs of the same layout; the same as path: episodes are split
+    name: Name | None = None  # name of the dataset in reports; null: from the file
     # Gymnasium id of the environment; null: from the file; none: no environment, even if the file names one
     env_id: EnvironmentId | None = None
     env_kwargs: dict[str, Any] = field(default_factory=dict)  # arguments for making the environment
     # installed packages whose code an environment may run, such as gymnasium_robotics; Gymnasium's own needs none
     env_packages: list[PackageName] = field(default_factory=list)
     action_kind: Annotated[str, OneOf(KINDS)] | None = None  # null: from the file or environment, else continuous
-    action_count: Annotated[Int, Field(ge=2)] | None = None  # number of discrete actions, whole numbers from action_low
+    # number of discrete actions, whole numbers from action_low
+    action_count: Annotated[Int, Field(ge=2, le=65_536)] | None = None
     # lower bounds of actions, one number each; null: from the file or the environment, else inferred with a warning
-    action_low: list[Float] | None = None
-    action_high: list[Float] | None = None  # upper bounds of actions; see action_low
+    action_low: list[Number] | None = None
+    action_high: list[Number] | None = None  # upper bounds of actions; see action_low
     # share of logged actions beyond either bound; null: bounds include all. For logs that use a small part of the range
     action_quantile: Annotated[Float, Field(gt=0, lt=0.5)] | None = None
-    ref_min_score: Float | None = None  # return that scores 0; null: from the file, then D4RL's table
-    ref_max_score: Float | None = None  # return that scores 100; null: from the file, then D4RL's table
-    license: str | None = None  # license of the logs; null: from the file
+    ref_min_score: Number | None = None  # return that scores 0; null: from the file, then D4RL's table
+    ref_max_score: Number | None = None  # return that scores 100; null: from the file, then D4RL's table
+    license: Text | None = None  # license of the logs; null: from the file
     held_out_fraction: OpenFraction = 0.1  # share of the log that is held out, where both paths are the same
     # what is held out: random episodes, the last part of the log in time, or the episodes of random groups. `last` cuts
     # an episode where fewer than two whole ones lie in the last part
@@ -79,16 +92,16 @@ class SourceConfig:
     # steps left out where an episode is cut; at least `fit.window`, `world_model.history` and `exogenous_forecast`, so
     # that no training window reaches into the held-out part
     split_gap: PositiveInt = GAP
-    split_seed: NonNegativeInt = 0  # seed of a random split and of one by group
+    split_seed: Seed = 0  # seed of a random split and of one by group
     train_share: Annotated[Float, Field(gt=0, le=1)] = 1.0  # share of the training episodes that are kept
     # largest share of the summed absolute reward that may be dropped with last steps that have neither a next
     # observation nor a true end; more is allowed where rewards are dense, much the same at these steps as elsewhere
     max_dropped_return: Fraction = 0.01
     # features that no action changes, such as weather or prices: the world model takes them and never predicts them
-    exogenous_columns: list[str] = field(default_factory=list)
+    exogenous_columns: list[Text] = field(default_factory=list)
     # future values of each exogenous feature that are known at a step and become features of it; 0: the present alone
-    exogenous_forecast: NonNegativeInt = 0
-    transform: Annotated[str, AfterValidator(_file_and_function)] | None = None  # file:function, see data/transforms
+    exogenous_forecast: Annotated[Int, Field(ge=0, le=1000)] = 0
+    transform: Annotated[Text, AfterValidator(_file_and_function)] | None = None  # file:function, see data/transforms
 
     @model_validator(mode="after")
     def _actions_agree(self) -> Self:

@@ -19,7 +19,7 @@ from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require
 from pipeline.ingest.sources.episode_parts import unknown_rewards
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.validate import arrays_of
-from pipeline.validation import OPTIONS, did_you_mean
+from pipeline.validation import OPTIONS, Text, did_you_mean
 
 REQUIRED = ("obs", "action", "reward", "terminated")
 FIELDS = (*REQUIRED, "held_out", "cost", "group", "span")
@@ -39,10 +39,10 @@ class CallableConfig(SourceConfig):
     ``path`` and ``held_out_path`` are what DVC watches for it, such as its file."""
 
     # module:function that gives episodes, found from the project's root
-    function: Annotated[str, AfterValidator(_module_and_function)] = field(kw_only=True)
+    function: Annotated[Text, AfterValidator(_module_and_function)] = field(kw_only=True)
     kwargs: dict[str, Any] = field(default_factory=dict)  # arguments of the function
-    obs_names: dict[str, list[str]] = field(default_factory=dict)  # names of the features of each observation
-    cost_names: list[str] = field(default_factory=list)  # names of the columns of costs, where episodes have `cost`
+    obs_names: dict[Text, list[Text]] = field(default_factory=dict)  # names of the features of each observation
+    cost_names: list[Text] = field(default_factory=list)  # names of the columns of costs, where episodes have `cost`
 
     @property
     def title(self) -> str:

@@ -21,7 +21,7 @@ from pipeline.ingest.sources.base import EnvironmentId, SourceConfig
 from pipeline.ingest.sources.behaviors import BEHAVIORS, TASKS
 from pipeline.ingest.sources.environment import NONE
 from pipeline.ingest.sources.minari import minari_root, open_minari, read_minari
-from pipeline.validation import OPTIONS, Int, NonNegativeFloat, NonNegativeInt, OneOf
+from pipeline.validation import OPTIONS, Int, NonNegativeFloat, OneOf, Seed, Text
 
 if TYPE_CHECKING:
     import gymnasium
@@ -51,12 +51,12 @@ def poor_and_fair() -> list[BehaviorConfig]:
 class CollectConfig(SourceConfig):
     """Neither path is read."""
 
-    path: str = "data/logs"  # watched by DVC; collect reads no file
-    held_out_path: str = "data/logs"  # watched by DVC; collect reads no file
+    path: Text = "data/logs"  # watched by DVC; collect reads no file
+    held_out_path: Text = "data/logs"  # watched by DVC; collect reads no file
     env_id: EnvironmentId | None = "Pendulum-v1"  # Gymnasium id of the environment
-    license: str | None = "MIT"  # license of the logs; the default is this project's
-    episodes: Annotated[Int, Field(ge=2)] = 200  # episodes to collect, for a train and a held-out split
-    seed: NonNegativeInt = 0  # seed of environment and noise
+    license: Text | None = "MIT"  # license of the logs; the default is this project's
+    episodes: Annotated[Int, Field(ge=2, le=1_000_000)] = 200  # episodes to collect, for a train and a held-out split
+    seed: Seed = 0  # seed of environment and noise
     behaviors: list[BehaviorConfig] = field(default_factory=poor_and_fair)  # scripted behaviors and their shares
 
     @property
@@ -77,7 +77,7 @@ class CollectConfig(SourceConfig):
         for behavior in self.behaviors:
             if not task.startswith(meant := TASKS.get(behavior.name, "")):
                 fitting = [name for name in BEHAVIORS if task.startswith(TASKS.get(name, ""))]
-                raise ValueError(f"behavior `{behavior.name}` is for {meant}; {task} has {', '.join(fitting)}")
+                raise ValueError(f"behavior `{behavior.name}` is for {meant}; env_id {task} has {', '.join(fitting)}")
         if not any(behavior.share > 0 for behavior in self.behaviors):
             raise ValueError("behaviors: some share must be positive")
         return self

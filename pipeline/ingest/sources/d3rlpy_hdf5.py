@@ -17,7 +17,7 @@ from pipeline.ingest.sources.episode_parts import one_per_step, with_final
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
 from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, read_all
 from pipeline.ingest.sources.last_step import LastSteps
-from pipeline.validation import OPTIONS
+from pipeline.validation import OPTIONS, Text
 
 if TYPE_CHECKING:
     import h5py
@@ -30,8 +30,8 @@ class D3rlpyHdf5Config(FlatConfig):
     """Of d3rlpy 1.x, ``terminals`` holds true ends alone, ``episode_terminals`` every end; of 2.x, the names of columns
     are fixed. There are no next observations, so the last step of an episode that did not truly end is dropped."""
 
-    timeout_key: str | None = "episode_terminals"
-    next_obs_key: str | None = None
+    timeout_key: Text | None = "episode_terminals"
+    next_obs_key: Text | None = None
     ends_share_a_column: ClassVar[bool] = True
 
 

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.ingest.sources.base import SourceConfig, require_reward
-from pipeline.validation import OPTIONS, OneOf
+from pipeline.validation import OPTIONS, Flag, OneOf, Text
 
 EPISODES, ENVIRONMENTS = "episodes_steps", "steps_environments"
 
@@ -21,17 +21,17 @@ class FlatConfig(SourceConfig):
     ``timeout_key: null`` where ``terminal_key`` marks every end.
     """
 
-    obs_key: str = "observations"  # column of observations
-    action_key: str = "actions"  # column of actions
-    reward_key: str | None = "rewards"  # column of rewards; null: `transform` defines them
-    terminal_key: str | None = "terminals"  # column of true ends; null: no episode truly ends
+    obs_key: Text = "observations"  # column of observations
+    action_key: Text = "actions"  # column of actions
+    reward_key: Text | None = "rewards"  # column of rewards; null: `transform` defines them
+    terminal_key: Text | None = "terminals"  # column of true ends; null: no episode truly ends
     # column of time limits; null: there are none. The default may be absent from the file, if it has next observations
-    timeout_key: str | None = "timeouts"
+    timeout_key: Text | None = "timeouts"
     # column of next observations; null: none. The default may be absent from the file
-    next_obs_key: str | None = "next_observations"
-    terminal_includes_timeouts: bool = False  # whether terminal_key is also set at time limits
-    episode_key: str | None = None  # column of episode numbers: an episode ends where the number changes
-    mask_key: str | None = None  # column that is 1 in real rows and 0 in padding
+    next_obs_key: Text | None = "next_observations"
+    terminal_includes_timeouts: Flag = False  # whether terminal_key is also set at time limits
+    episode_key: Text | None = None  # column of episode numbers: an episode ends where the number changes
+    mask_key: Text | None = None  # column that is 1 in real rows and 0 in padding
     # meaning of two leading axes: episodes_steps or steps_environments; null: recognized, else refused
     leading_axes: Annotated[str, OneOf((EPISODES, ENVIRONMENTS))] | None = None
 

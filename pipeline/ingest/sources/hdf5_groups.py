@@ -18,7 +18,7 @@ from pipeline.ingest.sources.hdf5_file import SUFFIXES, find, open_hdf5, own_nam
 from pipeline.ingest.sources.hdf5_observations import Observations
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.validate import check_column_kind
-from pipeline.validation import OPTIONS, did_you_mean
+from pipeline.validation import OPTIONS, Flag, Text, did_you_mean
 
 if TYPE_CHECKING:
     import h5py
@@ -34,16 +34,16 @@ class Hdf5GroupsConfig(SourceConfig):
     or one more: the final one. The defaults are robomimic's names.
     """
 
-    obs_key: str = "obs"  # dataset of observations, or group of several
+    obs_key: Text = "obs"  # dataset of observations, or group of several
     # which observations of the group, such as agent/qpos; empty: all vectors and all images of a supported size
-    obs_keys: list[str] = field(default_factory=list)
-    concatenate: bool = True  # whether several vectors become one; else each is an observation of its own
-    action_key: str = "actions"  # dataset of actions
-    reward_key: str | None = "rewards"  # dataset of rewards; null: `transform` defines them
-    terminal_key: str | None = "dones"  # dataset of true ends; null: no episode truly ends
-    timeout_key: str | None = None  # dataset of time limits, where terminal_key is also set at them; null: none
+    obs_keys: list[Text] = field(default_factory=list)
+    concatenate: Flag = True  # whether several vectors become one; else each is an observation of its own
+    action_key: Text = "actions"  # dataset of actions
+    reward_key: Text | None = "rewards"  # dataset of rewards; null: `transform` defines them
+    terminal_key: Text | None = "dones"  # dataset of true ends; null: no episode truly ends
+    timeout_key: Text | None = None  # dataset of time limits, where terminal_key is also set at them; null: none
     # dataset or group of next observations, of which the last row is used; may be absent from the file
-    next_obs_key: str | None = "next_obs"
+    next_obs_key: Text | None = "next_obs"
 
     @model_validator(mode="after")
     def _reward_is_defined(self) -> Self:

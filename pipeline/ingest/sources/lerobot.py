@@ -13,7 +13,7 @@ from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine, require
 from pipeline.ingest.sources.episode_parts import EpisodeMarks, feature_names, one_per_step, unknown_rewards, with_final
 from pipeline.ingest.sources.last_step import LastSteps
 from pipeline.ingest.sources.lerobot_files import FrameFiles, open_lerobot
-from pipeline.validation import OPTIONS, did_you_mean
+from pipeline.validation import OPTIONS, Text, did_you_mean
 
 FIX = "name true ends in `dataset.terminal_key`"
 OBSERVATION = "observation."
@@ -26,14 +26,14 @@ class LerobotConfig(SourceConfig):
     observation, so the last step of an episode that did not truly end is dropped."""
 
     # features of observations, such as observation.state; empty: all vectors whose names begin with `observation.`
-    obs_keys: list[str] = field(default_factory=list)
-    action_key: str = "action"  # feature of actions
-    reward_key: str | None = "next.reward"  # feature of rewards, such as next.success; null: `transform` defines them
+    obs_keys: list[Text] = field(default_factory=list)
+    action_key: Text = "action"  # feature of actions
+    reward_key: Text | None = "next.reward"  # feature of rewards, such as next.success; null: `transform` defines them
     # feature of true ends: recorders set next.done at the end of every episode, and next.success where the task is
     # solved; null, or a default that is absent: no episode truly ends
-    terminal_key: str | None = "next.done"
+    terminal_key: Text | None = "next.done"
     # feature of time limits, where terminal_key is also set at them; null, or a default that is absent: none
-    timeout_key: str | None = "next.truncated"
+    timeout_key: Text | None = "next.truncated"
 
     @model_validator(mode="after")
     def _reward_is_defined(self) -> Self:

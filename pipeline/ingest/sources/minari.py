@@ -20,7 +20,7 @@ from pipeline.ingest.sources.minari_episodes import EpisodeReader
 from pipeline.ingest.sources.minari_remote import fetch_minari, is_complete, minari_root, split_id
 from pipeline.ingest.sources.plain_files import refuse_special
 from pipeline.ingest.validate import check_image
-from pipeline.validation import OPTIONS
+from pipeline.validation import OPTIONS, Text
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -40,10 +40,10 @@ class MinariConfig(SourceConfig):
     """``path`` is a Minari root (what MINARI_DATASETS_PATH names)."""
 
     # full id such as D4RL/door/human-v2, or one with its remote such as hf://farama-minari/D4RL/door/human-v2
-    dataset_id: Annotated[str, AfterValidator(_whole_id)] = field(kw_only=True)
+    dataset_id: Annotated[Text, AfterValidator(_whole_id)] = field(kw_only=True)
     # the observations to read by their names, such as direction or arm.speed; null: all of them
-    obs_keys: list[str] | None = None
-    cost_key: str | None = None  # where the infos hold a cost for each step, such as cost or safety/cost; null: none
+    obs_keys: list[Text] | None = None
+    cost_key: Text | None = None  # where the infos hold a cost for each step, such as cost or safety/cost; null: none
 
     @property
     def title(self) -> str:

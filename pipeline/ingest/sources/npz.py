@@ -18,7 +18,7 @@ from pipeline.data.episode import LoggedData
 from pipeline.ingest.sources.flat import Columns, FlatConfig, read_flat
 from pipeline.ingest.sources.stored import BLOCK, Rows, StoredRows, is_wide
 from pipeline.ingest.validate import check_memory
-from pipeline.validation import OPTIONS
+from pipeline.validation import OPTIONS, Text
 
 DAMAGE = (OSError, ValueError, OverflowError, EOFError, AttributeError, KeyError)  # what NumPy raises for it
 
@@ -27,12 +27,12 @@ DAMAGE = (OSError, ValueError, OverflowError, EOFError, AttributeError, KeyError
 class NpzConfig(FlatConfig):
     """Options of source ``npz``: the names of the arrays."""
 
-    obs_key: str = "obs"  # column of observations
-    action_key: str = "action"
-    reward_key: str | None = "reward"
-    terminal_key: str | None = "done"
-    timeout_key: str | None = "truncated"
-    next_obs_key: str | None = "next_obs"
+    obs_key: Text = "obs"  # column of observations
+    action_key: Text = "action"
+    reward_key: Text | None = "reward"
+    terminal_key: Text | None = "done"
+    timeout_key: Text | None = "truncated"
+    next_obs_key: Text | None = "next_obs"
 
 
 class Npz:

@@ -16,7 +16,18 @@ from pipeline.ingest.sources.table_gaps import GAPS, HOLD, SPLIT
 from pipeline.ingest.sources.table_measured import AUTO, MISSING, REFUSE
 from pipeline.ingest.sources.table_time import REWARD_RESAMPLE
 from pipeline.ingest.sources.time_zone import known_zone
-from pipeline.validation import OPTIONS, Float, NonNegativeInt, OneOf, PositiveFloat, PositiveInt
+from pipeline.validation import (
+    LARGEST,
+    OPTIONS,
+    Flag,
+    Float,
+    NonNegativeInt,
+    Number,
+    OneOf,
+    PositiveFloat,
+    PositiveInt,
+    Text,
+)
 
 SINGLE = ("reward", "terminal", "timeout", "episode", "time", "time_of_day", "group")  # what one column has each
 
@@ -26,25 +37,25 @@ class TableConfig(SourceConfig):
     """Columns of a CSV or Parquet file, or of a folder of them. Text becomes one 0/1 feature a category, a column of
     lists one feature an entry; units are left alone."""
 
-    obs_columns: list[str] = field(default_factory=list)  # columns of observations
+    obs_columns: list[Text] = field(default_factory=list)  # columns of observations
     # columns of the observation after the step, in the order of obs_columns; empty: it stands in the next row
-    next_obs_columns: list[str] = field(default_factory=list)
-    action_columns: list[str] = field(default_factory=list)  # columns of actions
-    reward_column: str | None = "reward"  # column of rewards; null: `transform` defines them
-    terminal_column: str | None = "terminal"  # column of true ends; null: no episode truly ends
-    timeout_column: str | None = None  # column of time limits; null: none
+    next_obs_columns: list[Text] = field(default_factory=list)
+    action_columns: list[Text] = field(default_factory=list)  # columns of actions
+    reward_column: Text | None = "reward"  # column of rewards; null: `transform` defines them
+    terminal_column: Text | None = "terminal"  # column of true ends; null: no episode truly ends
+    timeout_column: Text | None = None  # column of time limits; null: none
     # column that tells episodes apart; null: each file is an episode, or several if it holds marked ends
-    episode_column: str | None = "episode"
-    time_column: str | None = None  # column of numbers or dates; null: rows are in order and evenly spaced
+    episode_column: Text | None = "episode"
+    time_column: Text | None = None  # column of numbers or dates; null: rows are in order and evenly spaced
     # column of the time of day, where time_column holds the day alone; null: none
-    time_of_day_column: str | None = None
+    time_of_day_column: Text | None = None
     # format of the dates, as of strptime: "%d.%m.%Y %H:%M:%S"; or the unit of counts since 1970: s, ms, us or ns; null:
     # recognized; numbers stay as they are
-    time_format: Annotated[str, AfterValidator(known_format)] | None = None
+    time_format: Annotated[Text, AfterValidator(known_format)] | None = None
     # zone of dates without an offset, such as Europe/Berlin; needed where clocks change in the log; null: none
-    time_zone: Annotated[str, AfterValidator(known_zone)] | None = None
-    terminal_includes_timeouts: bool = False  # whether terminal_column is also set at time limits
-    categorical_columns: list[str] = field(default_factory=list)  # columns of numbers that are categories
+    time_zone: Annotated[Text, AfterValidator(known_zone)] | None = None
+    terminal_includes_timeouts: Flag = False  # whether terminal_column is also set at time limits
+    categorical_columns: list[Text] = field(default_factory=list)  # columns of numbers that are categories
     # rows by which an action stands late: the action of row t is in row t + action_offset of the episode
     action_offset: NonNegativeInt = 0
     reward_offset: NonNegativeInt = 0  # the same for rewards
@@ -53,7 +64,7 @@ class TableConfig(SourceConfig):
     # count in proportion to that time; last: of the last row in it
     reward_resample: Annotated[str, OneOf(REWARD_RESAMPLE)] = "mean"
     # longest distance between rows that is no gap, in steps of the grid, or without resample of the median distance
-    max_gap: Annotated[Float, Field(ge=1)] = 1.5
+    max_gap: Annotated[Float, Field(ge=1, le=LARGEST)] = 1.5
     # at a longer distance: split the episode there, refuse the log, or hold the last row, also its reward
     gaps: Annotated[str, OneOf(GAPS)] = SPLIT
     # empty cells: refuse the log; last: hold the last value of an observation and split the episode at an empty action
@@ -61,23 +72,24 @@ class TableConfig(SourceConfig):
     missing: Annotated[str, OneOf(MISSING)] = REFUSE
     # column: rows between its measurements, whose value is copied into the rows between them; auto: inferred from its
     # changes. The model learns which values were measured and how old the others are
-    update_every: dict[str, PositiveInt | Annotated[str, OneOf((AUTO,))]] = field(default_factory=dict)
-    group_column: str | None = None  # column that is constant in an episode, such as a patient or a machine; null: none
-    cost_columns: list[str] = field(default_factory=list)  # columns of costs, which are stored beside the reward
+    update_every: dict[Text, PositiveInt | Annotated[str, OneOf((AUTO,))]] = field(default_factory=dict)
+    # column that is constant in an episode, such as a patient or a machine; null: none
+    group_column: Text | None = None
+    cost_columns: list[Text] = field(default_factory=list)  # columns of costs, which are stored beside the reward
     # patterns of the files of a folder that are read, such as "adult*.csv"; empty: all tables in it and below it that
     # have the named columns
-    files: list[str] = field(default_factory=list)
+    files: list[Text] = field(default_factory=list)
     # How text files are written; null or empty: recognized from the first lines of each file.
     # between columns; " ": runs of blanks
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     decimal: Annotated[str, OneOf(DECIMALS)] | None = None  # decimal mark of numbers, "." or ","
     # between groups of three digits, such as the point in 1.234,5
     thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    encoding: str | None = None  # such as utf-8, utf-16 or latin-1
+    encoding: Text | None = None  # such as utf-8, utf-16 or latin-1
     header: NonNegativeInt | None = None  # number of lines above the first row, names and units; 0: no such line
-    column_names: list[str] = field(default_factory=list)  # instead of names in the file; needed if it has none
+    column_names: list[Text] = field(default_factory=list)  # instead of names in the file; needed if it has none
     # cells that mean a missing value, text or numbers such as -9999; empty cells, NaN, NA and null always do
-    na_values: list[Float | str] = field(default_factory=list)
+    na_values: list[Number | str] = field(default_factory=list)
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Self:

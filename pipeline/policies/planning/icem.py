@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Generator
 
 from pipeline.policies.planning.cem import CEMConfig
-from pipeline.policies.planning.planner import Plan, Planner, Score, best_plans
+from pipeline.policies.planning.planner import Color, Plan, Planner, Score, best_plans
 from pipeline.validation import OPTIONS, Float, Fraction
 
 
@@ -16,8 +16,9 @@ from pipeline.validation import OPTIONS, Float, Fraction
 class ICEMConfig(CEMConfig):
     """Options of ``policy.name: icem``."""
 
-    color: Float = 2.0  # exponent of the noise spectrum over the steps of a plan: 0 white, 1 pink, 2 red
-    decay: Annotated[Float, Field(ge=1)] = 1.25  # the population shrinks by it each iteration, to twice the elites
+    color: Color = 2.0  # exponent of the noise spectrum over the steps of a plan: 0 white, 1 pink, 2 red
+    # the population shrinks by it each iteration, to twice the elites
+    decay: Annotated[Float, Field(ge=1, le=100)] = 1.25
     keep: Fraction = 0.3  # share of the elites that the next iteration and the next step try again
 
 

@@ -19,9 +19,20 @@ from pipeline.policies.protocols import Critic
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.seeding import generator
 from pipeline.types import Rollout, TensorFields
-from pipeline.validation import OPTIONS, Float, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pipeline.validation import (
+    OPTIONS,
+    Flag,
+    Float,
+    Int,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    Seed,
+    SmallCount,
+)
 
 MAX_PLAN_HORIZON = 1000  # steps of a plan
+Color = Annotated[Float, Field(ge=-10, le=10)]  # exponent of a noise spectrum
 Score = Callable[[Tensor], Tensor]  # plans "E N T A" -> their values "E N"
 
 
@@ -29,19 +40,19 @@ Score = Callable[[Tensor], Tensor]  # plans "E N T A" -> their values "E N"
 class PlannerConfig:
     """E episodes are planned for side by side, each with N plans of T steps."""
 
-    horizon: Annotated[PositiveInt, Field(le=MAX_PLAN_HORIZON)] = 20  # steps of a plan, T
+    horizon: Annotated[Int, Field(ge=1, le=MAX_PLAN_HORIZON)] = 20  # steps of a plan, T
     population: PositiveInt = 100  # plans drawn in each iteration, N
-    iterations: PositiveInt = 4  # rounds of drawing and refitting
+    iterations: SmallCount = 4  # rounds of drawing and refitting
     elites: PositiveInt = 10  # the best plans, from which the next are drawn
     noise: NonNegativeFloat = 0.5  # standard deviation of the first plans; actions lie in [-1, 1]
-    color: Float = 0.0  # exponent of the noise spectrum over the steps of a plan: 0 white, 1 pink, 2 red
-    warm_start: bool = True  # whether to start from the last step's plan, shifted by one step
+    color: Color = 0.0  # exponent of the noise spectrum over the steps of a plan: 0 white, 1 pink, 2 red
+    warm_start: Flag = True  # whether to start from the last step's plan, shifted by one step
     discount: Annotated[Float, Field(gt=0, le=1)] = 0.99  # discount of future rewards
     penalty_cap: NonNegativeFloat | None = None  # penalty that ends a plan, in standard deviations of the logged reward
     particles: NonNegativeInt = 0  # drawn futures of each plan; 0: the one future of the members' mean
     # options of a `sac` that is trained first, and then values the last states of plans; null: none
     terminal_value: SACConfig | None = None
-    seed: NonNegativeInt = 0  # seed of all draws; every episode starts with the same draws
+    seed: Seed = 0  # seed of all draws; every episode starts with the same draws
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
