@@ -1,14 +1,13 @@
 """Common options of all sources, and how metadata from params, file and environment is combined."""
 
 import dataclasses
-import re
 from collections.abc import Iterable
 from dataclasses import field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.data.episode import Episode, LoggedData, Remarks
@@ -19,6 +18,7 @@ from pipeline.envs.registration import REBUILT
 from pipeline.envs.registration import chain as env_chain
 from pipeline.ingest.reference_scores import reference_scores
 from pipeline.ingest.sources.environment import NONE, Bounds, Environment, LogForm, MisfitError, fitting
+from pipeline.ingest.sources.option_types import EnvironmentId, PackageName, TransformName
 from pipeline.ingest.sources.plain_files import refuse_special
 from pipeline.ingest.split import CHOICES, GAP
 from pipeline.validation import (
@@ -39,22 +39,6 @@ if TYPE_CHECKING:
     import tempfile
 
 INSTALL = "correct it, or install its package"
-
-
-def _file_and_function(text: str) -> str:
-    if not re.fullmatch(r"\w+:\w+", text):
-        raise ValueError("must read file:function, for data/transforms/file.py")
-    return text
-
-
-def _package(text: str) -> str:
-    if not text.isidentifier():
-        raise ValueError(f"`{text}` must be the name of a package as in `import`, such as gymnasium_robotics")
-    return text
-
-
-PackageName = Annotated[Text, AfterValidator(_package)]
-EnvironmentId = Annotated[Text, AfterValidator(lambda name: NONE if name.lower() == NONE else name)]
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -101,7 +85,7 @@ class SourceConfig:
     exogenous_columns: list[Text] = field(default_factory=list)
     # future values of each exogenous feature that are known at a step and become features of it; 0: the present alone
     exogenous_forecast: Annotated[Int, Field(ge=0, le=1000)] = 0
-    transform: Annotated[Text, AfterValidator(_file_and_function)] | None = None  # file:function, see data/transforms
+    transform: TransformName | None = None  # file:function, see data/transforms
 
     @model_validator(mode="after")
     def _actions_agree(self) -> Self:

@@ -17,10 +17,11 @@ from pipeline.data.episode import LoggedData
 from pipeline.envs.action_space import Actions, BoxActions, DiscreteActions
 from pipeline.envs.permission import ForbiddenError
 from pipeline.envs.registration import PREPARED, chain, make
-from pipeline.ingest.sources.base import EnvironmentId, SourceConfig
+from pipeline.ingest.sources.base import SourceConfig
 from pipeline.ingest.sources.behaviors import BEHAVIORS, TASKS
 from pipeline.ingest.sources.environment import NONE
 from pipeline.ingest.sources.minari import minari_root, open_minari, read_minari
+from pipeline.ingest.sources.option_types import EnvironmentId
 from pipeline.validation import OPTIONS, Int, NonNegativeFloat, OneOf, Seed, Text
 
 if TYPE_CHECKING:
