@@ -26,7 +26,8 @@ class TrainerConfig:
     # Lightning's strategy; auto: ddp where there are several processes
     strategy: Annotated[str, OneOf(STRATEGIES)] = "auto"
     precision: Annotated[str, OneOf(PRECISIONS)] = "32-true"  # Lightning's precision; mixed: products in 16 bits
-    matmul_precision: Literal["highest", "high", "medium"] = "highest"  # torch.set_float32_matmul_precision
+    # torch.set_float32_matmul_precision; auto: medium (bfloat16 products) where this machine computes them faster
+    matmul_precision: Literal["highest", "high", "medium", "auto"] = "highest"
     # GiB of logged steps that are held in memory as tensors; those of larger logs are read from disk as they are needed
     logs_in_memory: PositiveFloat = IN_MEMORY
     threads: Processes = 1  # torch threads of a process; 2 help from widths of about 200. Results depend on it
