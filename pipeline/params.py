@@ -6,6 +6,8 @@ in that family's registry and the rest of the block is loaded against the chosen
 """
 
 import dataclasses
+import io
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +15,11 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.validation import closest, did_you_mean, first_mistake, short
+from pipeline.validation import closest, did_you_mean, first_mistake, one_line, short
 
 C = TypeVar("C")
 ADAPTERS: dict[type, TypeAdapter[Any]] = {}  # kept, because pydantic builds each anew in 10 ms
+MOST_BYTES = 1_000_000  # of params.yaml
 MOST = 100  # characters of a name that is compared with others
 RENAMED = {  # old key of params.yaml -> the key that replaced it
     "dataset.behaviours": "behaviors",
@@ -32,19 +35,68 @@ RENAMED = {  # old key of params.yaml -> the key that replaced it
 
 def read_params(path: Path | str = "params.yaml") -> dict[str, Any]:
     """The whole file as plain containers. Raises ValueError with the fix when it is missing or is not valid YAML."""
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"{path}: not found; run from the project's root, or `python -m pipeline preset pendulum`")
+    text = params_text(Path(path))
     from omegaconf import OmegaConf  # a served policy reads no params.yaml
 
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        loaded = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=True)
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply; write `section:` blocks of `key: value` lines") from None
     except Exception as error:  # YAML and interpolation errors share no base class
-        check_blocks_differ(path)
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        check_blocks_differ(Path(path))
+        reason = one_line(str(error)).replace(' in "<file>",', " in")
+        raise ValueError(f"{path}: not valid YAML: {reason}") from None
     if not isinstance(loaded, dict):
         raise ValueError(f"{path}: expected `section:` blocks, found {type(loaded).__name__}")
     return {str(k): v for k, v in loaded.items()}
+
+
+def params_text(path: Path) -> str:
+    """What the file holds. Raises ValueError for what is no readable file of UTF-8, and for aliases that explode."""
+    if not path.exists():
+        raise ValueError(f"{path}: not found; run from the project's root, or `python -m pipeline preset pendulum`")
+    if not path.is_file():
+        raise ValueError(f"{path}: a folder or a pipe; put a file there")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{path}: longer than {MOST_BYTES:,} bytes; params.yaml has a few thousand")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from None
+    if re.search(r"\*\w", text):
+        _check_aliases(path, text)
+    return text
+
+
+def _check_aliases(path: Path, text: str) -> None:
+    """Aliases of aliases make a short file endless."""
+    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+
+    sizes: dict[int, float] = {}
+
+    def size(node: Node) -> float:
+        if isinstance(node, ScalarNode):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = math.inf  # while it is open: an alias to itself
+            pairs = isinstance(node, MappingNode)
+            parts = [part for entry in node.value for part in (entry if pairs else [entry])]
+            sizes[id(node)] = 1 + sum(map(size, parts))
+        return sizes[id(node)]
+
+    try:
+        node = YAML(typ="safe", pure=True).compose(text)
+    except (YAMLError, RecursionError):
+        return  # the reader says what is wrong
+    if node is not None and size(node) > MOST_BYTES:
+        raise ValueError(f"{path}: its aliases (`*name`) stand for themselves or for too much; write the values out")
 
 
 def with_settings(params: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:
@@ -55,7 +107,7 @@ def with_settings(params: Mapping[str, Any], settings: Mapping[str, str]) -> dic
     try:
         merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.create(dict(params)), OmegaConf.from_dotlist(dotted)))
     except Exception as error:  # YAML, keys and merging share no base class
-        raise ValueError(f"cannot be set: {' '.join(str(error).split())}") from None
+        raise ValueError(f"cannot be set: {one_line(str(error))}") from None
     assert isinstance(merged, dict)
     return {str(key): value for key, value in merged.items()}
 
@@ -63,7 +115,7 @@ def with_settings(params: Mapping[str, Any], settings: Mapping[str, str]) -> dic
 def check_blocks_differ(path: Path) -> None:
     """Raises ValueError if a block is in the file twice, which a YAML parser reports over several lines."""
     lines: dict[str, int] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(params_text(path).splitlines(), 1):
         key = re.match(r"(\w+)\s*:", line)
         if key is None:
             continue

@@ -180,7 +180,7 @@ def test_names_of_datasets_are_no_paths_and_one_line(name: str):
     [0, None, [], {}, "0", ["0"], [0.0], [True], [-1], [2**32], [2**63], [0, 0], [[0]], [None], list(range(10**5)) * 2],
 )
 def test_seeds_are_a_list_of_distinct_whole_numbers(seeds: object):
-    with pytest.raises(ValueError, match=r"`seeds: .*must list distinct whole numbers from 0 to 4294967295") as caught:
+    with pytest.raises(ValueError, match=r"`seeds`: .*must list distinct whole numbers from 0 to 4294967295") as caught:
         check_seeds(seeds)
     assert len(str(caught.value)) < 200
 

@@ -91,7 +91,7 @@ def _guess_groups(path: Path, group: "h5py.Group") -> Guess:
         fix = f"set `dataset.source: hdf5_groups` and `dataset.obs_key` to one of {', '.join(names)}"
         raise ValueError(f"{path}: no observations in `{group.name}`; {fix}")
     guess = head(path, "hdf5_groups")
-    least = {"source": "hdf5_groups", "path": "", "held_out_path": ""}
+    least = {"source": "hdf5_groups", "path": "log", "held_out_path": "log"}
     defaults = choose(SOURCES, least, "dataset", key="source")[1]
     guess.block |= {key: name for key, name in by_key.items() if name != vars(defaults)[key]}
     guess.unsure |= {key: "no such dataset" for key, name in by_key.items() if name is None and key in guess.block}
@@ -130,5 +130,5 @@ def _flat_columns(path: Path, kind: str) -> tuple[Columns, FlatConfig, str]:
     wanted = {name for names in FLAT_NAMES.values() for name in names}
     columns = read_npz(array_files(path, NPZ)[0], wanted) if kind == "npz" else read_hdf5(path, wanted)
     source = "npz" if kind == "npz" else "d3rlpy_hdf5" if "episode_terminals" in columns.names else "d4rl_hdf5"
-    defaults = choose(SOURCES, {"source": source, "path": "", "held_out_path": ""}, "dataset", key="source")[1]
+    defaults = choose(SOURCES, {"source": source, "path": "log", "held_out_path": "log"}, "dataset", key="source")[1]
     return columns, defaults, source

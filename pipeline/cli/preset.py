@@ -18,7 +18,7 @@ from ruamel.yaml.error import CommentMark
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from pipeline.cli.fields import default, meanings
-from pipeline.params import check_blocks_differ
+from pipeline.params import check_blocks_differ, params_text
 from pipeline.stages.preflight import Family, blocks
 from pipeline.tracking.paths import main_project
 from pipeline.validation import did_you_mean
@@ -237,10 +237,9 @@ _Representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:
 
 
 def _load(yaml: YAML, path: Path) -> CommentedMap:
-    if not path.exists():
-        raise ValueError(f"{path}: not found; run from the project's root")
+    text = params_text(path)
     try:
-        params = yaml.load(path)
+        params = yaml.load(text)
     except Exception as error:
         check_blocks_differ(path)
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.cli.preset import backup_of
-from pipeline.params import check_blocks_differ
+from pipeline.params import check_blocks_differ, params_text
 
 BLOCK = "dataset"
 
@@ -16,12 +16,8 @@ def write_block(lines: Iterable[str], params_file: Path) -> str:
 
     Returns one line that says so. Raises ValueError if the file is missing or has that block twice.
     """
-    if not params_file.exists():
-        raise ValueError(
-            f"{params_file}: not found; run from the project's root, or `python -m pipeline preset pendulum`"
-        )
     check_blocks_differ(params_file)
-    old = params_file.read_text().splitlines()
+    old = params_text(params_file).splitlines()
     start, stop = _extent(old)
     new = [*old[:start], *lines, *old[stop:]]
     backup = backup_of(params_file)

@@ -15,18 +15,23 @@ if TYPE_CHECKING:
 
 
 def check(params: Mapping[str, Any]) -> None:
-    """Raises ValueError that names the block, the key and the fix."""
+    """Raises ValueError that names the block, the key and the fix. Prints a warning for trainings that take days."""
+    check_seeds(params.get("seeds"))  # before the imports of all rooms
     kinds = blocks()
     for name in params:
         if name != "seeds" and name not in kinds:
             raise ValueError(f"params.yaml: unknown block {short(name)}{did_you_mean(name[:100], [*kinds, 'seeds'])}")
-    check_seeds(params.get("seeds"))
     configs = {name: load(kind, params, name) for name, kind in kinds.items()}
     (model, _), fit = configs["world_model"], configs["fit"]
     learner, policy = configs["policy"]
     check_planner(learner, configs["penalty"].name)
     check_pessimism(configs["penalty"], configs["rollout"], policy)
     check_shares(configs["trainer"], fit.batch_size, fit.window if model.recurrent else 1)
+    from pipeline.stages.sizes import check_memory, slow_trainings
+
+    check_memory(configs)
+    for line in slow_trainings(configs):
+        print(f"warning: {line}")
 
 
 def check_planner(learner: "type[Policy]", penalty: str) -> None:
@@ -67,7 +72,7 @@ def check_seeds(seeds: Any) -> None:
     whole = isinstance(seeds, list) and all(type(seed) is int and 0 <= seed <= LARGEST_SEED for seed in seeds)
     if not whole or not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(
-            f"params.yaml: `seeds: {short(seeds)}` must list distinct whole numbers from 0 to {LARGEST_SEED}, such as "
+            f"params.yaml: `seeds`: {short(seeds)} must list distinct whole numbers from 0 to {LARGEST_SEED}, such as "
             "[0, 1, 2]"
         )
 

@@ -102,10 +102,11 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
         launcher.watched(),
     ):
         params = read_params()
+        from pipeline.stages.preflight import check, check_seeds
+
+        check_seeds(params.get("seeds"))  # the lines of the stages count them
         lines = StageLines(address(name, seed))
         print(lines.first(), flush=True)
-        from pipeline.stages.preflight import check
-
         check(params)
         allow_named(params)
         with locked(LOCKS / f"{label}.lock", _say) as lock, (outputs := Outputs(label, lock)).scratch():

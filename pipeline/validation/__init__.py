@@ -132,7 +132,7 @@ def first_mistake(error: ValidationError, data: Mapping[str, Any]) -> tuple[str,
     reason = " or ".join([first, *(other.removeprefix("must ") for other in others)])
     value, plain = mistakes[0]["input"], str | float | int | list | None
     shown = f"{short(value)} " if place and mistakes[0]["type"] not in NO_VALUE and isinstance(value, plain) else ""
-    return ".".join(map(str, place)), _clipped(shown + reason)
+    return ".".join(map(str, place)), one_line(shown + reason)
 
 
 NO_VALUE = ("missing", "missing_argument", "missing_keyword_only_argument", "unexpected_keyword_argument")
@@ -170,7 +170,7 @@ def _reason(mistake: ErrorDetails) -> str:
     template = REASONS.get(mistake["type"])
     text = template.format(**context) if template else mistake["msg"].replace("Input should be", "must be")
     choices = str(context.get("names") or context.get("expected") or "").replace(" or ", ", ").replace("'", "")
-    return text + closest(str(mistake["input"])[:SHORT], choices.split(", "))
+    return text + (closest(str(mistake["input"])[:SHORT], choices.split(", ")) if choices else "")
 
 
 def _place(mistake: ErrorDetails, data: object) -> tuple[str | int, ...]:
@@ -189,10 +189,11 @@ def _place(mistake: ErrorDetails, data: object) -> tuple[str | int, ...]:
 
 def short(value: object) -> str:
     """``value`` on one line, cut where it is long; text between backquotes."""
-    text = _clipped(str(value), SHORT)
+    text = one_line(str(value), SHORT)
     return f"`{text}`" if isinstance(value, str) else text
 
 
-def _clipped(text: str, length: int = 400) -> str:
+def one_line(text: str, length: int = 400) -> str:
+    """``text`` without line breaks and control characters, cut after ``length`` characters."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text[: 4 * length].split()))
     return line if len(line) <= length else line[:length] + "..."

@@ -66,7 +66,7 @@ def test_what_is_no_grid(axes: list[str], message: str) -> None:
         (["penalty.nam=auto"], r"penalty.nam=auto: unknown key `penalty.nam` \(did you mean `name`\?\)"),
         (["penalti.name=auto"], r"unknown block `penalti` \(did you mean `penalty`\?\)"),
         (["penalty.weight=0.5,heavy"], "penalty.weight=heavy: `penalty.weight`: `heavy` must be a number"),
-        (["seeds=0,0"], r"`seeds: \[0, 0\]` must list distinct whole numbers"),
+        (["seeds=0,0"], r"`seeds`: \[0, 0\] must list distinct whole numbers"),
         (["penalty.weight=["], "cannot be set"),
         (["penalty.name=bellman,auto", "penalty.weight=auto"], "only the learner knows `penalty.name: bellman`"),
         (["policy.entropy_weight=0.1,1"], "`policy.entropy_weight` changes nothing: the class that its block chooses"),
