@@ -54,6 +54,12 @@ class LeanAdam(torch.optim.Adam):
             )
         return None
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients; they are not set to zero, whatever ``set_to_none`` is."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                param.grad = None
+
     def _new_state(self, param: Tensor) -> dict[str, Tensor]:
         """What ``torch.optim.Adam`` keeps for a parameter."""
         self.state[param] = state = {

@@ -232,10 +232,10 @@ class SAC(nn.Module):
             self._update_alpha(log_prob.detach())
         return metrics | {"actor_loss": loss.detach(), "alpha": alpha, "entropy": -log_prob.detach().mean()}
 
+    @torch.no_grad()
     def _update_alpha(self, log_prob: Tensor) -> None:
-        loss = -self.log_alpha.exp() * (log_prob + self.target_entropy).mean()
-        self.alpha_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # The loss, -exp(log_alpha) times the gap, is its own derivative.
+        self.log_alpha.grad = -self.log_alpha.exp() * (log_prob + self.target_entropy).mean()
         self.alpha_optimizer.step()
 
     def _decay_actor(self) -> None:
