@@ -6,8 +6,11 @@ a function and register it in ``CHECKS``.
 
 from collections.abc import Callable
 
+from threadpoolctl import threadpool_limits
+
 from pipeline.data.dataset import PreparedDataset
 from pipeline.ingest.checks import alignment, basics, columns, drift, ends, features, jumps, last_part, repeats, rewards
+from pipeline.ingest.checks.magnitude import implausible_magnitude
 from pipeline.ingest.checks.memory import memory
 from pipeline.ingest.checks.result import SEVERITIES, CheckResult
 from pipeline.ingest.checks.sample import Sample
@@ -15,6 +18,7 @@ from pipeline.ingest.checks.sample import Sample
 Check = Callable[[Sample], CheckResult | None]
 
 CHECKS: dict[str, Check] = {
+    "implausible_magnitude": implausible_magnitude,  # first, because such values mislead the others
     "action_shift": alignment.action_shift,
     "reward_shift": alignment.reward_shift,
     "timeouts_as_terminals": ends.timeouts_as_terminals,
@@ -48,9 +52,13 @@ CHECKS: dict[str, Check] = {
 
 
 def run_checks(dataset: PreparedDataset) -> list[CheckResult]:
-    """The results of all checks that apply, most severe first. Equal datasets give equal results."""
+    """The results of all checks that apply, most severe first. Equal datasets give equal results.
+
+    One thread: the products of the regressions are so small that further threads mostly wait for each other.
+    """
     sample = Sample(dataset)
-    results = [result for check in CHECKS.values() if (result := check(sample)) is not None]
+    with threadpool_limits(1, user_api="blas"):
+        results = [result for check in CHECKS.values() if (result := check(sample)) is not None]
     return sorted(results, key=lambda result: -SEVERITIES.index(result.severity))
 
 

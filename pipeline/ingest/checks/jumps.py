@@ -24,7 +24,7 @@ def jumps(sample: Sample) -> CheckResult | None:
     usual = _usual(sample)
     if usual is None:
         return None
-    size = _size(sample.next_obs - sample.obs, usual)
+    size = _inside(sample, usual)
     where = np.flatnonzero(size >= JUMP)
     between = _between(sample, usual)
     evidence: dict[str, object] = {"jumps": len(where), "share": len(where) / len(size), "largest": size.max()}
@@ -50,7 +50,7 @@ def running_on(sample: Sample) -> CheckResult | None:
     between = np.zeros(0) if usual is None else _between(sample, usual)
     if usual is None or len(between) < ENDS:
         return None
-    inside = float(np.median(_size(sample.next_obs - sample.obs, usual)))
+    inside = float(np.median(_inside(sample, usual)))
     shuffled = np.random.default_rng(0).permutation(len(sample.obs))
     apart = float(np.median(_size(sample.obs[shuffled] - sample.obs, usual)))
     if inside > SMOOTH * apart:
@@ -78,15 +78,21 @@ def _usual(sample: Sample) -> FloatArray | None:
     out. None if too few are left."""
     if len(sample.rows) < LEAST_ROWS:
         return None
-    usual = np.quantile(abs(sample.next_obs - sample.obs), USUAL, axis=0)
+    usual = sample.once("usual", lambda: np.quantile(abs(sample.next_obs - sample.obs), USUAL, axis=0))
     usual = np.where(sample.exogenous, 0, usual)
     return usual if (usual > 0).sum() >= FEATURES else None
+
+
+def _inside(sample: Sample, usual: FloatArray) -> FloatArray:
+    """Size "n" of every change inside an episode."""
+    return sample.once("sizes of changes", lambda: _size(sample.next_obs - sample.obs, usual))
 
 
 def _size(change: FloatArray, usual: FloatArray) -> FloatArray:
     """Median over features of each change "n O" in units of ``usual``, "n"; of two features the smaller one."""
     chosen = usual > 0
-    return np.quantile(abs(change[:, chosen]) / usual[chosen], 0.5, axis=1, method="lower")
+    middle = (int(chosen.sum()) - 1) // 2
+    return np.partition(abs(change[:, chosen]) / usual[chosen], middle, axis=1)[:, middle]
 
 
 def _between(sample: Sample, usual: FloatArray) -> NDArray[np.float64]:

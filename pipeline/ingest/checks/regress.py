@@ -18,7 +18,7 @@ def held_out_r2(inputs: FloatArray, targets: FloatArray, test: NDArray[np.bool_]
 
     Below 0: worse than predicting the mean of the test rows.
     """
-    return explained(targets[test], targets[test] - fit(inputs, targets, test, width)(inputs[test]))
+    return explained(targets[test], targets[test] - _fitted(inputs, targets, test, width)[1])
 
 
 def explained(targets: FloatArray, residual: FloatArray) -> FloatArray:
@@ -34,6 +34,13 @@ def fit(
 
     It is fitted on the rows outside ``test``; the ridge of each target is the best one on ``test``.
     """
+    return _fitted(inputs, targets, test, width)[0]
+
+
+def _fitted(
+    inputs: FloatArray, targets: FloatArray, test: NDArray[np.bool_], width: int
+) -> tuple[Callable[[FloatArray], FloatArray], FloatArray]:
+    """The function of :func:`fit`, and what it predicts for the rows of ``test``."""
     mean, std = inputs[~test].mean(axis=0), inputs[~test].std(axis=0)
     used = std > 1e-9 * (1 + abs(mean))
 
@@ -49,7 +56,7 @@ def fit(
     test_phi, test_targets = features(inputs[test]) - center, targets[test] - offset
     best = np.argmin([((test_targets - test_phi @ weights) ** 2).mean(axis=0) for weights in by_ridge], axis=0)
     weights = by_ridge[best, :, np.arange(len(best))].T
-    return lambda new_inputs: offset + (features(new_inputs) - center) @ weights
+    return lambda new_inputs: offset + (features(new_inputs) - center) @ weights, offset + test_phi @ weights
 
 
 def leverage(inputs: FloatArray, width: int = WIDTH) -> Callable[[FloatArray], FloatArray]:
@@ -70,7 +77,13 @@ def leverage(inputs: FloatArray, width: int = WIDTH) -> Callable[[FloatArray], F
 
 def _features(x: FloatArray, width: int) -> FloatArray:
     """The inputs and rectified random projections of them, "n I+width"; every call draws the same projections."""
-    x = np.clip(x, -FARTHEST, FARTHEST)
     draws = np.random.default_rng(0)
-    slopes, bias = draws.normal(size=(x.shape[1], width)), draws.normal(size=width)
-    return np.concatenate([x, np.maximum(x @ slopes / np.sqrt(max(x.shape[1], 1)) + bias, 0)], axis=1)
+    size = x.shape[1]
+    slopes, bias = draws.normal(size=(size, width)), draws.normal(size=width)
+    features = np.empty((len(x), size + width))
+    clipped = features[:, :size] = np.clip(x, -FARTHEST, FARTHEST)
+    projected = clipped @ slopes  # changed in place: there are few operations, but many numbers
+    projected /= np.sqrt(max(size, 1))
+    projected += bias
+    np.maximum(projected, 0, out=features[:, size:])
+    return features

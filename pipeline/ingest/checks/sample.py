@@ -1,6 +1,7 @@
 """The rows of a dataset that the checks use: limited in number, and evenly spaced over the log."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +24,7 @@ class Sample:
     """Rows of a dataset as float64. Observations are the vector keys in sorted order, concatenated, without images."""
 
     dataset: PreparedDataset
+    results: dict[str, FloatArray] = field(default_factory=dict)  # what several checks compute, by a name
 
     @cached_property
     def names(self) -> list[str]:
@@ -89,6 +91,12 @@ class Sample:
         spec = self.dataset.spec
         flags = [i in spec.exogenous.get(key, ()) for key in spec.vector_keys for i in range(len(spec.obs_names[key]))]
         return np.array(flags, bool)
+
+    def once(self, name: str, compute: Callable[[], FloatArray]) -> FloatArray:
+        """What ``compute`` returns, computed by the first check that asks for ``name``."""
+        if name not in self.results:
+            self.results[name] = compute()
+        return self.results[name]
 
     def observed(self, rows: IntArray) -> FloatArray:
         """Observations of ``rows``, "n O"."""
