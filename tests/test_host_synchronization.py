@@ -12,6 +12,8 @@ from pipeline.bench.latent import LatentShapes, LatentWorld
 from pipeline.bench.world import BenchConfig, make_world
 from pipeline.imagination import Imagination
 from pipeline.policies.actor_critic import ActorCriticConfig
+from pipeline.policies.learner_spec import LearnerSpec
+from pipeline.policies.sac import SAC, SACConfig
 from pipeline.types import Transitions
 from pipeline.uncertainty import MEASURES, Penalty
 from pipeline.world_models.rssm import RSSMConfig
@@ -88,7 +90,7 @@ def test_a_gradient_step_of_the_ensemble():
 
 @pytest.mark.parametrize("penalty", MEASURES)
 def test_an_imagined_rollout_of_the_ensemble(penalty: str):
-    world = make_world(BenchConfig(rows=100, width=8, depth=1, hidden=[8]), CPU)
+    world = make_world(BenchConfig(rows=100, width=8, depth=1, policies=[[8]]), CPU)
     imagination, learner = Imagination(world.ensemble(), Penalty(penalty)), world.learner()
     draws = world.generator("imagination")
     repeat(lambda: imagination.rollout(lambda s, t, g: learner.act(s, g), world.train.state[:4], 3, draws))
@@ -101,3 +103,12 @@ def test_an_update_of_the_actor_critic(latent: str):
     state, zeros = world.starts(4), torch.zeros(4)
     batch = Transitions.from_log(state, torch.zeros(4, 3), zeros, state, zeros)
     repeat(lambda: world.learner.update(batch, world.imagination, world.draws))
+
+
+@pytest.mark.parametrize("options", [{}, {"bc_weight": 1.0, "conservatism": 1.0, "halt_cost": 1.0}])
+def test_an_update_of_sac(options: dict[str, float]):
+    world = make_world(BenchConfig(rows=100, width=8, depth=1, batch=8, policies=[[8]]), CPU)
+    task = LearnerSpec.of(17, 6, world.data_spec.statistics, penalty_weight=1.0)
+    learner = SAC(SACConfig(hidden=[8], **options), task)
+    batch, draws = world.train[:8], world.generator("policy")
+    repeat(lambda: learner.update(batch, None, draws))
