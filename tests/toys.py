@@ -1,6 +1,7 @@
 """Small environments whose dynamics are known, and small models of them."""
 
 import dataclasses
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.training.config import FitConfig
 from pipeline.training.world_model import WorldModelTraining
 from pipeline.types import Transitions
+from pipeline.validation.stored import write_json
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.gaussian import GaussianModel
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
@@ -137,6 +139,11 @@ def rssm_training(episodes: int, config: FitConfig) -> WorldModelTraining:
     train, held_out = (Windows(dataset, split, config.window) for split in ("train", "held_out"))
     batches = WindowBatches(train, held_out, config.windows, config.held_out_rows, seed=0)
     return WorldModelTraining(model, batches, config, seed=0)
+
+
+def rewrite(file: Path, **changes: object) -> None:
+    """Change keys of a stored object, as an author who means it: with a new digest."""
+    write_json({**json.loads(file.read_text()), **changes}, file, allow_nan=True)
 
 
 def saved_cloning(folder: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.data.spec import SCHEMA_VERSION, DatasetSpec, read_spec
+from pipeline.data.stored_arrays import SPANS, read_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,35 +123,17 @@ def open_dataset(folder: Path | str) -> PreparedDataset:
     if not (folder / "spec.json").exists():
         raise ValueError(f"{folder}: no prepared dataset; run `dvc repro ingest`")
     spec = read_spec(folder / "spec.json")
-    arrays = {name: _load(folder / f"{name}.npy") for name in ("action", "reward", "terminal", "offsets", "held_out")}
-    obs = {key: _load(folder / f"obs.{key}.npy") for key in spec.obs_keys}
-    for name, array in {**{f"obs.{k}": v for k, v in obs.items()}, **arrays}.items():
-        expected = {"offsets": spec.episodes + 1, "held_out": spec.episodes}
-        _check_rows(folder / f"{name}.npy", array, expected.get(name, spec.transitions + spec.episodes))
+    arrays = read_arrays(folder, spec)
     return PreparedDataset(
         spec=spec,
-        obs=obs,
+        obs={key: arrays[f"obs.{key}"] for key in spec.obs_keys},
         action=arrays["action"],
         reward=arrays["reward"],
         terminal=arrays["terminal"],
         offsets=np.array(arrays["offsets"]),
         held_out=np.array(arrays["held_out"]),
-        spans=np.array(_load(folder / "spans.npy")) if (folder / "spans.npy").exists() else None,
+        spans=np.array(arrays[SPANS]) if SPANS in arrays else None,
     )
-
-
-def _load(file: Path) -> np.ndarray:
-    try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise ValueError(f"{file}: missing; run `dvc repro ingest` to write the dataset again") from None
-    except (ValueError, EOFError, OSError):
-        raise ValueError(f"{file}: truncated or corrupt; run `dvc repro ingest` to write the dataset again") from None
-
-
-def _check_rows(file: Path, array: np.ndarray, rows: int) -> None:
-    if len(array) != rows:
-        raise ValueError(f"{file}: {len(array)} rows, expected {rows}; run `dvc repro ingest` to write it again")
 
 
 __all__ = ["SCHEMA_VERSION", "SPLITS", "DatasetSpec", "PreparedDataset", "open_dataset"]

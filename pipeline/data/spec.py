@@ -1,21 +1,23 @@
 """The description of a prepared dataset: shapes, bounds, statistics and origin."""
 
-import json
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import with_config
+from pydantic import Field, model_validator, with_config
 
 from pipeline.envs.action_space import KINDS
-from pipeline.validation import RECORD, OneOf, PositiveInt, from_json
+from pipeline.validation import RECORD, NonNegativeInt, OneOf, PositiveInt
 from pipeline.validation.records import save_record
+from pipeline.validation.stored import Name, Shape, Single, read_object, record_of
 
 SCHEMA_VERSION = 2  # 2: `license` was `licence`
+AGAIN = "run `dvc repro ingest` to write the dataset again"
 
 RANDOM, LAST, GROUP, GIVEN = SPLIT_KINDS = ("random", "last", "group", "given")  # given: the log marks what is held out
 
+Spread = Annotated[Single, Field(ge=0)]  # a standard deviation that may be 0
 BOUNDS = ("declared", "inferred", "quantiles")  # where action bounds come from
 
 
@@ -39,12 +41,12 @@ class DatasetSpec:
     schema_version: int
     name: str
     source: str
-    obs_shapes: dict[str, list[PositiveInt]]
+    obs_shapes: Annotated[dict[Name, Shape], Field(min_length=1)]
     obs_names: dict[str, list[str]]
     action_dim: PositiveInt
     action_kind: Annotated[str, OneOf(KINDS)]
-    action_low: list[float]
-    action_high: list[float]
+    action_low: list[Single]
+    action_high: list[Single]
     action_bounds: Annotated[str, OneOf(BOUNDS)]
     env_id: str | None
     env_kwargs: dict[str, Any]
@@ -52,19 +54,19 @@ class DatasetSpec:
     ref_min_score: float | None
     ref_max_score: float | None
     ref_source: str | None
-    transitions: int
-    episodes: int
-    held_out_episodes: int
-    dropped: int
-    terminals: int
-    reward_min: float
-    reward_max: float
-    reward_mean: float
-    reward_std: float
-    obs_min: dict[str, list[float]]
-    obs_max: dict[str, list[float]]
-    obs_mean: dict[str, list[float]]
-    obs_std: dict[str, list[float]]
+    transitions: PositiveInt
+    episodes: PositiveInt
+    held_out_episodes: NonNegativeInt
+    dropped: NonNegativeInt
+    terminals: NonNegativeInt
+    reward_min: Single
+    reward_max: Single
+    reward_mean: Single
+    reward_std: Spread
+    obs_min: dict[str, list[Single]]
+    obs_max: dict[str, list[Single]]
+    obs_mean: dict[str, list[Single]]
+    obs_std: dict[str, list[Spread]]
     constant_features: dict[str, list[int]]
     license: str | None
     digest: str
@@ -76,6 +78,25 @@ class DatasetSpec:
     split: Annotated[str, OneOf(SPLIT_KINDS)] = RANDOM
     action_names: list[str] = field(default_factory=list)
     units: dict[str, str] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Checks what is read back: statistics, names and bounds of as many entries as there are features."""
+        if not len(self.action_low) == len(self.action_high) == self.action_dim:
+            raise ValueError(f"action_low and action_high must have {self.action_dim} entries, as action_dim says")
+        if not all(low < high for low, high in zip(self.action_low, self.action_high, strict=True)):
+            raise ValueError("action_low must be below action_high")
+        widths = {key: shape[-1] for key, shape in self.obs_shapes.items()}  # of an image, its channels
+        statistics = {"min": self.obs_min, "max": self.obs_max, "mean": self.obs_mean, "std": self.obs_std}
+        if any({k: len(v) for k, v in block.items()} != widths for block in statistics.values()):
+            raise ValueError(f"obs_{', obs_'.join(statistics)} must have as many entries as obs_shapes, {widths}")
+        vectors = {key: widths[key] for key in self.vector_keys}
+        if {key: len(names) for key, names in self.obs_names.items()} != vectors:
+            raise ValueError(f"obs_names must have as many entries as obs_shapes, {vectors}")
+        for block in (self.constant_features, self.exogenous, {k: [*f, *f.values()] for k, f in self.flags.items()}):
+            if not all(0 <= i < vectors.get(key, 0) for key, features in block.items() for i in features):
+                raise ValueError("constant_features, exogenous and flags must be features of the vectors")
+        return self
 
     def label(self, name: str) -> str:
         """The name of a feature or an action with its unit, ``comp_spd [rpm]``; the name alone if it says the unit."""
@@ -127,23 +148,9 @@ class DatasetSpec:
 
 def write_spec(spec: DatasetSpec, file: Path) -> None:
     """Write ``spec`` as JSON. Raises ValueError if a number is not finite."""
-    save_record(spec, file)
+    save_record(spec, file, seal=True)
 
 
 def read_spec(file: Path) -> DatasetSpec:
     """Read a spec. Raises ValueError if the file is damaged or was written by another version of this project."""
-    try:
-        content = json.loads(file.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise ValueError(f"{file}: not valid JSON; run `dvc repro ingest` to write the dataset again") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(version, int):
-        raise ValueError(f"{file}: no schema_version; run `dvc repro ingest` to write the dataset again")
-    if version < SCHEMA_VERSION:
-        raise ValueError(f"{file}: schema_version {version} is older than {SCHEMA_VERSION}; run `dvc repro ingest`")
-    if version > SCHEMA_VERSION:
-        raise ValueError(f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update this project")
-    try:
-        return from_json(DatasetSpec, content)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}; run `dvc repro ingest` to write the dataset again") from None
+    return record_of(DatasetSpec, read_object(file, SCHEMA_VERSION, AGAIN), file, AGAIN)

@@ -4,12 +4,15 @@ import math
 from dataclasses import dataclass
 
 import torch
+from pydantic import with_config
 from torch import Tensor, nn
 
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.types import Observation
+from pipeline.validation import OPTIONS
 
 
+@with_config(OPTIONS)
 @dataclass(frozen=True)
 class StandardConfig:
     """The standard encoder has no options."""

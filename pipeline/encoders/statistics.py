@@ -1,13 +1,16 @@
 """Scales of the logged data, and the facts about the data that a world model is built from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, Self
 
 import torch
-from pydantic import with_config
+from pydantic import Field, model_validator, with_config
 from torch import Tensor
 
-from pipeline.validation import RECORD, NonNegativeInt, PositiveFloat, PositiveInt
+from pipeline.validation import RECORD, NonNegativeInt, PositiveInt
+from pipeline.validation.stored import Name, Scale, Shape, Single
 
 CONSTANT = 1e-6  # a feature is constant if its standard deviation is below this share of its magnitude
 SELDOM = 0.02  # a feature is a setting if it changes in a smaller share of steps
@@ -28,22 +31,41 @@ class Statistics:
     exogenous feature, is 0: that row says nothing about the change of the feature, so no statistic of it counts there.
     """
 
-    obs_mean: list[float]
-    obs_std: list[PositiveFloat]  # 1 where the feature is constant
-    obs_min: list[float]
-    obs_max: list[float]
+    obs_mean: list[Single]
+    obs_std: list[Scale]  # 1 where the feature is constant
+    obs_min: list[Single]
+    obs_max: list[Single]
     active: list[NonNegativeInt]  # the features that vary
-    delta_mean: list[float]
-    delta_std: list[PositiveFloat]
-    reward_mean: float
-    reward_std: PositiveFloat
-    reward_min: float
-    reward_max: float
+    delta_mean: list[Single]
+    delta_std: list[Scale]
+    reward_mean: Single
+    reward_std: Scale
+    reward_min: Single
+    reward_max: Single
     terminals: NonNegativeInt
     settings: list[NonNegativeInt] = field(default_factory=list)  # active ones that seldom change in an episode
     exogenous: list[NonNegativeInt] = field(default_factory=list)  # features that no action changes
-    exogenous_delta_std: list[PositiveFloat] = field(default_factory=list)  # of their normalized changes
+    exogenous_delta_std: list[Scale] = field(default_factory=list)  # of their normalized changes
     flags: dict[int, int] = field(default_factory=dict)  # feature -> its 0/1 flag "measured"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Checks what is read back: as many entries as features, and no others."""
+        features = len(self.obs_mean)
+        indices = [*self.active, *self.settings, *self.exogenous, *self.flags, *self.flags.values()]
+        if not all(0 <= i < features for i in indices):
+            raise ValueError(f"features are numbered from 0 to {features - 1}, not {min(indices)} to {max(indices)}")
+        per_feature = {"obs_std": self.obs_std, "obs_min": self.obs_min, "obs_max": self.obs_max}
+        per_change = {"delta_mean": self.delta_mean, "delta_std": self.delta_std}
+        for entries, count in (
+            (per_feature, features),
+            (per_change, len(self.changing)),
+            ({"exogenous_delta_std": self.exogenous_delta_std}, len(self.exogenous)),
+        ):
+            for name, numbers in entries.items():
+                if len(numbers) != count:
+                    raise ValueError(f"{name} has {len(numbers)} entries, expected {count}")
+        return self
 
     @property
     def changing(self) -> list[int]:
@@ -139,7 +161,19 @@ class DataSpec:
     """Facts about the training split that a world model is built from; saved as JSON beside its weights."""
 
     statistics: Statistics
-    obs_shapes: dict[str, list[PositiveInt]]
+    obs_shapes: Annotated[dict[Name, Shape], Field(min_length=1)]
     action_dim: PositiveInt
-    transitions: int
+    transitions: NonNegativeInt
     task: str | None = None  # environment id; selects a known termination rule
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_features(self.obs_shapes, self.statistics)
+        return self
+
+
+def check_features(obs_shapes: Mapping[str, Sequence[int]], statistics: Statistics) -> None:
+    """Raises ValueError unless ``statistics`` have an entry for each number of the vectors in ``obs_shapes``."""
+    features, count = sum(math.prod(s) for s in obs_shapes.values() if len(s) < 3), len(statistics.obs_mean)
+    if features != count:
+        raise ValueError(f"obs_shapes hold {features} features, statistics.obs_mean {count}")

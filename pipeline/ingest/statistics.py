@@ -1,7 +1,5 @@
-"""Statistics, action scaling and digest of the stored arrays, a limited number of rows at a time."""
+"""Statistics and action scaling of the stored arrays, a limited number of rows at a time."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,14 +124,3 @@ def _channel_moments(images: np.ndarray, rows: Rows) -> Moments:
     std = np.sqrt((share * (value - mean[:, None]) ** 2).sum(axis=1))
     low, high = counts.astype(bool).argmax(axis=1), 255 - counts.astype(bool)[:, ::-1].argmax(axis=1)
     return low.astype(float), high.astype(float), mean, np.where(low == high, 0.0, std)
-
-
-def digest_of(folder: Path, metadata: list[object]) -> str:
-    """32 hex digits of the array files and of the ``metadata`` (JSON values) that their meaning depends on."""
-    digest = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
-    for file in sorted(folder.glob("*.npy")):
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()

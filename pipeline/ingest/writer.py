@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.episode import Episode, LoggedData
 from pipeline.data.spec import RANDOM, SCHEMA_VERSION, DatasetSpec, write_spec
+from pipeline.data.stored_arrays import array_digest
 from pipeline.envs.action_space import DISCRETE
 from pipeline.ingest import validate
 from pipeline.ingest.blocks import Block, blocks
@@ -20,7 +21,7 @@ from pipeline.ingest.episode_table import EpisodeTable
 from pipeline.ingest.npy_append import EpisodeFiles
 from pipeline.ingest.roles import exogenous_features, flagged_features
 from pipeline.ingest.split import GAP, Split, divide, kind_of, split_warnings
-from pipeline.ingest.statistics import action_quantiles, digest_of, map_actions, one_hot_actions, statistics
+from pipeline.ingest.statistics import action_quantiles, map_actions, one_hot_actions, statistics
 from pipeline.ingest.subsample import choose_episodes, keep_pieces
 
 
@@ -192,7 +193,7 @@ def _finish(
         obs_std={key: m[3].tolist() for key, m in obs.items()},
         constant_features=constant,
         license=logged.license,
-        digest=digest_of(folder, [SCHEMA_VERSION, names, low.tolist(), high.tolist()]),
+        digest=array_digest(folder, names, low.tolist(), high.tolist()),
         warnings=[*_warnings(logged, table, bounds_kind), *split_warnings(table, held_out, split)],
         action_start=start,
         exogenous=exogenous_features(logged.exogenous, names),

@@ -2,38 +2,37 @@
 model card. :mod:`pipeline.serving.load_bundle` reads it."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 
-from pydantic import Field, with_config
-from safetensors.torch import save
+import numpy as np
+from pydantic import Field, model_validator, with_config
 from torch import nn
 
 from pipeline.data.dataset import PreparedDataset
 from pipeline.encoders import ENCODERS, Encoder
-from pipeline.encoders.statistics import DataSpec, Statistics
+from pipeline.encoders.statistics import DataSpec, Statistics, check_features
 from pipeline.envs.action_space import KINDS
-from pipeline.params import build
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.protocols import StateEncoder
 from pipeline.types import TorchModule
-from pipeline.validation import RECORD, OneOf, PositiveInt
+from pipeline.validation import RECORD, OneOf, from_json
+from pipeline.validation.stored import FLOAT32, VERSION, Name, Shape, Single, read_object, write_json
+from pipeline.validation.weights import write_weights
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+T = TypeVar("T")
 SCHEMA_VERSION = 2  # 1 called `encoder`, `encoder_config`, `neighbors`: `filter`, `filter_config`, `neighbours`
 STATE_ENCODERS: Mapping[str, type[Encoder | TrainableWorldModel]] = {**ENCODERS, **WORLD_MODELS}
 ENCODER_PREFIX = "state_encoder."  # of the names of the encoder's weights
+AGAIN = "copy the bundle again, or learn the policy again with `dvc repro`"
 DATASET_KEYS = ("name", "digest", "license", "transitions", "episodes", "source", "obs_names", "action_names", "units")
-
-Shape = Annotated[list[PositiveInt], Field(min_length=1)]  # of one observation
 
 
 @with_config(RECORD)
@@ -44,20 +43,28 @@ class BundleSpec:
 
     policy: str
     config: dict[str, Any]
-    obs_shapes: Annotated[dict[str, Shape], Field(min_length=1)]
+    obs_shapes: Annotated[dict[Name, Shape], Field(min_length=1)]
     statistics: Statistics
-    action_low: list[float]
-    action_high: list[float]
+    action_low: Annotated[list[Single], Field(min_length=1)]
+    action_high: list[Single]
     env_id: str | None
     env_kwargs: dict[str, Any]
     dataset: dict[str, Any]  # DATASET_KEYS
     seed: int
     privileged_knowledge: list[str]
     penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; empty for pure imitation
-    encoder: str = "standard"  # one of STATE_ENCODERS
+    encoder: Annotated[str, OneOf(STATE_ENCODERS)] = "standard"
     encoder_config: dict[str, Any] = field(default_factory=dict)
     action_kind: Annotated[str, OneOf(KINDS)] = "continuous"
     action_start: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_features(self.obs_shapes, self.statistics)
+        low, high = (np.array(bounds, np.float32) for bounds in (self.action_low, self.action_high))
+        if low.shape != high.shape or not ((low < high) & (high / 2 - low / 2 <= FLOAT32 / 2)).all():
+            raise ValueError("action bounds are not valid")
+        return self
 
 
 def save_bundle(
@@ -67,12 +74,10 @@ def save_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     assert isinstance(encoder, nn.Module)
     tensors = learner.state_dict() | {f"{ENCODER_PREFIX}{k}": v for k, v in encoder.state_dict().items()}
-    weights = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
-    described = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(spec)}
-    described["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-    (folder / "weights.safetensors").write_bytes(weights)
-    (folder / "bundle.json").write_text(json.dumps(described, indent=2) + "\n")
-    (folder / "history.json").write_text(json.dumps(history, indent=2) + "\n")
+    digest = write_weights(tensors, folder / "weights.safetensors")
+    described = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(spec), "weights_sha256": digest}
+    write_json(history, folder / "history.json", allow_nan=True)
+    write_json(described, folder / "bundle.json")
     (folder / "README.md").write_text(card)
 
 
@@ -131,12 +136,33 @@ def build_encoder(spec: BundleSpec) -> Encoder | TrainableWorldModel:
     """The encoder that a bundle names, without its weights."""
     transitions = spec.dataset.get("transitions", 0)
     data = DataSpec(spec.statistics, spec.obs_shapes, len(spec.action_low), transitions, spec.env_id)
-    config = build(STATE_ENCODERS[spec.encoder].Config, spec.encoder_config, "encoder_config")
+    config = options(STATE_ENCODERS[spec.encoder].Config, spec.encoder_config, "encoder_config")
     if spec.encoder in WORLD_MODELS:
         return WORLD_MODELS[spec.encoder](config, data)
     return ENCODERS[spec.encoder].from_data(config, data)
 
 
+def options(kind: type[T], content: Mapping[str, Any], key: str) -> T:
+    """``content``, which the bundle has under ``key``, as the options ``kind``. Raises ValueError that names it."""
+    try:
+        return from_json(kind, content)
+    except ValueError as error:
+        raise ValueError(f"`{key}`: {error}") from None
+
+
+def read_description(folder: Path) -> tuple[dict[str, Any], str]:
+    """The content of ``bundle.json``, without its version, and the SHA-256 of the weights. Raises ValueError if the
+    file is missing or damaged, or of another version."""
+    file = folder / "bundle.json"
+    if not file.is_file():
+        raise ValueError(f"{file}: not found; a bundle is a folder such as data/policy/seed-0")
+    content = read_object(file, SCHEMA_VERSION, AGAIN, ": `encoder` was `filter`, and options had other names")
+    digest = content.pop("weights_sha256", None)
+    if not isinstance(digest, str):
+        raise ValueError(f"{file}: `weights_sha256` is missing; {AGAIN}")
+    return {key: value for key, value in content.items() if key != VERSION}, digest
+
+
 def weights_digest(folder: Path) -> str:
     """SHA-256 of the weights in a bundle, which identifies the policy in files and in MLflow."""
-    return str(json.loads((folder / "bundle.json").read_text())["weights_sha256"])
+    return read_description(folder)[1]

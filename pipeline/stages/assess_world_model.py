@@ -31,8 +31,8 @@ def main(seed: int) -> None:
         errors, calibration, latents = assessment.errors, assessment.calibration, assessment.latents
 
         folder = run.output(WRITES[0].format(seed=seed))
-        save_record(errors, f"{folder}/errors.json")
-        save_record(assessment.reliability, f"{folder}/reliability.json")
+        save_record(errors, f"{folder}/errors.json", seal=True)
+        save_record(assessment.reliability, f"{folder}/reliability.json", seal=True)
         write_arrays(f"{folder}/samples.npz", assessment.samples)
         calibration.save(run.output(WRITES[1].format(seed=seed)))
         if latents is not None:

@@ -35,7 +35,7 @@ def main(seed: int) -> None:
 
         result = evaluate_offline(agents, model, dataset, config, seed)
 
-        save_record(result, run.output(WRITES[0].format(seed=seed)), allow_nan=True, digits=DIGITS)
+        save_record(result, run.output(WRITES[0].format(seed=seed)), allow_nan=True, digits=DIGITS, seal=True)
         logged = result.logged.value
         run.log_metrics(offline_numbers(result) | {"offline/logged": logged}, step=0)
         run.print(f"logged behavior: discounted return {logged:.1f}")

@@ -1,15 +1,17 @@
 """The file ``data/calibration/seed-K.json``: the calibration of a world model's uncertainty, which imagination uses."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from pydantic import with_config
+from pydantic import model_validator, with_config
 
-from pipeline.validation import RECORD, NonNegativeInt, from_json
+from pipeline.validation import RECORD, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pipeline.validation.records import save_record
+from pipeline.validation.stored import read_object, record_of
 
 SCHEMA_VERSION = 1
+AGAIN = "run `dvc repro assess_world_model`"
 
 
 @with_config(RECORD)
@@ -18,8 +20,8 @@ class PenaltyCalibration:
     """One penalty, measured on held-out logs. Undefined numbers, such as those of a constant penalty, are None."""
 
     kind: str | None  # aleatoric, epistemic or total; None if the penalty does not declare it
-    scale: float | None  # times the penalty: the expected error of a step, in units of reward
-    quantiles: dict[str, float]  # of the scaled penalty over logged steps, by level ("0.5", "0.95", ...)
+    scale: NonNegativeFloat | None  # times the penalty: the expected error of a step, in units of reward
+    quantiles: dict[str, NonNegativeFloat]  # of the scaled penalty over logged steps, by level ("0.5", "0.95", ...)
     spearman: float | None  # rank correlation with the error of one step
     rollout_spearman: dict[str, float | None]  # of its sum over a rollout with the final error, by steps ("5", ...)
     auc: float | None  # how well it separates logged actions from others; 0.5 is chance
@@ -41,22 +43,22 @@ class Calibration:
     horizon_measured: NonNegativeInt
     best_penalty: str
     penalties: dict[str, PenaltyCalibration]
-    temperature: dict[str, float] | None
+    temperature: dict[str, PositiveFloat] | None
     schema_version: int = SCHEMA_VERSION
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.horizon > self.horizon_measured:
+            raise ValueError(f"horizon {self.horizon} is beyond horizon_measured, {self.horizon_measured}")
+        if self.best_penalty not in self.penalties:
+            raise ValueError(f"best_penalty `{self.best_penalty}` is none of {', '.join(self.penalties)}")
+        return self
 
     def save(self, file: Path) -> None:
         """Write ``file`` and its folder. Raises ValueError for numbers that are not finite."""
-        save_record(self, file)
+        save_record(self, file, seal=True)
 
     @classmethod
     def load(cls, file: Path) -> "Calibration":
-        """The calibration in ``file``. Raises ValueError when it is missing, damaged, or newer than this project."""
-        try:
-            record = json.loads(file.read_text())
-            if record["schema_version"] > SCHEMA_VERSION:
-                raise ValueError(f"schema_version {record['schema_version']} is newer; update the project")
-            return from_json(cls, record)
-        except FileNotFoundError:
-            raise ValueError(f"{file}: not found; run `dvc repro assess_world_model`") from None
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file}: cannot be read ({error}); run `dvc repro assess_world_model`") from None
+        """The calibration in ``file``. Raises ValueError when it is missing, damaged, or of another version."""
+        return record_of(cls, read_object(file, SCHEMA_VERSION, AGAIN), file, AGAIN)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.validation import first_mistake
+from pipeline.validation.stored import read_json, sealed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,15 +23,19 @@ def save_record(
     file: Path | str,
     allow_nan: bool = False,
     digits: int | None = None,
+    seal: bool = False,
 ) -> None:
     """Write a dataclass, or a list of them, as indented JSON, and make the folder. ``digits`` rounds its floats to so
-    many significant digits.
+    many significant digits; ``seal`` adds the digest of a single record, which reading compares.
 
     Raises ValueError for NaN and infinity unless ``allow_nan``.
     """
     content = [asdict(one) for one in record] if isinstance(record, Sequence) else asdict(record)
     if digits is not None:
         content = json.loads(json.dumps(content), parse_float=lambda text: float(f"{float(text):.{digits}g}"))
+    if seal:
+        assert isinstance(content, dict)
+        content = sealed(content)
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     Path(file).write_text(json.dumps(content, indent=2, allow_nan=allow_nan) + "\n")
 
@@ -38,14 +43,9 @@ def save_record(
 def load_record(adapter: TypeAdapter[T], file: Path | str) -> T:
     """What :func:`save_record` wrote, or a list of such records. Keys that the dataclass does not have are ignored.
 
-    Raises ValueError that names the file and the fix: missing, not JSON, or without the expected fields.
+    Raises ValueError that names the file and the fix: missing, damaged, or without the expected fields.
     """
-    try:
-        content = json.loads(Path(file).read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{file}: not found; run `dvc repro`") from None
-    except ValueError as error:
-        raise ValueError(f"{file}: not valid JSON ({error}); delete it and run `dvc repro`") from None
+    content = read_json(Path(file), "run `dvc repro`", allow_nan=True)
     try:
         return adapter.validate_python(content)
     except ValidationError as error:

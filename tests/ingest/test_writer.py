@@ -8,6 +8,7 @@ import pytest
 from data_examples import LENGTHS, counting_episode, counting_log
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import rewrite
 
 from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.episode import Episode, LoggedData
@@ -195,8 +196,8 @@ def test_missing_newer_and_damaged_folders_are_refused(tmp_path: Path, dataset: 
     with pytest.raises(ValueError, match="no prepared dataset; run `dvc repro ingest`"):
         open_dataset(tmp_path / "nowhere")
     spec = json.loads((folder / "spec.json").read_text())
-    (folder / "spec.json").write_text(json.dumps({**spec, "schema_version": SCHEMA_VERSION + 1}))
-    with pytest.raises(ValueError, match=f"newer than {SCHEMA_VERSION}; update this project"):
+    rewrite(folder / "spec.json", schema_version=SCHEMA_VERSION + 1)
+    with pytest.raises(ValueError, match=f"newer than {SCHEMA_VERSION}; update the project"):
         open_dataset(folder)
     (folder / "spec.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):

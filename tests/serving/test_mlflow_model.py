@@ -13,7 +13,7 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 import yaml
-from toys import saved_cloning
+from toys import rewrite, saved_cloning
 
 from pipeline.cli.evaluate import evaluate_bundle
 from pipeline.cli.export import export_onnx
@@ -84,7 +84,7 @@ def test_onnx_says_what_goes_in_and_out(bundle: Path, tmp_path: Path, capfd: pyt
     described = json.loads((bundle / "bundle.json").read_text())
     described["dataset"] |= {"obs_names": {"state": ["temp", "cos", "sin"]}, "action_names": ["valve"]}
     described["dataset"] |= {"units": {"temp": "°C", "valve": "%"}}
-    (bundle / "bundle.json").write_text(json.dumps(described))
+    rewrite(bundle / "bundle.json", **described)
     (line,) = export_onnx(bundle, tmp_path / "policy.onnx")
     assert "differs from the bundle by at most" in line
     assert capfd.readouterr() == ("", "")

@@ -15,7 +15,7 @@ import torch
 from contract import missing
 from test_contracts import HIGH, LOW, RAW, world_model
 from test_planning import Linear, draws, planner
-from toys import build_data_spec
+from toys import build_data_spec, rewrite
 
 from pipeline.evaluation.imagined import imagined_returns
 from pipeline.imagination import Imagination
@@ -113,8 +113,7 @@ def test_imagined_returns_are_those_of_planning_at_every_step():
 )
 def test_bundles_that_cannot_plan_are_refused(changes: dict[str, Any], tmp_path: Path):
     _, folder = bundle_of("cem", "gaussian_ensemble", tmp_path / "bundle")
-    described = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps({**described, **changes}))
+    rewrite(folder / "bundle.json", **changes)
     with pytest.raises(ValueError, match="refused"):
         load_agent(folder)
 
