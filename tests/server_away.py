@@ -1,5 +1,5 @@
-"""Kills the tracking server in the middle of `learn_policy`, starts it again later, and compares with a run that was left
-alone: `python tests/server_away.py [--updates 15000] [--away 300]` (seconds, or until the stage has ended)."""
+"""Kills the tracking server in the middle of `learn_policy`, starts it again later, and compares with a run that was
+left alone: `python tests/server_away.py [--updates 15000] [--away 300]` (seconds, or until the stage has ended)."""
 
 import argparse
 import hashlib

@@ -12,7 +12,7 @@ from typing import Any, Self
 from pipeline.tracking.paths import work_dir
 
 Event = Mapping[str, Any]  # ``kind``, the ``run`` it belongs to, and what the kind needs; plain JSON
-OTHER = "other entries"
+PLURAL = {"point": "points", "file": "files", "other entry": "other entries"}
 
 
 class Spool:
@@ -121,11 +121,11 @@ class Spool:
 
     def describe_waiting(self) -> str:
         """``312 points, 2 files, 4 other entries``; empty if nothing waits."""
-        counts = {"points": 0, "files": 0, OTHER: 0}
+        counts = dict.fromkeys(PLURAL, 0)
         for event in map(self.event, self.waiting()):
-            kind = "points" if "points" in event else "files" if "path" in event else OTHER
+            kind = "point" if "points" in event else "file" if "path" in event else "other entry"
             counts[kind] += len(event.get("points", [0]))
-        return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        return ", ".join(f"{n} {kind if n == 1 else PLURAL[kind]}" for kind, n in counts.items() if n)
 
     def resumable(self) -> bool:
         """Whether an interrupted stage may go on with this run."""

@@ -93,7 +93,10 @@ def one_line_errors(uri: str) -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of an error, shortened."""
+    """The first line of an error, shortened; of a failed request, what failed."""
+    if "failed with exception" in str(error):
+        cause = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+        return "does not answer" if cause is None else f"does not answer ({cause[1]})"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0] if len(lines[0]) <= LONGEST_REASON else f"{lines[0][:LONGEST_REASON]}…"
 
@@ -168,5 +171,7 @@ def _quiet() -> None:
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow  # noqa: F401  imported first, because its import sets the level of its logger
 
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):  # the last warns before it tries again
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It prints the traceback of a locked or full database before it raises the error, which we say in one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
