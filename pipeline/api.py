@@ -45,7 +45,7 @@ from pipeline.policies.bc import BCConfig
 from pipeline.serving.agent import PolicyAgent, agent_of, load_agent
 from pipeline.serving.bundle import save_bundle
 from pipeline.serving.model_card import model_card
-from pipeline.tracking.console import quiet_lightning
+from pipeline.tracking.console import quiet_libraries
 from pipeline.training.behavior_cloning import behavior_cloning as _behavior_cloning
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.fit_world_model import fit_world_model as _fit_world_model
@@ -254,7 +254,7 @@ def _plain(content: Any) -> Any:
 
 
 def _set_up(trainer: TrainerConfig | None) -> TrainerConfig:
-    quiet_lightning()
+    quiet_libraries()
     trainer = trainer or TrainerConfig()
     set_up_torch(trainer)
     return trainer

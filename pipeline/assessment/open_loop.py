@@ -12,6 +12,7 @@ from pipeline.assessment.model_error import HORIZONS, Scale, mean_square, replay
 from pipeline.assessment.results import OpenLoopErrors, Trust
 from pipeline.protocols import WorldModel
 from pipeline.types import Segments
+from pipeline.validation.pace import paced
 
 
 @torch.no_grad()
@@ -31,7 +32,7 @@ def open_loop(
     squares: list[Tensor] = []  # of model, persistence and perhaps the regression, "K B H"
     rewards: list[Tensor] = []  # true, predicted and perhaps the regression's, "K B H"
     apart: list[Tensor] = []
-    for windows in batches:
+    for windows in paced(batches, "open-loop errors: {} batches"):
         rollout = replay(model, windows, context, scale)
         after = {k: v[:, context:] for k, v in windows.obs.items()}
         truth, measured = scale(after), scale.measured({k: v[:, 1:] for k, v in after.items()})

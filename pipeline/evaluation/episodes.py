@@ -16,6 +16,7 @@ from pipeline.envs.permission import ForbiddenError
 from pipeline.envs.wrappers import make
 from pipeline.evaluation.recording import Recording
 from pipeline.serving.agent import RawObservation
+from pipeline.validation.pace import paced
 
 
 class ArrayAgent(Protocol):
@@ -86,7 +87,8 @@ def run_episodes(
     try:
         check_spaces(envs, agent, env_id)
         parts = [range(i, min(i + width, episodes)) for i in range(0, episodes, width)]
-        batches = [run_batch(agent, envs, seed, numbers, discount, record) for numbers in parts]
+        slices = paced(parts, f"{{}} batches of {width} episodes", len(parts))
+        batches = [run_batch(agent, envs, seed, numbers, discount, record) for numbers in slices]
     finally:
         envs.close()
     return EpisodeResults(

@@ -23,6 +23,7 @@ from pipeline.ingest.roles import exogenous_features, flagged_features
 from pipeline.ingest.split import GAP, Split, divide, kind_of, split_warnings
 from pipeline.ingest.statistics import action_quantiles, map_actions, one_hot_actions, statistics
 from pipeline.ingest.subsample import choose_episodes, keep_pieces
+from pipeline.validation.pace import paced
 
 
 def write_dataset(
@@ -90,7 +91,8 @@ def _replace(partial: Path, folder: Path) -> None:
 
 def _append_all(folder: Path, logged: LoggedData) -> EpisodeTable:
     discrete = logged.action_kind == DISCRETE
-    episodes = map(_with_action_column, logged.episodes) if discrete else iter(logged.episodes)
+    read = paced(logged.episodes, "{} episodes read")
+    episodes = map(_with_action_column, read) if discrete else read
     first = next(episodes, None)
     if first is None:
         raise ValueError(f"{logged.place}: holds no episodes; name another log")

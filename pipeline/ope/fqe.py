@@ -17,6 +17,7 @@ from pipeline.networks.critic import Critics, polyak_update
 from pipeline.ope import OfflineConfig
 from pipeline.policies.losses import td_target
 from pipeline.types import TensorFields
+from pipeline.validation.pace import paced
 
 LAST = 0.1  # share of the updates, at the end, over which drift and clamping are measured
 MARGIN = 0.05  # of the range of logged rewards: a target clamped by less counts as noise at the edge
@@ -113,7 +114,7 @@ def fit(config: OfflineConfig, data: Experience, start: Tensor, start_action: Te
     weights = bootstrap_weights(config.critics, int(data.episode.max()) + 1, generator)
     before = 0.0
     clamped = []
-    for update in range(config.updates):
+    for update in paced(range(config.updates), "fitted Q: {} updates", config.updates):
         if update == measured_from:
             before = float(q.per_step(start, start_action).mean())
         batch = data[torch.randint(len(data), (config.batch_size,), generator=generator)]

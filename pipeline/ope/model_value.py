@@ -14,6 +14,7 @@ from pipeline.imagination import Imagination, rows_at_once
 from pipeline.ope.evaluated_policy import EvaluatedPolicy
 from pipeline.protocols import Penalty, WorldModel, first_state
 from pipeline.types import Future, Observation
+from pipeline.validation.pace import paced
 
 
 class GivenMembers:
@@ -52,7 +53,8 @@ def imagined_rewards(
     rows = torch.arange(count).repeat(len(model.elites))
     pieces = []
     size = rows_at_once(member)
-    for chunk, members in zip(rows.split(size), member.split(size), strict=True):
+    chunks = list(zip(rows.split(size), member.split(size), strict=True))
+    for chunk, members in paced(chunks, "imagined returns: {} parts", len(chunks)):
         first_obs = {key: value[chunk] for key, value in obs.items()}
         start = first_state(model, first_obs, model.action_dim)
         imagination = Imagination(cast(WorldModel, GivenMembers(model, members)), penalty)

@@ -1,4 +1,4 @@
-"""How far a training is: one line that is drawn again in a terminal, a line for every tenth elsewhere."""
+"""How far a training is: one line that is drawn again in a terminal, a line every half minute elsewhere."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 REDRAW_SECONDS = 0.2
-LINE_SECONDS = 2.0  # a short training prints its last line alone
+LINE_SECONDS = 30.0  # a short training prints its last line alone
 BAR = 20  # signs
 
 
@@ -22,13 +22,13 @@ class Counted(Protocol):
 
 
 class Progress(Callback):
-    """Prints the epoch, counted from 1, the share that is done, the time left at most, and the watched metrics."""
+    """Prints the epoch, counted from 1, the share that is done, the time of an epoch, the time left at most, and the
+    watched metrics."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
         self._first = 0  # epochs that an interrupted run has done
         self._started = self._printed = 0.0
-        self._tenth = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -44,12 +44,12 @@ class Progress(Callback):
         share = done / (trainer.max_epochs or 1)
         if not trainer.is_global_zero or now - self._printed < (REDRAW_SECONDS if self._terminal else LINE_SECONDS):
             return
-        if self._terminal or int(10 * share) > self._tenth:
-            self._printed, self._tenth = now, int(10 * share)
-            left = timedelta(seconds=round((now - self._started) * (1 - share) / share))
-            epoch, total = self._first + trainer.current_epoch + 1, self._first + (trainer.max_epochs or 0)
-            bar = _bar(share) if self._terminal else ""
-            self._show(f"{bar}epoch {epoch} of {total}, {share:.0%}, {left} left{_metrics(trainer)}")
+        self._printed, seconds = now, now - self._started
+        left = timedelta(seconds=round(seconds * (1 - share) / share))
+        epoch, total = self._first + trainer.current_epoch + 1, self._first + (trainer.max_epochs or 0)
+        bar = _bar(share) if self._terminal else ""
+        rate = f"{seconds / done:.2f} s an epoch"
+        self._show(f"{bar}epoch {epoch} of {total}, {share:.0%}, {rate}, {left} left{_metrics(trainer)}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print how long it took."""
