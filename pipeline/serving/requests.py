@@ -44,7 +44,8 @@ def observations(
     if most is not None and count > most:
         raise ValueError(f"{count} observations are too many; send at most {most} in a request")
     kinds = {key: _pixels if len(shapes[key]) == 3 else _finite for key in shapes}
-    return {key: torch.from_numpy(kinds[key](f"observation `{key}`", array)) for key, array in arrays.items()}
+    # A copy, because torch warns of arrays that it must not write to, such as mapped logs.
+    return {key: torch.tensor(kinds[key](f"observation `{key}`", array)) for key, array in arrays.items()}
 
 
 def past_actions(action: object, actions: Actions, episodes: int, steps: int) -> Tensor:

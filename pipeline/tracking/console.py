@@ -21,7 +21,8 @@ QUIET_WARNINGS = (
     ".*sync_dist=True",  # metrics are already summed over ranks
     ".*does not have many workers",  # the loader gives numbers of chunks alone; the modules draw the data
     ".*GPU available but not used",  # `trainer.accelerator` says so, and `doctor` lists the devices
-    ".*The environment .* is out of date",  # the version is that of the logs
+    ".*The environment .* is out of date",  # Gymnasium; the version is that of the logs
+    ".*Box (low|high)'s precision lowered",  # Gymnasium; policies act in float32
 )
 
 
