@@ -69,8 +69,8 @@ def ingest(folder: Path | str, source: str, **options: Any) -> PreparedDataset:
     ``source`` is a name in :data:`pipeline.ingest.sources.SOURCES`, and ``options`` are those of its config, such as
     ``path``; without ``held_out_path``, the log is split by episode. Raises ValueError for a log that cannot be used.
     """
-    options.setdefault("path", "")
-    options.setdefault("held_out_path", options["path"])
+    if "path" in options:
+        options.setdefault("held_out_path", options["path"])
     source_class, config = choose(SOURCES, {"source": source, **options}, "dataset", key="source")
     allow_packages(config.env_packages)
     return _ingest(source_class(config).read(), config, folder).dataset
