@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.ingest.sources.plain_files import refuse_special
 from pipeline.params import build, choose, section
 from pipeline.training.config import check_shares
 from pipeline.validation import LARGEST_SEED, did_you_mean, short
@@ -24,6 +26,9 @@ def check(params: Mapping[str, Any]) -> None:
     configs = {name: load(kind, params, name) for name, kind in kinds.items()}
     (model, _), fit = configs["world_model"], configs["fit"]
     learner, policy = configs["policy"]
+    _, logs = configs["dataset"]
+    for path in dict.fromkeys((logs.path, logs.held_out_path)):  # before a stage hashes them
+        refuse_special(Path(path))
     check_planner(learner, configs["penalty"].name)
     check_pessimism(configs["penalty"], configs["rollout"], policy)
     check_shares(configs["trainer"], fit.batch_size, fit.window if model.recurrent else 1)

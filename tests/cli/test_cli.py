@@ -179,6 +179,13 @@ def test_preflight_names_the_mistake(change: dict, message: str) -> None:
         preflight.check(params)
 
 
+def test_preflight_opens_no_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.npz")
+    log = {"source": "npz", "path": str(tmp_path / "log.npz"), "held_out_path": str(tmp_path / "log.npz")}
+    with pytest.raises(ValueError, match="a pipe, socket or device, not a file"):
+        preflight.check({**read_params(ROOT / "params.yaml"), "dataset": log})
+
+
 def test_devices_that_are_not_there_are_the_users_to_mend() -> None:
     with pytest.raises(ValueError, match=r"params.yaml: `trainer`: .*doctor` lists the devices$"):
         make_trainer(TrainerConfig(accelerator="tpu"), 1, [])

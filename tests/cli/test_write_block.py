@@ -79,6 +79,9 @@ def test_missing_files(tmp_path: Path) -> None:
     assert missing_files(minari, tmp_path) == [
         "data/logs: not found; create the folder (`mkdir -p data/logs`), or correct `dataset.path` in params.yaml"
     ]
+    os.mkfifo(tmp_path / "pipe.npz")
+    (line,) = missing_files({"source": "npz", "path": "pipe.npz", "held_out_path": "log.npz"}, tmp_path)
+    assert "pipe.npz: a pipe, socket or device, not a file" in line
 
 
 def command(folder: Path, *words: str) -> str:
