@@ -8,7 +8,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
-from pipeline.protocols import Actor, FutureSource, Penalty, Value, ValuePenalty, WorldModel
+from pipeline.protocols import Actor, FutureSource, Penalty, StatesFirst, Value, ValuePenalty, WorldModel
 from pipeline.types import Future, Prediction, Rollout, Transitions
 from pipeline.validation import OPTIONS, Flag, Float, Fraction, Horizon, NonNegativeFloat, OneOf, PositiveInt
 
@@ -102,27 +102,32 @@ class Imagination:
         """
         model = self.model if generator is None else self.model.sample_members(generator)
         member = model.draw_members(len(start), generator) if fixed_member and generator is not None else None
-        state = start
-        states = [start]
-        steps = []
+        late = model if isinstance(model, StatesFirst) and future is None else None
+        states, steps, outcomes = [start], [], []
         for t in range(horizon):
+            state = states[-1]
             action = actor(state, t, generator)
             prediction = model.predict(state, action)
-            step = model.draw(state, action, prediction, generator, member)
-            if future is not None:
-                prediction, step = model.condition(state, action, prediction, step, future.inputs[:, t])
-            penalty = self._penalty(model, state, action, prediction, step.sample, value, generator)
-            steps.append((action, step.reward, penalty, step.continue_prob))
-            state = step.state
-            states.append(state)
-        action, reward, penalty, continue_prob = (torch.stack(x, 1) for x in zip(*steps, strict=True))
+            if late is not None:
+                next_state, _, sample = late.move(state, action, prediction, generator, member)
+            else:
+                step = model.draw(state, action, prediction, generator, member)
+                if future is not None:
+                    prediction, step = model.condition(state, action, prediction, step, future.inputs[:, t])
+                next_state, sample = step.state, step.sample
+                outcomes.append((step.reward, step.continue_prob))
+            penalty = self._penalty(model, state, action, prediction, sample, value, generator)
+            steps.append((action, penalty))
+            states.append(next_state)
+        state = torch.stack(states, 1)
+        action, penalty = (torch.stack(x, 1) for x in zip(*steps, strict=True))
+        stacked = (torch.stack(x, 1) for x in zip(*outcomes, strict=True))
+        reward, continue_prob = stacked if late is None else late.outcomes(state, action)
         limit = float("inf") if halt_above is None else halt_above * model.reward_scale
         # No step depends on whether its rollout has ended, so that is computed once for all steps.
         terminal, halted = (continue_prob < 0.5).to(reward.dtype), (penalty > limit).to(reward.dtype)
-        present = torch.ones_like(reward) if future is None else future.present
-        goes_on = ((1 - terminal) * (1 - halted))[:, :-1] * present[:, 1:horizon]
-        alive = torch.cat([torch.ones_like(reward[:, :1]), goes_on.cumprod(1)], dim=1)
-        return Rollout(action, torch.stack(states, 1), reward, penalty, continue_prob, terminal, halted, alive)
+        alive = _alive(terminal, halted, None if future is None else future.present[:, :horizon])
+        return Rollout(action, state, reward, penalty, continue_prob, terminal, halted, alive)
 
     @property
     def needs_value(self) -> bool:
@@ -157,3 +162,13 @@ class Imagination:
             assert generator is not None, "a value penalty samples next states"
             return self.penalty.penalty_under_value(model, state, action, prediction, value, generator)
         return self.penalty(model, state, action, prediction, sample)
+
+
+def _alive(
+    terminal: Annotated[Tensor, "B T"], halted: Annotated[Tensor, "B T"], present: Annotated[Tensor, "B T"] | None
+) -> Annotated[Tensor, "B T"]:
+    """1.0 until a step ends the rollout, by itself or with the log of its exogenous values; 0.0 afterwards."""
+    goes_on = ((1 - terminal) * (1 - halted))[:, :-1]
+    if present is not None:
+        goes_on = goes_on * present[:, 1:]
+    return torch.cat([torch.ones_like(terminal[:, :1]), goes_on.cumprod(1)], dim=1)

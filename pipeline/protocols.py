@@ -111,6 +111,21 @@ class WorldModel(StateEncoder, Protocol):
 
 
 @runtime_checkable
+class StatesFirst(Protocol):
+    """A world model whose rewards and ends follow from its states, so a rollout computes them once for all steps. Leave
+    it out of a model where they are part of the sample."""
+
+    def move(
+        self, state: Tensor, action: Tensor, prediction: Prediction, generator: Generator | None, member: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The fields ``state``, ``member`` and ``sample`` of the step that :meth:`WorldModel.draw` samples."""
+
+    def outcomes(self, states: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """The fields ``reward`` and ``continue_prob`` "B T" of the steps along ``states`` "B T+1 Z" by ``action``
+        "B T A"."""
+
+
+@runtime_checkable
 class Penalty(Protocol):
     """Uncertainty of one imagined step, "B", in units of reward, never negative."""
 
@@ -165,6 +180,7 @@ __all__ = [
     "Actor",
     "FutureSource",
     "StateEncoder",
+    "StatesFirst",
     "Metrics",
     "Penalty",
     "Value",

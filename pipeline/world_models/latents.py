@@ -4,6 +4,7 @@ A network outputs the parameters ``params`` "... R" of a distribution. Samples "
 whose kind depends on the distribution. Leading axes are free: time, batch, member.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -184,3 +185,10 @@ class CategoricalLatent:
 
     def _grouped(self, params: Tensor) -> Tensor:
         return rearrange(params, "... (g c) -> ... g c", c=self.classes)
+
+
+LATENTS: dict[str, Callable[[int, int], Latent]] = {  # from the number of variables and of their classes
+    "gaussian": lambda stoch, classes: GaussianLatent(stoch),
+    "categorical": CategoricalLatent,
+    "point": lambda stoch, classes: PointLatent(stoch),
+}

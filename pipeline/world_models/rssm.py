@@ -6,7 +6,6 @@ the recurrence reads beside the action. Filtering takes the latent from the post
 which depends on the observation; imagination takes it from one prior head.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
 
@@ -19,21 +18,20 @@ from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp, stacked_mlp
 from pipeline.types import Beliefs, Observation, Prediction, Segments, Shard, Step, Transitions, of_members
 from pipeline.world_models.best_weights import CheckpointGroup
-from pipeline.world_models.latents import CategoricalLatent, GaussianLatent, Latent, PointLatent
+from pipeline.world_models.latents import LATENTS, Latent
 from pipeline.world_models.observation_model import Decoder, Encoder, Observations
 from pipeline.world_models.posterior import FilteredWindow, PosteriorFilter
 from pipeline.world_models.recurrent_cells import RECURRENCES, Recurrence
 from pipeline.world_models.rssm_config import RSSMConfig
-from pipeline.world_models.termination import LearnedTermination, build_termination, in_words, privileged
+from pipeline.world_models.termination import (
+    LearnedTermination,
+    build_termination,
+    continue_along,
+    in_words,
+    privileged,
+)
 
 LEAST_SPREAD = 0.1  # minimum standard deviation of a latent over the logs: bounds the penalty of constant latents
-
-
-LATENTS: dict[str, Callable[[RSSMConfig], Latent]] = {
-    "gaussian": lambda c: GaussianLatent(c.stoch),
-    "categorical": lambda c: CategoricalLatent(c.stoch, c.classes),
-    "point": lambda c: PointLatent(c.stoch),
-}
 
 
 class RSSM(nn.Module):
@@ -51,7 +49,7 @@ class RSSM(nn.Module):
         self.gradient_clip = config.gradient_clip
         self.action_dim = data_spec.action_dim
         self.reward_scale = data_spec.statistics.reward_std
-        self.latent: Latent = LATENTS[config.latent](config)
+        self.latent: Latent = LATENTS[config.latent](config.stoch, config.classes)
         self.observations = Observations(data_spec.obs_shapes, data_spec.statistics)
         self.encoder = Encoder(self.observations, config.width, config.image_depth)
         inputs = self.latent.dim + data_spec.action_dim + self.exogenous_dim
@@ -112,8 +110,7 @@ class RSSM(nn.Module):
     ) -> tuple[Prediction, Step]:
         """Prediction and step once the exogenous values ``inputs`` "B X" after the step are known."""
         next_state = torch.cat([step.state[:, : self.state_dim - self.exogenous_dim], inputs], dim=-1)
-        continue_prob = self.termination.continue_prob(state, action, next_state)
-        reward = self._reward(next_state)
+        reward, continue_prob = self._outcome(state, action, next_state)
         return prediction, replace(step, state=next_state, reward=reward, continue_prob=continue_prob)
 
     def measured(self, batch: Transitions) -> None:
@@ -136,6 +133,13 @@ class RSSM(nn.Module):
     ) -> Step:
         """Sample the latent of each row "B" from head ``member`` "B", or from a random head. Without a generator, the
         latent is the mode of the heads' average and ``member`` is -1."""
+        next_state, member, sample = self.move(state, action, prediction, generator, member)
+        return Step(next_state, *self._outcome(state, action, next_state), member, sample)
+
+    def move(
+        self, state: Tensor, action: Tensor, prediction: Prediction, generator: Generator | None, member: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The next state "B Z", the member and the sample of :meth:`draw`."""
         if generator is None:
             single = prediction.map(lambda x: x.mean(0, keepdim=True) if x.dim() == 3 else x)
             noise = None
@@ -147,8 +151,16 @@ class RSSM(nn.Module):
             noise = self.latent.noise((len(state),), generator, state.device)
         sample = self.latent.draw(single, noise, self.spread)
         next_state = torch.cat([prediction.carry, sample * self.spread, self.inputs(state)], dim=-1)
-        continue_prob = self.termination.continue_prob(state, action, next_state)
-        return Step(next_state, self._reward(next_state), continue_prob, member, sample)
+        return next_state, member, sample
+
+    def outcomes(self, states: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Reward and probability of going on, "B T", of the steps along ``states`` "B T+1 Z"."""
+        reward = self.reward.decode(self.reward_net(states[:, 1:])) * self.reward_scale
+        return reward, continue_along(self.termination, states, action)
+
+    def _outcome(self, state: Tensor, action: Tensor, next_state: Tensor) -> tuple[Tensor, Tensor]:
+        reward, continue_prob = self.outcomes(torch.stack([state, next_state], 1), action[:, None])
+        return reward[:, 0], continue_prob[:, 0]
 
     def draw_members(self, batch: int, generator: Generator) -> Tensor:
         """One random head for each row, "B", int64."""
@@ -178,9 +190,6 @@ class RSSM(nn.Module):
         """Features "... F" -> parameters of every head "M ... R"."""
         flat = features.flatten(0, -2)
         return self.prior(flat.expand(self.config.members, *flat.shape)).unflatten(1, features.shape[:-1])
-
-    def _reward(self, state: Tensor) -> Tensor:
-        return self.reward.decode(self.reward_net(state)) * self.reward_scale
 
     @torch.no_grad()
     def beliefs(self, windows: Segments) -> Beliefs:

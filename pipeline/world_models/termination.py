@@ -70,8 +70,8 @@ class KnownTermination(nn.Module):
         self.decode = reader.decode
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """1 or 0 for each row, "B", from ``next_state`` "B Z" alone."""
-        flat = torch.cat([v.flatten(1) for v in self.decode(next_state).values()], dim=1)
+        """1 or 0, "...", from ``next_state`` "... Z" alone."""
+        flat = torch.cat([v.flatten(next_state.dim() - 1) for v in self.decode(next_state).values()], dim=-1)
         return 1.0 - KNOWN_RULES[self.task](flat).to(flat.dtype)
 
 
@@ -79,8 +79,8 @@ class NoTermination(nn.Module):
     """Episodes never end, as in logs without a terminal."""
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """1 for each row, "B"."""
-        return torch.ones_like(next_state[:, 0])
+        """1 for each state of ``next_state`` "... Z", "..."."""
+        return torch.ones_like(next_state[..., 0])
 
 
 class LearnedTermination(nn.Module):
@@ -103,7 +103,7 @@ class LearnedTermination(nn.Module):
         self.offset: Tensor
 
     def forward(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """The weighted logit "B" of "this step is terminal", from states "B Z" and actions "B A"."""
+        """The weighted logit "..." of "this step is terminal", from states "... Z" and actions "... A"."""
         return self._logit(self.current_obs(state), action, self.current_obs(next_state))
 
     def loss(self, obs: Tensor, action: Tensor, next_obs: Tensor, terminal: Tensor) -> Tensor:
@@ -115,8 +115,12 @@ class LearnedTermination(nn.Module):
         return self.net(torch.cat([obs, action, next_obs], dim=-1)).squeeze(-1)
 
     def continue_prob(self, state: Tensor, action: Tensor, next_state: Tensor) -> Tensor:
-        """Probability "B" that the episode continues after the step; 0.5 is the decision threshold."""
-        return torch.sigmoid(-(self(state, action, next_state) + self.offset))
+        """Probability "..." that the episode continues after the step; 0.5 is the decision threshold."""
+        return self.continue_prob_of(self.current_obs(state), action, self.current_obs(next_state))
+
+    def continue_prob_of(self, obs: Tensor, action: Tensor, next_obs: Tensor) -> Tensor:
+        """The same from results "... P" of ``current_obs``."""
+        return torch.sigmoid(-(self._logit(obs, action, next_obs) + self.offset))
 
     @torch.no_grad()
     def calibrate(self, held_out: list[Transitions], train: list[Transitions]) -> None:
@@ -132,6 +136,14 @@ class LearnedTermination(nn.Module):
 
 
 Termination = KnownTermination | LearnedTermination | NoTermination
+
+
+def continue_along(termination: Termination, states: Tensor, action: Tensor) -> Tensor:
+    """``continue_prob`` "B T" of the steps along ``states`` "B T+1 Z" by ``action`` "B T A"."""
+    if isinstance(termination, LearnedTermination):
+        obs = termination.current_obs(states)  # once for each state, which ends one step and starts the next
+        return termination.continue_prob_of(obs[:, :-1], action, obs[:, 1:])
+    return termination.continue_prob(states[:, :-1], action, states[:, 1:])
 
 
 def build_termination(choice: str, data_spec: DataSpec, reader: Reader) -> Termination:

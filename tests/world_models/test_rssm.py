@@ -15,6 +15,7 @@ from pipeline.data.batches import WindowBatches
 from pipeline.data.dataset import PreparedDataset
 from pipeline.data.transitions import build_data_spec, encode_transitions
 from pipeline.data.windows import Windows
+from pipeline.imagination import Imagination
 from pipeline.ingest.writer import write_dataset
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.trainer import make_trainer
@@ -171,10 +172,23 @@ def test_gradients_reach_actions_through_imagined_steps(fitted: RSSM):
     action = torch.zeros(4, 1, requires_grad=True)
     state = fitted.initial(4)
     for seed in range(3):
-        state = fitted.draw(state, action, fitted.predict(state, action), draws(seed)).state
-    fitted._reward(state).sum().backward()
+        step = fitted.draw(state, action, fitted.predict(state, action), draws(seed))
+        state = step.state
+    step.reward.sum().backward()
     assert action.grad is not None
     assert action.grad.abs().min() > 0
+
+
+def test_a_rollout_is_its_single_steps(fitted: RSSM, line: PreparedDataset):
+    steps = encode_transitions(line, "train", fitted)[torch.arange(5)]
+    rollout = Imagination(fitted).rollout(lambda state, t, _: steps.action, steps.state, 4, draws())
+    state, generator = steps.state, draws()
+    for t in range(4):
+        step = fitted.draw(state, steps.action, fitted.predict(state, steps.action), generator)
+        for name in ("reward", "continue_prob"):
+            torch.testing.assert_close(getattr(rollout, name)[:, t], getattr(step, name))
+        state = step.state
+        torch.testing.assert_close(rollout.state[:, t + 1], state)
 
 
 def test_choices_are_checked():
