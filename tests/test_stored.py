@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import torch
 from data_examples import counting_log
+from pydantic import TypeAdapter
 from toys import linear_world, rewrite, saved_cloning, small_ensemble, world_model
 
+from pipeline.assessment.results import Correlation
 from pipeline.data.dataset import open_dataset
 from pipeline.ingest.writer import write_dataset
 from pipeline.serving.load_bundle import load_bundle
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
+from pipeline.validation.records import load_record, save_record
 from pipeline.validation.stored import LARGEST_JSON
 from pipeline.validation.weights import read_weights, write_weights
 from pipeline.world_models.checkpoint import load_world_model, save_world_model
@@ -292,6 +295,19 @@ def test_senseless_arrays_are_refused(
     file = stored.folder / f"{name}.npy"
     np.save(file, change(np.load(file)))
     refused(stored, reason)
+
+
+def test_results_for_the_report_are_compared_too(tmp_path: Path):
+    adapter, file = TypeAdapter(Correlation), tmp_path / "errors.json"
+    save_record(Correlation(0.5, None), file, seal=True)
+    assert load_record(adapter, file) == Correlation(0.5, None)
+    file.write_text(file.read_text().replace("0.5", "0.7"))
+    with pytest.raises(ValueError, match=r"damaged or edited, .* run `dvc repro`$"):
+        load_record(adapter, file)
+    for text in HOSTILE.values():
+        file.write_text(text)
+        with pytest.raises(ValueError, match="run `dvc repro`"):
+            load_record(adapter, file)
 
 
 def test_equal_things_have_equal_bytes(originals: Path, tmp_path: Path):

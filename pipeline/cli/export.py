@@ -43,7 +43,7 @@ def export_onnx(bundle: Path, file: Path) -> list[str]:
     obs = torch.cat([example, agent.encoder.mean[None]])
     (action,) = onnxruntime.InferenceSession(str(file)).run(None, {"obs": obs.numpy()})
     difference = float((torch.from_numpy(action) - raw(obs)).abs().max())
-    if difference > 1e-4:
+    if not difference <= 1e-4:  # also for NaN
         raise ValueError(
             f"{file}: its actions differ from the bundle's by {difference}; do not use it, and report this"
         )

@@ -61,10 +61,10 @@ def _expected(spec: DatasetSpec) -> dict[str, tuple[DTypeLike, tuple[int, ...]]]
 
 
 def _load(file: Path) -> np.ndarray:
+    if not file.is_file():  # a pipe would never end
+        raise ValueError(f"{file}: missing; {AGAIN}")
     try:
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise ValueError(f"{file}: missing; {AGAIN}") from None
     except Exception:  # a damaged header can raise anything
         raise ValueError(f"{file}: truncated or corrupt; {AGAIN}") from None
 

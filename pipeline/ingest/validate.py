@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.data.episode import Episode
 from pipeline.envs.registration import CHANNELS, SIDES
 from pipeline.validation import did_you_mean
+from pipeline.validation.stored import is_plain
 
 BOUND_TOLERANCE = 1e-4  # share of the range: allows for float32 rounding of a declared bound
 
@@ -40,6 +41,9 @@ def check_episode(place: str, index: int, episode: Episode, first: Episode) -> N
     steps = len(episode.action)
     if steps == 0:
         raise ValueError(f"{where}: empty (0 steps); remove it from the log")
+    for key in episode.obs:
+        if not is_plain(key):
+            raise ValueError(f"{where}: observation {key!r} would name a file: call it by a name without / and \\")
     for name, array in arrays_of(episode).items():
         _check_array(where, name, array, steps + 1 if name.startswith("obs ") else steps)
     if episode.reward.ndim != 1:

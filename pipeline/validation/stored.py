@@ -23,8 +23,13 @@ FLOAT32 = 3.4028234663852886e38  # the largest number of that type
 SMALLEST_SCALE = 1e-30  # what divides must not be 0 as float32
 
 
+def is_plain(name: str) -> bool:
+    """Whether ``name`` can be part of a file's name, and of no other path."""
+    return bool(name) and name.isprintable() and "/" not in name and "\\" not in name
+
+
 def _plain_name(name: str) -> str:
-    if not name.isprintable() or any(mark in name for mark in "/\\") or not name:
+    if not is_plain(name):
         raise PydanticCustomError("name", "must be a name without slashes and control characters")
     return name
 

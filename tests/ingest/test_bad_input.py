@@ -1,11 +1,12 @@
 """Every bad log is refused with one line that names the place and the fix."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from data_examples import counting_columns, npz_block
+from data_examples import counting_columns, counting_episode, counting_log, npz_block
 
 from pipeline.ingest.sources import SOURCES
 from pipeline.ingest.sources.base import LogSpec, SourceConfig, combine
@@ -120,6 +121,14 @@ def test_references_of_the_file_must_span_a_range() -> None:
     config = SourceConfig(path="log", held_out_path="log")
     with pytest.raises(ValueError, match=r"metadata has reference scores 1 and 1; set `dataset.ref_min_score`"):
         combine(config, "minari", LogSpec(references=(1.0, 1.0)), [], 0, [], 0)
+
+
+@pytest.mark.parametrize("key", ["a/b", "../x", "a\\b", "a\nb", ""])
+def test_observations_are_not_called_by_paths(key: str, tmp_path: Path) -> None:
+    episodes = [replace(counting_episode(e, 3), obs={key: np.ones((4, 2), np.float32)}) for e in range(4)]
+    with pytest.raises(ValueError, match=r"log: episode 0: observation '.*' would name a file"):
+        write_dataset(tmp_path / "d", counting_log(episodes=episodes, place="log"), "log", 0.5, 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_episode_cannot_be_split(tmp_path: Path) -> None:

@@ -123,6 +123,10 @@ def test_a_session_goes_on_while_requests_are_answered(tmp_path: Path):
 
 
 def post(app: Any, body: bytes) -> tuple[int, dict[str, Any]]:
+    return asyncio.run(posted(app, body))
+
+
+async def posted(app: Any, body: bytes) -> tuple[int, dict[str, Any]]:
     """Status and JSON of the scoring server's answer."""
     answer: dict[str, Any] = {"body": b""}
 
@@ -137,7 +141,7 @@ def post(app: Any, body: bytes) -> tuple[int, dict[str, Any]]:
         "type": "http", "method": "POST", "path": "/invocations", "query_string": b"", "http_version": "1.1",
         "headers": [(b"content-type", b"application/json")], "scheme": "http", "root_path": "",
     }  # fmt: skip
-    asyncio.run(app(scope, receive, send))
+    await app(scope, receive, send)
     return answer["status"], json.loads(answer["body"])
 
 
@@ -176,6 +180,16 @@ def test_malformed_requests_get_status_400_and_a_reason(app: Any, content: objec
     assert status == 400
     assert "stack_trace" not in answer or "json" in answer["stack_trace"]
     assert "unexpected error" not in answer["message"]
+
+
+def test_the_server_keeps_callers_apart(app: Any):
+    draws = np.random.default_rng(0)
+    bodies = [inputs(draws.normal(size=(int(draws.integers(1, 6)), 3)).tolist()) for _ in range(200)]
+
+    async def together() -> list[tuple[int, dict[str, Any]]]:
+        return await asyncio.gather(*(posted(app, body) for body in bodies))
+
+    assert asyncio.run(together()) == [post(app, body) for body in bodies]
 
 
 def test_well_formed_requests_are_answered(app: Any):
