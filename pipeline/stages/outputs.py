@@ -111,6 +111,16 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[Lock]:
                 path.unlink()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock at ``path``."""
+    if not path.exists():
+        return False
+    file = _try(path)
+    if file is not None:
+        file.close()
+    return file is None
+
+
 def _acquire(path: Path, say: Callable[[str], None]) -> IO[str]:
     until = time.monotonic() + PATIENCE
     while (file := _try(path)) is None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -96,6 +96,7 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
             yield Stage(name, seed, params, outputs, launcher)
         return
     with (
+        _one_line_errors(),  # of the log file
         log_to_file(work_dir() / "logs" / f"{label}.log"),
         _one_line_errors(),
         sigterm_raises(),
@@ -134,23 +135,32 @@ def _say(line: str) -> None:
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError) as error:
+    except Exception as error:
         line = _user_message(error)
         if line is None:
             raise
         if isinstance(sys.stderr, Tee):
-            traceback.print_exc(file=sys.stderr.log)
+            with suppress(OSError):  # the disk may be full
+                traceback.print_exc(file=sys.stderr.log)
         print(f"error: {line}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _user_message(error: ValueError | OSError) -> str | None:
+def _user_message(error: Exception) -> str | None:
     """One line for an error that the user can fix, else None."""
     if isinstance(error, ValueError):
         return " ".join(str(error).split())
-    if error.errno is None or error.errno not in _DISK_ERRORS:
+    full = os.strerror(errno.ENOSPC)
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        place = error.filename or os.getcwd()
+    elif full in str(error):  # an error of safetensors or SQLite, without a number
+        place = os.getcwd()
+    else:
         return None
-    return f"{error.filename or os.getcwd()}: {os.strerror(error.errno)}; free some space and start again"
+    return (
+        f"{place}: {full}; the outputs and resume points of before are as they were: free some space and start again "
+        "(`python -m pipeline clean` lists what may go)"
+    )
 
 
 @contextmanager

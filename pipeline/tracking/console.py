@@ -5,7 +5,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -40,14 +40,16 @@ class Tee:
         plain = COLOR.sub("", text)
         self.console.write(text if self._terminal else plain)
         *lines, self._line = (self._line + plain).split("\n")
-        self.log.writelines(line.rsplit("\r", 1)[-1] + "\n" for line in lines)
+        with suppress(OSError):  # on a full disk, the log lacks lines, and the stage goes on
+            self.log.writelines(line.rsplit("\r", 1)[-1] + "\n" for line in lines)
         self._line = self._line.rsplit("\r", 1)[-1]  # a line that is drawn again for hours must not grow
         return len(text)
 
     def flush(self) -> None:
         """Flush both streams."""
         self.console.flush()
-        self.log.flush()
+        with suppress(OSError):
+            self.log.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.console, name)
@@ -60,16 +62,18 @@ def log_to_file(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         path.replace(path.with_suffix(".previous.log"))
-    with path.open("w", buffering=1) as log:
-        before = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = Tee(sys.stdout, log), Tee(sys.stderr, log)  # type: ignore[assignment]
-        handler = _python_logging()
-        print(f"log: {path}")
-        try:
-            yield
-        finally:
-            logging.getLogger().removeHandler(handler)
-            sys.stdout, sys.stderr = before
+    log = path.open("w", buffering=1)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Tee(sys.stdout, log), Tee(sys.stderr, log)  # type: ignore[assignment]
+    handler = _python_logging()
+    print(f"log: {path}")
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        sys.stdout, sys.stderr = before
+        with suppress(OSError):
+            log.close()
 
 
 def _python_logging() -> logging.Handler:

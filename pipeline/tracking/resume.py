@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+UNUSABLE = (".partial", ".damaged")  # suffixes of resume points that were never complete, or are not any more
+
 
 class ResumedRun:
     """The folder of one stage and key, which holds its resume point and the id of its MLflow run."""
@@ -44,4 +46,4 @@ class ResumedRun:
 
     def _holds_checkpoint(self) -> bool:
         others = [path for path in self.folder.glob("*") if path != self._file]
-        return any(path.suffix != ".partial" for path in others)
+        return any(path.suffix not in UNUSABLE for path in others)

@@ -43,7 +43,7 @@ def train(training: Training, config: TrainerConfig, session: Session, every: in
     callbacks: list[Callback] = [Watchdog()]
     if session.resume_folder is not None:
         resume = ResumePoint(session.resume_folder, every, session.before_save)
-        if resume.load_into(training):
+        if resume.load_into(training, session.say):
             session.say(f"resuming after epoch {training.epochs_done}")
         callbacks.append(resume)
     if session.progress:

@@ -1,10 +1,13 @@
 """A training killed at any moment goes on, and ends bit-equal to the one that was left alone."""
 
+import hashlib
+import io
 import os
 import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +109,69 @@ def test_resume_point_never_runs_code(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (tmp_path / "owned",)
 
-    (tmp_path / ResumePoint.FILE).write_bytes(pickle.dumps({"learner": Hostile()}))
+    content = pickle.dumps({"learner": Hostile()})
+    (tmp_path / ResumePoint.FILE).write_bytes(content + hashlib.sha256(content).digest())
     with pytest.raises(pickle.UnpicklingError, match=r"(?i)weights"):
         ResumePoint(tmp_path).load_into(build("bc"))
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.fixture(scope="module")
+def resume_point(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a cloning that did its four epochs."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(build("bc"), [ResumePoint(folder)])
+    return (folder / ResumePoint.FILE).read_bytes()
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda whole: b"",
+    "truncated": lambda whole: whole[: len(whole) // 2],
+    "one byte short": lambda whole: whole[:-1],
+    "zeros": lambda whole: bytes(len(whole)),
+    "zeros at the end": lambda whole: whole[:-4096] + bytes(4096),
+    "a flipped bit in the middle": lambda whole: whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:],
+    "text": lambda whole: b"not a resume point, and longer than a digest",
+    "foreign": lambda whole: saved({"foreign": 1}),
+}
+
+
+def saved(state: object) -> bytes:
+    torch.save(state, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_resume_point_is_set_aside(damage: str, resume_point: bytes, tmp_path: Path) -> None:
+    (tmp_path / ResumePoint.FILE).write_bytes(content := DAMAGES[damage](resume_point))
+    said: list[str] = []
+    fresh = build("bc")
+    assert not (resume := ResumePoint(tmp_path)).load_into(fresh, said.append)
+    assert said == [f"warning: {resume.path}: damaged; it is now last.damaged, and the training starts anew"]
+    assert fresh.epochs_done == 0
+    assert (tmp_path / "last.damaged").read_bytes() == content
+    assert not resume.load_into(fresh, said.append)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("state", [{"foreign": 1}, [1, 2], {"learner": {"actor": torch.ones(2)}}])
+def test_a_whole_state_of_another_training_is_named(state: object, tmp_path: Path) -> None:
+    content = saved(state)
+    (tmp_path / ResumePoint.FILE).write_bytes(content + hashlib.sha256(content).digest())
+    with pytest.raises(ValueError, match=r"of another training .*; it is now last.damaged: start again"):
+        ResumePoint(tmp_path).load_into(build("bc"))
+    assert not ResumePoint(tmp_path).load_into(build("bc"))
+
+
+def test_a_full_disk_leaves_the_last_resume_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+    train(build("bc"), [resume := ResumePoint(tmp_path)])
+    before = resume.path.read_bytes()
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"No space left on device: .*last.partial"):
+        train(build("bc"), [resume])
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+    assert resume.path.read_bytes() == before
