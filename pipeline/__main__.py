@@ -1,6 +1,5 @@
 """``python -m pipeline``: preset, doctor, inspect, evaluate, select, export, push-to-hub, export-dataset, plot,
-compare, sweep, efficiency, true-error, ui,
-sync-tracking, bench."""
+compare, sweep, efficiency, true-error, clean, ui, sync-tracking, bench."""
 
 import sys
 from pathlib import Path
@@ -241,6 +240,21 @@ def true_error(
     from pipeline.cli.true_error import true_error as compare
 
     for line in compare(world_model, dataset, seed, out):
+        typer.echo(line)
+
+
+@app.command()
+def clean(
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this, it is only listed")] = False,
+    days: Annotated[float, typer.Option(min=0, help="Resume points go so many days after their last use")] = 30.0,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Of MLflow runs older than the newest KEEP executions, the files go too")
+    ] = None,
+) -> None:
+    """List what takes space in .work and DVC's temporary folder and is of no more use, and delete it."""
+    from pipeline.cli.clean import clean as clean_up
+
+    for line in clean_up(delete, days, keep):
         typer.echo(line)
 
 
