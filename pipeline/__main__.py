@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli import upkeep
+
 app = typer.Typer(
     help="Offline model-based RL on logged datasets. `dvc repro` runs the pipeline.", no_args_is_help=True
 )
@@ -244,39 +246,6 @@ def true_error(
 
 
 @app.command()
-def clean(
-    delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this, it is only listed")] = False,
-    days: Annotated[float, typer.Option(min=0, help="Resume points go so many days after their last use")] = 30.0,
-    keep: Annotated[
-        int | None, typer.Option(min=1, help="Of MLflow runs older than the newest KEEP executions, the files go too")
-    ] = None,
-) -> None:
-    """List what takes space in .work and DVC's temporary folder and is of no more use, and delete it."""
-    from pipeline.cli.clean import clean as clean_up
-
-    for line in clean_up(delete, days, keep):
-        typer.echo(line)
-
-
-@app.command()
-def ui(port: Annotated[int, typer.Option(min=1, help="Port of 127.0.0.1")] = 5000) -> None:
-    """Show the runs in MLflow's pages: print the address, and open a browser."""
-    from pipeline.tracking.ui import show
-
-    for line in show(port):
-        typer.echo(line)
-
-
-@app.command()
-def sync_tracking() -> None:
-    """Send to MLflow what stages could not send, because the store was away."""
-    from pipeline.tracking.sender import sync
-
-    for line in sync():
-        typer.echo(line)
-
-
-@app.command()
 def bench(
     threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 2,
     mbrl: Annotated[str | None, typer.Option(help="Python interpreter with mbrl-lib 0.2.0, for comparison")] = None,
@@ -286,6 +255,10 @@ def bench(
     from pipeline.bench import main as run_bench
 
     run_bench(threads, mbrl, jax)
+
+
+for command in (upkeep.clean, upkeep.ui, upkeep.sync_tracking):
+    app.command()(command)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 LONGEST_REASON = 160  # signs
+FULL = "database or disk is full"  # as SQLite says it
 HALF_MADE = re.compile(r"table \S+ already exists|duplicate column name|Online migration expected")
 
 
@@ -89,6 +90,8 @@ def one_line_errors(uri: str) -> Iterator[None]:
         fix = "correct or unset MLFLOW_TRACKING_URI"
         if HALF_MADE.search(str(error)):
             fix = f"its first start was interrupted and left half of its tables: move {database_file(uri)} away"
+        if FULL in str(error):
+            raise ValueError(f"MLflow store {uri}: {FULL}; free some space and start again") from error
         raise ValueError(f"MLflow store {uri}: {reason_of(error)}; {fix}") from error
 
 
