@@ -9,6 +9,8 @@ import typer
 
 from pipeline.cli import upkeep
 
+LARGEST_SEED = 2**32 - 1  # as in params.yaml
+MOST = 1_000_000  # episodes, policies or lines
 app = typer.Typer(
     help="Offline model-based RL on logged datasets. `dvc repro` runs the pipeline.", no_args_is_help=True
 )
@@ -60,7 +62,7 @@ def inspect(
     ] = False,
     delimiter: Annotated[str | None, typer.Option(help="Sign between the columns of a CSV file")] = None,
     decimal: Annotated[str | None, typer.Option(help="Decimal sign of a CSV file: . or ,")] = None,
-    header: Annotated[int | None, typer.Option(min=0, help="Number of header lines of a CSV file; 0: none")] = None,
+    header: Annotated[int | None, typer.Option(min=0, max=MOST, help="Header lines of a CSV file; 0: none")] = None,
     time_format: Annotated[
         str | None, typer.Option(help="Format of the times, such as %d.%m.%Y %H:%M, or s, ms")
     ] = None,
@@ -80,9 +82,9 @@ def inspect(
 @app.command()
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A policy bundle, such as data/policy/seed-0")],
-    episodes: Annotated[int, typer.Option(min=1)] = 10,
+    episodes: Annotated[int, typer.Option(min=1, max=MOST)] = 10,
     env_id: Annotated[str | None, typer.Option(help="Use this environment instead of the one of the logs")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED)] = 0,
     allow_package: AllowPackage = None,
 ) -> None:
     """Run a policy bundle in its environment and print its raw returns."""
@@ -100,18 +102,19 @@ def select(
         list[Path] | None, typer.Argument(help="Policy bundles; without any: all policies of the MLflow experiment")
     ] = None,
     by: Annotated[str, typer.Option(help="fqe_low, fqe, model, model_low, model_pessimistic, importance")] = "fqe_low",
-    k: Annotated[int, typer.Option(min=1, help="Print the regret of the best of the first k policies")] = 1,
+    k: Annotated[int, typer.Option(min=1, max=MOST, help="Print the regret of the best of the first k policies")] = 1,
     dataset: Annotated[Path, typer.Option(help="For bundles: the dataset to evaluate on")] = Path("data/dataset"),
     world_model: Annotated[Path, typer.Option(help="For bundles: the world model to evaluate with")] = Path(
         "data/world_model/seed-0"
     ),
-    episodes: Annotated[int, typer.Option(min=0, help="For bundles: number of real episodes for comparison")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="For bundles: seed of the estimates")] = 0,
+    episodes: Annotated[int, typer.Option(min=0, max=MOST, help="For bundles: number of real episodes")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="For bundles: seed of the estimates")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the numbers to this file as JSON")] = None,
 ) -> None:
     """Rank policies by offline estimates alone. If true returns are available, report how well the ranking agrees."""
-    from pipeline.cli.select import candidates_of_bundles, candidates_of_experiment, select_policy
+    from pipeline.cli.select import candidates_of_bundles, candidates_of_experiment, check_rule, select_policy
 
+    check_rule(by)
     if bundles:
         candidates = candidates_of_bundles(bundles, dataset, world_model, episodes, seed)
     else:
@@ -235,7 +238,7 @@ def true_error(
     dataset: Annotated[Path, typer.Option(help="The prepared dataset of preset cartpole-swingup")] = Path(
         "data/dataset"
     ),
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED)] = 0,
     out: Annotated[Path, typer.Option(help="Output file (PNG)")] = Path("reports/cartpole-penalty.png"),
 ) -> None:
     """Compare penalties with the world model's true error, from the equations of cart-pole, in and outside the logs."""
@@ -247,7 +250,7 @@ def true_error(
 
 @app.command()
 def bench(
-    threads: Annotated[int, typer.Option(min=1, help="torch threads")] = 2,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="torch threads")] = 2,
     mbrl: Annotated[str | None, typer.Option(help="Python interpreter with mbrl-lib 0.2.0, for comparison")] = None,
     jax: Annotated[str | None, typer.Option(help="Python interpreter with JAX, for comparison")] = None,
 ) -> None:
@@ -265,8 +268,13 @@ def main() -> None:
     """Run the CLI. An error that the user can fix is one line on stderr, with exit code 1."""
     try:
         app()
-    except ValueError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        from pipeline.validation import one_line
+
+        if isinstance(error, OSError) and error.filename is None:
+            raise  # names nothing that the user could mend
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        print(f"error: {one_line(text, 1000)}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -35,13 +35,18 @@ class Candidate:
     true_return: float | None
 
 
-def select_policy(candidates: Sequence[Candidate], by: str, k: int, file: Path | None) -> list[str]:
-    """The ranking as lines of a table, best first, and with true returns the rank correlation and regret@k of every
-    rule. The numbers go to ``file`` as JSON. Raises ValueError for an unknown rule, or if no policy has it."""
+def check_rule(by: str) -> None:
+    """Raises ValueError for a rule that is not in ``RULES``."""
     from pipeline.validation import did_you_mean
 
     if by not in RULES:
         raise ValueError(f"rule `{by}` is unknown{did_you_mean(by, RULES)}")
+
+
+def select_policy(candidates: Sequence[Candidate], by: str, k: int, file: Path | None) -> list[str]:
+    """The ranking as lines of a table, best first, and with true returns the rank correlation and regret@k of every
+    rule. The numbers go to ``file`` as JSON. Raises ValueError for an unknown rule, or if no policy has it."""
+    check_rule(by)
     estimated = [c for c in candidates if by in c.estimates]
     if not estimated:
         raise ValueError(f"none of {len(candidates)} policies has the estimate `{by}`; run the stage evaluate_offline")

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import locked_keys, stage_key
 
 LOGS = "logs/sweep"
+MOST_POINTS = 1000  # each is a run of the pipeline
 LONGEST_NAME = 150  # of an experiment: git stores it as the name of a file
 
 
@@ -93,6 +95,8 @@ def grid(axes: Sequence[str]) -> list[Point]:
         values[key] = [f"[{text}]"] if key == "seeds" and "[" not in text else options
     if not values:
         raise ValueError("nothing to sweep; give keys and values, such as penalty.name=ensemble_std,max_aleatoric")
+    if math.prod(map(len, values.values())) > MOST_POINTS:
+        raise ValueError(f"more than {MOST_POINTS} combinations; give fewer values, or sweep one key after the other")
     return [Point(dict(zip(values, chosen, strict=True))) for chosen in itertools.product(*values.values())]
 
 

@@ -19,7 +19,7 @@ def clean(
         typer.echo(line)
 
 
-def ui(port: Annotated[int, typer.Option(min=1, help="Port of 127.0.0.1")] = 5000) -> None:
+def ui(port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of 127.0.0.1")] = 5000) -> None:
     """Show the runs in MLflow's pages: print the address, and open a browser."""
     from pipeline.tracking.ui import show
 
