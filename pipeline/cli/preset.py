@@ -101,13 +101,19 @@ def backup_of(params_file: Path) -> Path:
 
 def read_preset(name: str) -> dict[str, Any]:
     """What a preset changes of the defaults, with all that it extends. ``${DATA}`` is the folder of shared logs."""
-    text = (PRESETS / f"{name}.yaml").read_text().replace("${DATA}", str(data_folder()))
-    own = YAML(typ="safe").load(text) or {}
+    own = _with_data_folder(YAML(typ="safe").load(PRESETS / f"{name}.yaml") or {})
     merged: dict[str, Any] = {}
     for layer in [*map(read_preset, own.pop("extends", [])), own]:
         for block, value in layer.items():
             merged[block] = {**merged.get(block, {}), **value} if isinstance(value, dict) else value
     return merged
+
+
+def _with_data_folder(value: Any) -> Any:
+    """``value`` with the folder in place of ``${DATA}``: in the values, because a path may hold signs of YAML."""
+    if isinstance(value, dict):
+        return {key: _with_data_folder(part) for key, part in value.items()}
+    return value.replace("${DATA}", str(data_folder())) if isinstance(value, str) else value
 
 
 def data_folder() -> Path:

@@ -23,6 +23,7 @@ from pipeline.tracking.paths import work_dir
 from pipeline.tracking.provenance import address, stage_key
 from pipeline.tracking.run import StageRun
 from pipeline.tracking.stage_lines import StageLines
+from pipeline.validation import LARGEST_SEED
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK", "GROUP_RANK")  # torchrun, Lightning, srun
 LOCKS = Path(".work/locks")  # of this folder's outputs: DVC's temporary copies have outputs of their own
@@ -31,13 +32,20 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 def is_main_process() -> bool:
     """False in the additional processes that torchrun, srun or Lightning's DDP start."""
-    return all(int(os.environ.get(name) or 0) == 0 for name in RANKS)
+    ranks = (os.environ.get(name, "") for name in RANKS)
+    return not any(rank.isdecimal() and int(rank) > 0 for rank in ranks)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {LARGEST_SEED}")
+    return int(text)
 
 
 def seed_argument() -> int:
     """The value of ``--seed`` on the command line."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--seed", type=_seed, required=True)
     return int(parser.parse_args().seed)
 
 

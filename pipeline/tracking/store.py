@@ -1,5 +1,6 @@
 """The MLflow store: its address, and how it is opened."""
 
+import http.client
 import logging
 import os
 import re
@@ -83,7 +84,7 @@ def one_line_errors(uri: str) -> Iterator[None]:
     """Whatever a store raises inside the block becomes a ValueError of one line."""
     from mlflow.exceptions import MlflowException
 
-    errors: tuple[type[Exception], ...] = (MlflowException, OSError, *_database_errors(uri))
+    errors: tuple[type[Exception], ...] = (MlflowException, OSError, ImportError, *_database_errors(uri))
     try:
         yield
     except errors as error:
@@ -162,7 +163,7 @@ def check_server(uri: str) -> None:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5).close()
     except urllib.error.HTTPError:
         return  # the server answers; hosted stores may lack this page
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # the last two: the address is none
         fix = "start the server, or unset MLFLOW_TRACKING_URI"
         raise ValueError(f"MLflow store {uri}: not reachable ({error}); {fix}") from None
 
