@@ -149,7 +149,7 @@ def test_unknown_preset_and_broken_params_leave_the_file_alone(project: Path) ->
         ({"trainer": {"devices": True}}, "`trainer.devices`: True must be a number$"),
         (
             {"trainer": {"matmul_precision": "hihg"}},
-            r"be 'highest', 'high' or 'medium' \(did you mean `high`\?\)$",
+            r"be 'highest', 'high', 'medium' or 'auto' \(did you mean `high`\?\)$",
         ),
         ({"bc": {"hidden": 128}}, "`bc.hidden`: 128 must be a list$"),
         ({"bc": {"learning_rate": float("inf")}}, "`bc.learning_rate`: inf must be a finite number$"),
