@@ -13,7 +13,8 @@ from pipeline.policies.protocols import Policy
 from pipeline.protocols import StateEncoder, WorldModel, first_state
 from pipeline.serving.bundle import AGAIN, ENCODER_PREFIX, BundleSpec, build_encoder, options, read_description
 from pipeline.uncertainty import Penalty, PenaltySpec
-from pipeline.validation.stored import one_line, record_of
+from pipeline.validation import one_line
+from pipeline.validation.stored import record_of
 from pipeline.validation.weights import load_weights, read_weights
 from pipeline.world_models.protocols import TrainableWorldModel
 
@@ -32,7 +33,7 @@ def load_bundle(folder: Path | str) -> tuple[Policy, Encoder | TrainableWorldMod
         load_weights(learner, weights)
         _check_actions(learner, encoder, spec)
     except Exception as error:  # mismatched parts can raise anything
-        raise ValueError(f"{folder}: refused: its parts do not fit together: {one_line(error)}; {AGAIN}") from None
+        raise ValueError(f"{folder}: refused: its parts do not fit together: {one_line(str(error))}; {AGAIN}") from None
     return learner.eval().requires_grad_(False), encoder.eval().requires_grad_(False), spec
 
 

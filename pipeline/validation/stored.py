@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from pipeline.validation import SHORT, Float, PositiveInt, from_json
+from pipeline.validation import SHORT, Float, PositiveInt, from_json, one_line
 
 T = TypeVar("T")
 LARGEST_JSON = 16 * 2**20  # bytes: a hundred times what the project writes, and read within a second
@@ -68,7 +68,7 @@ def read_json(file: Path, again: str, allow_nan: bool = False) -> Any:
         expected = content.pop(DIGEST, None) if isinstance(content, dict) else None
         damaged = expected is not None and _digest(content) != expected
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: not valid JSON ({one_line(error)}); delete it and {again}") from None
+        raise ValueError(f"{file}: not valid JSON ({one_line(str(error))}); delete it and {again}") from None
     if damaged:
         raise ValueError(f"{file}: damaged or edited, as its digest shows; delete it and {again}")
     return content
@@ -94,12 +94,7 @@ def record_of(kind: type[T], content: Mapping[str, Any], file: Path, again: str)
     try:
         return from_json(kind, content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: {one_line(error)}; delete it and {again}") from None
-
-
-def one_line(error: BaseException) -> str:
-    """The message of ``error`` in one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300]
+        raise ValueError(f"{file}: {one_line(str(error))}; delete it and {again}") from None
 
 
 def sha256(content: bytes) -> str:

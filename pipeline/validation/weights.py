@@ -9,7 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from pipeline.validation.stored import one_line, sha256
+from pipeline.validation import one_line
+from pipeline.validation.stored import sha256
 
 LARGEST_WEIGHT = 1e15  # the product of two, summed over a layer, is finite as float32
 
@@ -44,7 +45,7 @@ def read_weights(file: Path, digest: str | None, again: str) -> dict[str, Tensor
     try:
         weights = load(raw)
     except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file ({one_line(error)}); delete it and {again}") from None
+        raise ValueError(f"{file}: not a safetensors file ({one_line(str(error))}); delete it and {again}") from None
     for name, tensor in weights.items():
         largest = tensor.float().abs().amax() if tensor.numel() else torch.zeros(())
         if not torch.isfinite(largest):

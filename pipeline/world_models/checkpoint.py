@@ -10,9 +10,9 @@ from pydantic import with_config
 
 from pipeline.encoders.statistics import DataSpec
 from pipeline.protocols import first_state
-from pipeline.validation import RECORD, OneOf, from_json
+from pipeline.validation import RECORD, OneOf, from_json, one_line
 from pipeline.validation.records import save_record
-from pipeline.validation.stored import one_line, read_object, record_of, write_json
+from pipeline.validation.stored import read_object, record_of, write_json
 from pipeline.validation.weights import load_weights, read_weights, write_weights
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
@@ -56,7 +56,7 @@ def load_world_model(folder: Path) -> TrainableWorldModel:
         model.eval().requires_grad_(False)
         check_steps(model)
     except Exception as error:  # mismatched parts can raise anything
-        reason = f"its parts do not fit together ({one_line(error)})"
+        reason = f"its parts do not fit together ({one_line(str(error))})"
         raise ValueError(f"{folder}: {reason}; delete it and {AGAIN}") from None
     return model
 
