@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ROWS = 20_000  # maximum number of logged steps; with fewer, search is faster and distances are slightly larger
 LEAST_SPREAD = 0.1  # minimum scale, as a share of the median: nearly constant dimensions must not dominate
+TREE_DIMENSIONS = 10  # with more, a tree is slower than all distances: four times at 14
+PAIRS_AT_ONCE = 1024  # on a GPU: their distances to all logged pairs take 80 MB
 TINY = 1e-6  # minimum scale if no dimension varies
 
 
@@ -22,7 +24,7 @@ class Distance:
     A distance is a root mean square over dimensions, each divided by its standard deviation in the logs, so the penalty
     is in units of reward. It is epistemic: noise does not change it. SUMO (Qiao et al. 2024, arXiv:2408.12970)
     penalizes the logarithm of this distance; the distance itself is zero at a logged pair and never negative. The
-    search for neighbors runs on the CPU.
+    search for neighbors runs where the pairs are.
     """
 
     kind = "epistemic"
@@ -44,7 +46,8 @@ class Distance:
         spread = pairs.std(0, correction=0)
         self.spread = spread.clamp(min=LEAST_SPREAD * float(spread.median())).clamp(min=TINY)
         self.points = pairs / self.spread
-        self.index = NearestNeighbors(n_neighbors=self.neighbors).fit(self.points.numpy())
+        search = "kd_tree" if pairs.shape[1] <= TREE_DIMENSIONS else "brute"
+        self.index = NearestNeighbors(n_neighbors=self.neighbors, algorithm=search).fit(self.points.numpy())
 
     def __call__(
         self, model: WorldModel, state: Tensor, action: Tensor, prediction: Prediction, sample: Tensor
@@ -56,9 +59,22 @@ class Distance:
         """Mean distance of (state, action) ``pairs`` to their nearest logged pairs, in standard deviations. Gradients
         reach ``pairs`` through the distances; the choice of neighbors has no gradient."""
         assert self.index is not None, "fit comes first"
-        pairs = pairs / self.spread.to(pairs.device)
-        rows = self.index.kneighbors(pairs.detach().cpu().numpy(), return_distance=False)
-        nearest = self.points[torch.from_numpy(rows)].to(pairs.device)
+        if self.points.device != pairs.device:
+            self.points, self.spread = self.points.to(pairs.device), self.spread.to(pairs.device)
+        pairs = pairs / self.spread
+        if pairs.device.type == "cpu":
+            rows = torch.from_numpy(self.index.kneighbors(pairs.detach().numpy(), return_distance=False))
+        else:
+            rows = nearest_rows(pairs.detach(), self.points, self.neighbors)
+        nearest = self.points[rows]
         # At zero a norm has gradient zero, but a square root has none.
         distance = torch.linalg.vector_norm(nearest - pairs[:, None], dim=-1)
         return distance.mean(1) / pairs.shape[-1] ** 0.5
+
+
+def nearest_rows(
+    pairs: Annotated[Tensor, "B P"], points: Annotated[Tensor, "N P"], count: int
+) -> Annotated[Tensor, "B K"]:
+    """Rows of the ``count`` nearest of ``points`` to each of ``pairs``, on their device, without waiting for it."""
+    parts = pairs.split(PAIRS_AT_ONCE)
+    return torch.cat([torch.cdist(part, points).topk(count, largest=False).indices for part in parts])

@@ -7,6 +7,7 @@ import torch
 
 from pipeline.types import CategoricalPrediction, Prediction, Transitions, no_rows
 from pipeline.uncertainty import Distance, PenaltyConfig
+from pipeline.uncertainty.distance import nearest_rows
 from pipeline.uncertainty.penalties import (
     MEASURES,
     disagreement,
@@ -167,6 +168,19 @@ def test_distance_by_hand():
     two = Distance(neighbors=2)
     two.fit(logged, torch.Generator())
     torch.testing.assert_close(two.distance(asked[:1]), torch.tensor([2 / 2 / 2**0.5]))  # itself, and one side away
+
+
+@pytest.mark.parametrize("dimensions", [3, 12])  # of a tree, and of all distances
+def test_the_search_on_a_gpu_finds_the_same_neighbors(dimensions: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipeline.uncertainty.distance.PAIRS_AT_ONCE", 4)
+    draws = torch.Generator().manual_seed(0)
+    near = Distance(neighbors=3)
+    state, reward = torch.randn(50, dimensions - 1, generator=draws), torch.zeros(50)
+    near.fit(Transitions.from_log(state, state[:, :1].square(), reward, state, reward), draws)
+    assert near.index is not None
+    asked = torch.randn(10, dimensions, generator=draws)
+    rows = near.index.kneighbors(asked.numpy(), return_distance=False)
+    torch.testing.assert_close(nearest_rows(asked, near.points, 3), torch.from_numpy(rows))
 
 
 def test_distance_has_a_gradient_away_from_the_logs_and_none_at_a_logged_pair():
