@@ -58,9 +58,9 @@ def end(run: str, status: str, time: int) -> Event:
     return {"kind": "end", "run": run, "status": status, "time": time}
 
 
-def leave(run: str, status: str) -> Event:
-    """The parent's status after a stage that ended with ``status``."""
-    return {"kind": "leave", "run": run, "status": status}
+def leave(run: str, status: str, time: int) -> Event:
+    """The parent's status after a stage that ended with ``status`` at a time in milliseconds since the epoch."""
+    return {"kind": "leave", "run": run, "status": status, "time": time}
 
 
 def send(client: "MlflowClient", event: Event, spool: Path) -> None:
@@ -133,7 +133,7 @@ def _end(client: "MlflowClient", event: Event, spool: Path) -> None:
 
 
 def _leave(client: "MlflowClient", event: Event, spool: Path) -> None:
-    parent.leave(client, event["run"], event["status"])
+    parent.leave(client, event["run"], event["status"], event["time"])
 
 
 _SENDERS: dict[str, Callable[["MlflowClient", Event, Path], None]] = {

@@ -39,10 +39,10 @@ def name_of(params: Mapping[str, Any], dataset: str | None = None) -> str:
     return parent_name(params, dataset, os.environ.get("DVC_EXP_NAME"))
 
 
-def leave(client: "MlflowClient", run_id: str, status: str) -> None:
-    """Give the parent the worst status of its stages, the last of which ended with ``status``."""
+def leave(client: "MlflowClient", run_id: str, status: str, time: int | None = None) -> None:
+    """Give the parent the worst status of its stages, the last of which ended with ``status`` at ``time``, or now."""
     statuses = {status, *(run.info.status for run in _children(client, run_id))}
-    client.set_terminated(run_id, next((s for s in WORST_FIRST if s in statuses), "FINISHED"))
+    client.set_terminated(run_id, next((s for s in WORST_FIRST if s in statuses), "FINISHED"), time)
 
 
 def link(client: "MlflowClient", run_id: str, stage: str, made_by: str | None, key: str) -> None:

@@ -94,7 +94,8 @@ class StageRun:
         assert self.run_id is not None
         self._system.finish()
         self.flush()
-        self._write([events.end(self.run_id, status, _now()), events.leave(self._parent_id, status)])
+        now = _now()
+        self._write([events.end(self.run_id, status, now), events.leave(self._parent_id, status, now)])
         reason = self._sender.finish()
         if reason is not None:
             self.print(

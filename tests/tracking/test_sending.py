@@ -129,6 +129,9 @@ def test_the_command_sends_what_waits(project: Path, server: Away, client: Mlflo
     done = CliRunner().invoke(app, ["sync-tracking"])
     assert f"run {run}: sent " in done.stdout
     everything_is_there(client, run)
+    ended = client.get_run(run)
+    parent = client.get_run(ended.data.tags["mlflow.parentRunId"])
+    assert ended.info.end_time == parent.info.end_time  # when the stage ended, not when that was sent
     assert CliRunner().invoke(app, ["sync-tracking"]).stdout == ""
 
 
