@@ -13,6 +13,7 @@ from pipeline.validation import RECORD, NonNegativeInt, PositiveInt
 from pipeline.validation.stored import Name, Scale, Shape, Single
 
 CONSTANT = 1e-6  # a feature is constant if its standard deviation is below this share of its magnitude
+LARGEST_OBSERVATION = 10**7  # numbers
 SELDOM = 0.02  # a feature is a setting if it changes in a smaller share of steps
 
 
@@ -173,7 +174,10 @@ class DataSpec:
 
 
 def check_features(obs_shapes: Mapping[str, Sequence[int]], statistics: Statistics) -> None:
-    """Raises ValueError unless ``statistics`` have an entry for each number of the vectors in ``obs_shapes``."""
+    """Raises ValueError unless ``statistics`` have an entry for each number of the vectors in ``obs_shapes``, and for
+    images that no computer would hold."""
+    if any(math.prod(shape) > LARGEST_OBSERVATION for shape in obs_shapes.values()):
+        raise ValueError(f"obs_shapes hold an observation of more than {LARGEST_OBSERVATION:,} numbers")
     features, count = sum(math.prod(s) for s in obs_shapes.values() if len(s) < 3), len(statistics.obs_mean)
     if features != count:
         raise ValueError(f"obs_shapes hold {features} features, statistics.obs_mean {count}")
