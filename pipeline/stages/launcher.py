@@ -6,11 +6,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pipeline.tracking.execution import Execution
 
 INTERVAL = 0.5  # seconds between two looks
+PATIENCE = 1.0  # seconds for a line of text, which a full pipe may hold up
 GRACE = 10.0  # seconds in which an orphan may close its run
 LAUNCHERS = (
     "RANK",
@@ -48,10 +49,16 @@ class Launcher:
                 return
         if over.is_set():
             return
+        speaker = threading.Thread(target=self._say, daemon=True)
+        speaker.start()
+        speaker.join(PATIENCE)
         os.kill(self._own, signal.SIGTERM)
-        threading.Thread(target=print, args=(self.message(),), kwargs={"file": sys.stderr}, daemon=True).start()
         time.sleep(GRACE)
         os._exit(128 + signal.SIGTERM)
+
+    def _say(self) -> None:
+        with suppress(OSError, ValueError):  # who read it may be gone, and the main thread may close the log
+            print(self.message(), file=sys.stderr, flush=True)
 
     def message(self) -> str:
         """What an orphan says before it ends."""
