@@ -72,9 +72,8 @@ def test_the_stage_says_that_there_is_no_film(
     def failing(*_: Any) -> None:
         raise ValueError("no screen")
 
-    monkeypatch.chdir(tmp_path)
     agent: Any = RandomAgent(spec, 0)
-    assert evaluate._film(agent, spec, SHORT) == "film of the policy: data/returns/film.npz"
-    assert (tmp_path / evaluate.FILM).exists()
+    assert evaluate._film(agent, spec, SHORT, tmp_path) == "film of the policy: data/returns/film.npz"
+    assert (tmp_path / evaluate.FILM.name).exists()
     monkeypatch.setattr(evaluate, "film_of", failing)
-    assert evaluate._film(agent, spec, SHORT) == "no film of the policy: no screen"
+    assert evaluate._film(agent, spec, SHORT, tmp_path) == "no film of the policy: no screen"
