@@ -30,6 +30,7 @@ OPTIONS = ConfigDict(defer_build=True, extra="forbid", allow_inf_nan=False, coer
 RECORD = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 SHORT = 60  # characters of a wrong value that a message repeats
 LARGEST_COUNT, LARGEST_SEED = 10**9, 2**32 - 1
+LONGEST_FILE_NAME = 255  # bytes, on all common file systems
 LARGEST = 1e15  # of a number that is no count
 NUMBER = re.compile(r"\s*[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 
@@ -56,6 +57,12 @@ def _no_null(text: str) -> str:
     return text
 
 
+def _file_names(path: str) -> str:
+    if any(len(part.encode(errors="surrogateescape")) > LONGEST_FILE_NAME for part in path.split("/")):
+        raise ValueError(f"must be a path, whose names have at most {LONGEST_FILE_NAME} bytes")
+    return path
+
+
 # The types of options. Each has its range, which the reference of params.yaml shows; Int and Float alone have none. The
 # bounds keep out what no machine can run: counts that never end or fill the memory, numbers whose squares float32
 # cannot hold, seeds that a library refuses.
@@ -78,6 +85,7 @@ Fraction = Annotated[Float, Field(ge=0, le=1)]
 OpenFraction = Annotated[Float, Field(gt=0, lt=1)]
 Flag = Annotated[bool, Strict()]
 Text = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_no_null)]
+FilePath = Annotated[Text, AfterValidator(_file_names)]
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_plain_name)]
 Widths = Annotated[list[Units], Field(max_length=100)]  # of hidden layers, such as [128, 128]; []: a linear network
 

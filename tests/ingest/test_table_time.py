@@ -89,6 +89,11 @@ def test_gaps_are_held_on_request(tmp_path: Path) -> None:
     assert any("the longest of 240: the last row is held" in warning for warning in dataset.spec.warnings)
 
 
+def test_a_grid_that_fits_no_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^`dataset.resample: 1e-15` makes 2,000,000,\S+ steps .* longer step$"):
+        grid_of(np.array([0.0, 2.0]), 1e-15)
+
+
 def test_gaps_are_refused_on_request(tmp_path: Path) -> None:
     times = [f"2026-03-01 00:{minute:02d}:00" for minute in (0, 1, 2, 30, 31)]
     columns = {**kpi_log([0] * 5), "time": [*times, *times[:3], "2026-03-01 00:03:00"]}

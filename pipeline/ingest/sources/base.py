@@ -23,6 +23,7 @@ from pipeline.ingest.sources.plain_files import refuse_special
 from pipeline.ingest.split import CHOICES, GAP
 from pipeline.validation import (
     OPTIONS,
+    FilePath,
     Float,
     Fraction,
     Int,
@@ -50,8 +51,8 @@ class SourceConfig:
     ``train_share``, the smaller one keeps a subset of the episodes of the larger one.
     """
 
-    path: Text  # file or folder of the logs; DVC watches its bytes
-    held_out_path: Text  # held-out logs of the same layout; the same as path: episodes are split
+    path: FilePath  # file or folder of the logs; DVC watches its bytes
+    held_out_path: FilePath  # held-out logs of the same layout; the same as path: episodes are split
     name: Name | None = None  # name of the dataset in reports; null: from the file
     # Gymnasium id of the environment; null: from the file; none: no environment, even if the file names one
     env_id: EnvironmentId | None = None

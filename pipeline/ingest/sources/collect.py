@@ -22,7 +22,7 @@ from pipeline.ingest.sources.behaviors import BEHAVIORS, TASKS
 from pipeline.ingest.sources.environment import NONE
 from pipeline.ingest.sources.minari import minari_root, open_minari, read_minari
 from pipeline.ingest.sources.option_types import EnvironmentId
-from pipeline.validation import OPTIONS, Int, NonNegativeFloat, OneOf, Seed, Text
+from pipeline.validation import OPTIONS, FilePath, Int, NonNegativeFloat, OneOf, Seed, Text
 
 if TYPE_CHECKING:
     import gymnasium
@@ -52,8 +52,8 @@ def poor_and_fair() -> list[BehaviorConfig]:
 class CollectConfig(SourceConfig):
     """Neither path is read."""
 
-    path: Text = "data/logs"  # watched by DVC; collect reads no file
-    held_out_path: Text = "data/logs"  # watched by DVC; collect reads no file
+    path: FilePath = "data/logs"  # watched by DVC; collect reads no file
+    held_out_path: FilePath = "data/logs"  # watched by DVC; collect reads no file
     env_id: EnvironmentId | None = "Pendulum-v1"  # Gymnasium id of the environment
     license: Text | None = "MIT"  # license of the logs; the default is this project's
     episodes: Annotated[Int, Field(ge=2, le=1_000_000)] = 200  # episodes to collect, for a train and a held-out split

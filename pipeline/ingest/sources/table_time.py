@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 JITTER = 0.05  # share of a step by which evenly spaced rows may deviate
+MOST_STEPS = 10**8  # of an episode on a grid
 SLACK = 1e-6  # share of a step by which a row may miss a point of the grid
 REWARD_RESAMPLE = ("mean", "sum", "last")
 
@@ -57,7 +58,10 @@ class Grid:
 
 
 def grid_of(time: np.ndarray, step: float) -> Grid:
-    """The grid of a given step over the times "T+1" of an episode of at least one step."""
+    """The grid of a given step over the times "T+1" of an episode of at least one step. Raises ValueError for a step so
+    short that the grid would not fit into memory."""
     clock = (time - time[0]) / step
     steps = max(1, int(np.ceil(clock[-1] - SLACK)))
+    if steps > MOST_STEPS:
+        raise ValueError(f"`dataset.resample: {step:g}` makes {steps:,} steps of one episode; set a longer step")
     return Grid(clock, steps, np.searchsorted(clock, np.arange(steps + 1) + SLACK, side="right") - 1)
