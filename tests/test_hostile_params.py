@@ -189,6 +189,12 @@ def test_seeds_may_be_as_large_as_numpy_takes():
     check_seeds([0, 2**32 - 1])
 
 
+def test_a_path_that_no_file_system_holds_is_refused():
+    _, config, _ = next(entry for entry in CONFIGS if entry[0] == "dataset/npz")
+    with pytest.raises(ValueError, match=r"`dataset.path`: `logs/yyy.* at most 255 bytes"):
+        build(config, {"path": "logs/" + "y" * 256, "held_out_path": "logs"}, "dataset")
+
+
 def test_lightning_accepts_what_the_trainer_accepts():
     from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT_STR, _PRECISION_INPUT_STR_ALIAS
     from lightning.pytorch.accelerators import AcceleratorRegistry
