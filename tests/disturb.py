@@ -39,11 +39,11 @@ STAGES = ("ingest", "fit_world_model", "assess_world_model", "behavior_cloning",
           "evaluate", "report")  # fmt: skip
 
 
-def clone(folder: Path) -> Path:
-    """A new copy of the project's last commit, with the preset ``ci``."""
+def clone(folder: Path, source: Path = ROOT) -> Path:
+    """A new copy of the last commit of ``source``, with the preset ``ci``."""
     shutil.rmtree(folder, ignore_errors=True)
     log_of(folder).unlink(missing_ok=True)
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    subprocess.run(["git", "clone", "-q", str(source), str(folder)], check=True)
     subprocess.run([sys.executable, "-m", "pipeline", "preset", "ci"], cwd=folder, check=True, capture_output=True)
     return folder
 
@@ -147,7 +147,7 @@ def disturb(folder: Path, how: str, moments: random.Random, number: int, count: 
 def main(folder: Path, how: str, count: int) -> None:
     """Disturb ``count`` times, run to the end, compare."""
     expected = undisturbed(folder / "undisturbed")
-    work, moments = clone(folder / how), random.Random(int(os.environ.get("SEED", "0")))
+    work, moments = clone(folder / how, folder / "undisturbed"), random.Random(int(os.environ.get("SEED", "0")))
     shutil.copy(work / "params.yaml", work / "params.ci")
     if how == "dvc":  # begin with its results: DVC takes them from its cache, and an orphan would spoil them
         shutil.rmtree(work)
@@ -164,7 +164,7 @@ def main(folder: Path, how: str, count: int) -> None:
             continue
         print("done before the moment: a new run", flush=True)
         compare(expected, work)
-        work = clone(folder / how)
+        work = clone(folder / how, folder / "undisturbed")
         shutil.copy(work / "params.yaml", work / "params.ci")
     set_params(work, {})
     assert repro(work).wait() == 0, log_of(work)
