@@ -278,6 +278,7 @@ __all__ = [
     "PenaltyConfig",
     "RolloutConfig",
     "TrainerConfig",
+    "allow_packages",
     "assess_world_model",
     "behavior_cloning",
     "evaluate",

@@ -152,7 +152,7 @@ def test_options_within_options_have_ranges_too(place: str):
         ({"threads": "3"}, "`trainer.threads`: `3` is text: write 3 without quotes"),
         ({"logs_in_memory": "3e-4"}, "`trainer.logs_in_memory`: `3e-4` is text: write 3e-4 without quotes"),
         ({"threads": 10**9}, "`trainer.threads`: 1000000000 must be at most 1024"),
-        ({"precision": "64-true"}, "`trainer.precision`: `64-true` must be one of 32-true, bf16-mixed, 16-mixed, "),
+        ({"precision": "64-true"}, "`trainer.precision`: `64-true` must be one of 32-true, bf16-mixed, 32, "),
         ({"accelerator": "gpuu"}, "(did you mean `gpu`?)"),
         ({"strategy": "fsdp"}, "`trainer.strategy`: `fsdp` must be one of auto, ddp, "),
     ],

@@ -13,6 +13,7 @@ import pytest
 import torch
 from data_examples import counting_log
 from pydantic import TypeAdapter
+from safetensors.torch import save
 from toys import linear_world, rewrite, saved_cloning, small_ensemble, world_model
 
 from pipeline.assessment.results import Correlation
@@ -21,7 +22,7 @@ from pipeline.ingest.writer import write_dataset
 from pipeline.serving.load_bundle import load_bundle
 from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibration
 from pipeline.validation.records import load_record, save_record
-from pipeline.validation.stored import LARGEST_JSON
+from pipeline.validation.stored import LARGEST_JSON, sha256
 from pipeline.validation.weights import read_weights, write_weights
 from pipeline.world_models.checkpoint import load_world_model, save_world_model
 
@@ -44,9 +45,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     saved_cloning(root / "bundle")
     write_dataset(root / "dataset", counting_log(), "log", 0.5, 0)
     quantiles = {"0.5": 0.1, "0.9": 0.2, "0.95": 0.3, "0.99": 0.4}
-    told = PenaltyCalibration("total", 1.5, quantiles, 0.8, {"1": 0.7, "5": None}, 0.9, 0.6)
+    ranked = PenaltyCalibration("total", 1.5, quantiles, 0.8, {"1": 0.7, "5": None}, 0.9, 0.6)
     blind = PenaltyCalibration(None, None, {}, None, {"1": None, "5": None}, 0.5, 0.0)
-    Calibration(12, 50, "a", {"a": told, "b": blind}, {"x": 2.0}).save(root / "calibration/seed-0.json")
+    Calibration(12, 50, "a", {"a": ranked, "b": blind}, {"x": 2.0}).save(root / "calibration/seed-0.json")
     return root
 
 
@@ -266,9 +267,24 @@ WRONG_WEIGHTS: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]]
 @pytest.mark.parametrize(("change", "reason"), WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
 def test_senseless_weights_are_refused(stored: Stored, change: Callable[[dict[str, Any]], dict[str, Any]], reason: str):
     file = stored.folder / "weights.safetensors"
-    digest = write_weights(change(read_weights(file, None, "")), file)
-    rewrite(stored.folder / stored.description, weights_sha256=digest)
+    raw = save({name: w.contiguous() for name, w in change(read_weights(file, None, "")).items()})
+    file.write_bytes(raw)
+    rewrite(stored.folder / stored.description, weights_sha256=sha256(raw))
     refused(stored, reason)
+
+
+@pytest.mark.parametrize("value", [NAN, HUGE])
+def test_weights_that_reading_would_refuse_are_not_written(value: float, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"weight `a` holds values .*; the training diverged: lower"):
+        write_weights({"a": torch.full((2,), value)}, tmp_path / "weights.safetensors")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_sealed_record_that_reading_would_refuse_is_not_written(tmp_path: Path):
+    huge = PenaltyCalibration("total", 3e15, {}, 0.8, {"1": 0.7}, 0.9, 0.6)
+    with pytest.raises(ValueError, match=r"`penalties\.a\.scale`: .* must be at most"):
+        Calibration(12, 50, "a", {"a": huge}, {}).save(tmp_path / "calibration.json")
+    assert not any(tmp_path.iterdir())
 
 
 WRONG_ARRAYS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray], str]] = {

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator, with_config
 from pipeline.envs.action_space import KINDS
 from pipeline.validation import RECORD, NonNegativeInt, OneOf, PositiveInt
 from pipeline.validation.records import save_record
-from pipeline.validation.stored import Name, Shape, Single, read_object, record_of
+from pipeline.validation.stored import FileName, Shape, Single, read_object, record_of
 
 SCHEMA_VERSION = 2  # 2: `license` was `licence`
 AGAIN = "run `dvc repro ingest` to write the dataset again"
@@ -41,7 +41,7 @@ class DatasetSpec:
     schema_version: int
     name: str
     source: str
-    obs_shapes: Annotated[dict[Name, Shape], Field(min_length=1)]
+    obs_shapes: Annotated[dict[FileName, Shape], Field(min_length=1)]
     obs_names: dict[str, list[str]]
     action_dim: PositiveInt
     action_kind: Annotated[str, OneOf(KINDS)]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator, with_config
 from torch import Tensor
 
 from pipeline.validation import RECORD, NonNegativeInt, PositiveInt
-from pipeline.validation.stored import Name, Scale, Shape, Single
+from pipeline.validation.stored import FileName, Scale, Shape, Single
 
 CONSTANT = 1e-6  # a feature is constant if its standard deviation is below this share of its magnitude
 LARGEST_OBSERVATION = 10**7  # numbers
@@ -162,7 +162,7 @@ class DataSpec:
     """Facts about the training split that a world model is built from; saved as JSON beside its weights."""
 
     statistics: Statistics
-    obs_shapes: Annotated[dict[Name, Shape], Field(min_length=1)]
+    obs_shapes: Annotated[dict[FileName, Shape], Field(min_length=1)]
     action_dim: PositiveInt
     transitions: NonNegativeInt
     task: str | None = None  # environment id; selects a known termination rule

@@ -48,12 +48,12 @@ def check_module(module: str) -> None:
     package = module.partition(".")[0]
     if package in ALWAYS:
         return
-    _check_place(package)
+    check_place(package)
     if package not in _allowed:
-        how = f"name it in `dataset.env_packages` of params.yaml, or with `--allow-package {package}`"
+        how = f"name it in `dataset.env_packages`, with `--allow-package {package}`, or by `api.allow_packages`"
         raise ForbiddenError(f"code of `{package}` is not allowed to run; if you trust this package, {how}")
     for name in accumulate(module.split("."), "{}.{}".format):
-        _check_place(name)
+        check_place(name)
 
 
 def check_entry_point(entry_point: object) -> None:
@@ -63,7 +63,7 @@ def check_entry_point(entry_point: object) -> None:
         check_module(entry_point.partition(":")[0])
 
 
-def _check_place(name: str) -> None:
+def check_place(name: str) -> None:
     """Raises ForbiddenError if something of the module ``name`` lies in the working folder."""
     try:
         spec = None if name in sys.stdlib_module_names else importlib.util.find_spec(name)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.envs.permission import check_entry_point, check_module
+from pipeline.envs.permission import check_entry_point, check_module, check_place
 
 if TYPE_CHECKING:
     import gymnasium
@@ -38,8 +38,10 @@ def make(env_id: str, env_kwargs: Mapping[str, Any], max_steps: int | None = Non
 
 
 def quiet_mujoco(entry_point: str) -> None:
-    """Keep MuJoCo, if the environment of ``entry_point`` uses it, from writing warnings to MUJOCO_LOG.TXT."""
+    """Keep MuJoCo, if the environment of ``entry_point`` uses it, from writing warnings to MUJOCO_LOG.TXT. Raises
+    ForbiddenError if MuJoCo lies in the working folder."""
     if ("mujoco" in entry_point or "robotics" in entry_point) and importlib.util.find_spec("mujoco"):
+        check_place("mujoco")
         import mujoco
 
         mujoco.set_mju_user_warning(lambda message: None)

@@ -27,6 +27,7 @@ from pipeline.envs import cartpole, heated_room
 from pipeline.envs.cartpole import CartPoleSwingUp
 from pipeline.envs.distractors import DISTRACTORS, Plain
 from pipeline.envs.heated_room import HeatedRoom
+from pipeline.envs.permission import check_entry_point
 from pipeline.envs.prepared import Prepared
 from pipeline.envs.rebuilt import parse_spec, rebuild
 from pipeline.envs.registration import SIDES, make, quiet_mujoco
@@ -163,6 +164,7 @@ def rebuilt(spec: str, render_mode: str | None = None) -> gymnasium.Env[Any, Any
     """Make the environment that ``spec``, the JSON of a Gymnasium EnvSpec, describes, with its wrappers. Raises
     ValueError for code that is not allowed."""
     parsed = parse_spec(spec)
+    check_entry_point(parsed.entry_point)
     quiet_mujoco(str(parsed.entry_point))
     return rebuild(parsed, **({} if render_mode is None else {"render_mode": render_mode}))
 

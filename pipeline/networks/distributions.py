@@ -80,8 +80,9 @@ class TwoHot(nn.Module):
         """The mean."""
         half = self.size // 2
         below, _, above = logits.softmax(-1).split([half, 1, half], dim=-1)
-        # Opposite bins first: their large values then cancel exactly, so equal logits decode to exactly zero.
-        return (above - below.flip(-1)) @ self.values[half + 1 :]
+        # Opposite bins first: their large values then cancel exactly, so equal logits decode to exactly zero. A matrix
+        # product would round to bfloat16 under reduced precision.
+        return ((above - below.flip(-1)) * self.values[half + 1 :]).sum(-1)
 
     def loss(self, logits: Annotated[Tensor, "... K"], target: Annotated[Tensor, "..."]) -> Annotated[Tensor, "..."]:
         """Cross-entropy against the two-hot target, in nats; no gradient reaches ``target``."""

@@ -112,9 +112,9 @@ class PolicyAgent:
         For callers that keep nothing between calls; the agent's own episodes are not touched. Raises ValueError like
         ``act``, for actions of another shape, and for more than ``most`` observations.
         """
-        seen = observations(obs, self.spec, EPISODES, most)
-        episodes, steps = next(iter(seen.values())).shape[:2]
-        return self.session(episodes).act_after(seen, past_actions(action, self.actions, episodes, steps - 1))
+        past = observations(obs, self.spec, EPISODES, most)
+        episodes, steps = next(iter(past.values())).shape[:2]
+        return self.session(episodes).act_after(past, past_actions(action, self.actions, episodes, steps - 1))
 
     def answer(self, request: object) -> NDArray[Any]:
         """Actions "B A" for a request that stands alone: observations "B ...", or for a policy that keeps a state
@@ -123,8 +123,8 @@ class PolicyAgent:
         Raises ValueError for a malformed request and for more than ``LARGEST_REQUEST`` observations.
         """
         if not self.stateful:
-            seen = observations(request, self.spec, most=LARGEST_REQUEST)
-            return self.session(len(next(iter(seen.values())))).step(seen)
+            past = observations(request, self.spec, most=LARGEST_REQUEST)
+            return self.session(len(next(iter(past.values())))).step(past)
         if not isinstance(request, Mapping) or "action" not in request:
             raise ValueError(f"the policy keeps a state: send {[*sorted(self.spec.obs_shapes), 'action']} by name")
         obs = {key: value for key, value in request.items() if key != "action"}

@@ -19,7 +19,7 @@ from pipeline.policies.learned import LearnedPolicy
 from pipeline.protocols import StateEncoder
 from pipeline.types import TorchModule
 from pipeline.validation import RECORD, OneOf, from_json
-from pipeline.validation.stored import FLOAT32, VERSION, Name, Shape, Single, read_object, write_json
+from pipeline.validation.stored import FLOAT32, VERSION, FileName, Shape, Single, read_object, write_json
 from pipeline.validation.weights import write_weights
 from pipeline.world_models import WORLD_MODELS
 from pipeline.world_models.protocols import TrainableWorldModel
@@ -43,7 +43,7 @@ class BundleSpec:
 
     policy: str
     config: dict[str, Any]
-    obs_shapes: Annotated[dict[Name, Shape], Field(min_length=1)]
+    obs_shapes: Annotated[dict[FileName, Shape], Field(min_length=1)]
     statistics: Statistics
     action_low: Annotated[list[Single], Field(min_length=1)]
     action_high: list[Single]

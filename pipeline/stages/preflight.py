@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pipeline.uncertainty import PenaltyConfig
 
 
-def check(params: Mapping[str, Any]) -> None:
-    """Raises ValueError that names the block, the key and the fix. Prints a warning for trainings that take days."""
+def check(params: Mapping[str, Any], stage: str = "ingest") -> None:
+    """Raises ValueError that names the block, the key and the fix. Prints a warning for trainings that take days. The
+    files of the logs and the memory for all stages are checked for the first ``stage`` alone."""
     check_seeds(params.get("seeds"))  # before the imports of all rooms
     kinds = blocks()
     for name in params:
@@ -27,14 +28,14 @@ def check(params: Mapping[str, Any]) -> None:
     (model, _), fit = configs["world_model"], configs["fit"]
     learner, policy = configs["policy"]
     _, logs = configs["dataset"]
-    for path in dict.fromkeys((logs.path, logs.held_out_path)):  # before a stage hashes them
+    for path in dict.fromkeys((logs.path, logs.held_out_path)) if stage == "ingest" else ():  # before it hashes them
         refuse_special(Path(path))
     check_planner(learner, configs["penalty"].name)
     check_pessimism(configs["penalty"], configs["rollout"], policy)
     check_shares(configs["trainer"], fit.batch_size, fit.window if model.recurrent else 1)
     from pipeline.stages.sizes import check_memory, slow_trainings
 
-    check_memory(configs)
+    check_memory(configs, stage)
     for line in slow_trainings(configs):
         print(f"warning: {line}")
 

@@ -5,9 +5,9 @@ in float32, without what the logs add. So what is refused cannot run, and what p
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import psutil
@@ -20,6 +20,7 @@ from pipeline.training.config import FitConfig
 from pipeline.world_models.gaussian_config import GaussianConfig
 from pipeline.world_models.rssm_config import RSSMConfig
 
+FIRST = "ingest"  # the stage before all others
 GIB = 2**30
 NUMBER = 4  # bytes of a float32
 TRAINED = 4 * NUMBER  # bytes of a weight: itself, its gradient and two moments
@@ -36,14 +37,15 @@ class Need:
     bytes: float
 
 
-def check_memory(configs: Mapping[str, Any], total: int | None = None) -> None:
+def check_memory(configs: Mapping[str, Any], stage: str = FIRST, total: int | None = None) -> None:
     """Raises ValueError if something of ``configs``, as :func:`pipeline.stages.preflight.check` builds them, needs more
     memory than the ``total`` bytes of this machine. Other devices than the CPU have memory of their own, and only what
-    stays outside of them counts."""
+    stays outside of them counts. ``ingest`` comes before all others and asks for all; each other ``stage`` asks for
+    what it does itself, because stages may run on different machines."""
     total = psutil.virtual_memory().total if total is None else total
     if configs["trainer"].accelerator != "cpu":
         return
-    for need in needs(configs):
+    for need in needs(configs, stage):
         if need.bytes > total:
             raise ValueError(
                 f"params.yaml: {need.keys} need at least {_gib(need.bytes)} of memory together, and this machine has "
@@ -65,15 +67,23 @@ def slow_trainings(configs: Mapping[str, Any]) -> Iterator[str]:
             yield f"`{key}: {count}` takes {hours:,.0f} hours at {PER_SECOND} updates a second"
 
 
-def needs(configs: Mapping[str, Any]) -> Iterator[Need]:
-    """What each part needs."""
-    model, (learner, options) = configs["world_model"][1], configs["policy"]
-    yield world_model(model, configs["fit"])
+def needs(configs: Mapping[str, Any], stage: str = FIRST) -> Iterable[Need]:
+    """What the parts of ``stage`` need; of all stages for the first."""
+    model, bc, offline = configs["world_model"][1], configs["bc"], configs["offline"]
+    stages = {
+        "fit_world_model": [world_model(model, configs["fit"])],
+        "behavior_cloning": [network("bc", bc.hidden, bc.batch_size)],
+        "learn_policy": list(_learning(configs)),
+        "evaluate_offline": [network("offline", offline.hidden, offline.batch_size, offline.critics)],
+    }
+    return chain(*stages.values()) if stage == FIRST else stages.get(stage, [])
+
+
+def _learning(configs: Mapping[str, Any]) -> Iterator[Need]:
+    learner, options = configs["policy"]
     if options.terminal_value is not None if learner.plans else learner.imagines:
-        yield imagined_steps(configs["rollout"], state_numbers(model))
+        yield imagined_steps(configs["rollout"], state_numbers(configs["world_model"][1]))
     yield from policy(options, "policy")
-    yield network("bc", configs["bc"].hidden, configs["bc"].batch_size)
-    yield network("offline", configs["offline"].hidden, configs["offline"].batch_size, configs["offline"].critics)
 
 
 def world_model(config: object, fit: FitConfig) -> Need:

@@ -116,7 +116,7 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
         check_seeds(params.get("seeds"))  # the lines of the stages count them
         lines = StageLines(address(name, seed))
         print(lines.first(), flush=True)
-        check(params)
+        check(params, name)
         allow_named(params)
         with locked(LOCKS / f"{label}.lock", _say) as lock, (outputs := Outputs(label, lock)).scratch():
             run = Stage(name, seed, params, outputs, launcher)

@@ -13,7 +13,7 @@ from pipeline.validation import OPTIONS, Flag, NonNegativeFloat, OneOf, Positive
 # 64-true, 16-true and bf16-true the logs and the weights would differ in type.
 ACCELERATORS = ("cpu", "gpu", "cuda", "mps", "tpu", "auto")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "single_device")
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
+PRECISIONS = ("32-true", "bf16-mixed", "32", "bf16")
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -25,7 +25,7 @@ class TrainerConfig:
     num_nodes: Processes = 1  # machines; for more than one start the stage with torchrun or srun
     # Lightning's strategy; auto: ddp where there are several processes
     strategy: Annotated[str, OneOf(STRATEGIES)] = "auto"
-    precision: Annotated[str, OneOf(PRECISIONS)] = "32-true"  # Lightning's precision; mixed: products in 16 bits
+    precision: Annotated[str, OneOf(PRECISIONS)] = "32-true"  # Lightning's precision; mixed: products in bfloat16
     # torch.set_float32_matmul_precision; auto: medium (bfloat16 products) where this machine computes them faster
     matmul_precision: Literal["highest", "high", "medium", "auto"] = "highest"
     # GiB of logged steps that are held in memory as tensors; those of larger logs are read from disk as they are needed

@@ -2,7 +2,6 @@
 
 import os
 import time
-from functools import cache
 
 import torch
 
@@ -11,19 +10,19 @@ SPEEDUP = 1.3  # that reduced precision must give
 CHOSEN = "PIPELINE_MATMUL_PRECISION"  # environment variable with the choice, for the ranks that a process starts
 
 
-def resolve_precision(name: str) -> str:
-    """A name for ``torch.set_float32_matmul_precision``: ``name`` itself, or for "auto" the measured choice."""
+def resolve_precision(name: str, accelerator: str) -> str:
+    """A name for ``torch.set_float32_matmul_precision``: ``name`` itself, or for "auto" the measured choice for the
+    ``accelerator`` of Lightning."""
     if name != "auto":
         return name
     if CHOSEN not in os.environ:
-        os.environ[CHOSEN] = _measured()
+        on_gpu = accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available()
+        os.environ[CHOSEN] = _measured(torch.device("cuda" if on_gpu else "cpu"))
     return os.environ[CHOSEN]
 
 
-@cache
-def _measured() -> str:
+def _measured(device: torch.device) -> str:
     """ "medium" if its products are faster than those of "highest" by ``SPEEDUP``, else "highest"."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     seconds = {"highest": float("inf"), "medium": float("inf")}
     before = torch.get_float32_matmul_precision()
     x = torch.ones(SIZE, SIZE, device=device)

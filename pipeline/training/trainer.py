@@ -24,7 +24,7 @@ def set_up_torch(config: TrainerConfig) -> None:
     torch.set_num_threads(config.threads)
     # Without this, Lightning divides the cores among the ranks.
     os.environ["OMP_NUM_THREADS"] = str(config.threads)
-    torch.set_float32_matmul_precision(resolve_precision(config.matmul_precision))
+    torch.set_float32_matmul_precision(resolve_precision(config.matmul_precision, config.accelerator))
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         _die_with_parent()
     else:

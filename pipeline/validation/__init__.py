@@ -139,8 +139,8 @@ def first_mistake(error: ValidationError, data: Mapping[str, Any]) -> tuple[str,
     first, *others = dict.fromkeys(_reason(mistake) for mistake in mistakes if _place(mistake, data) == place)
     reason = " or ".join([first, *(other.removeprefix("must ") for other in others)])
     value, plain = mistakes[0]["input"], str | float | int | list | None
-    shown = f"{short(value)} " if place and mistakes[0]["type"] not in NO_VALUE and isinstance(value, plain) else ""
-    return ".".join(map(str, place)), one_line(shown + reason)
+    prefix = f"{short(value)} " if place and mistakes[0]["type"] not in NO_VALUE and isinstance(value, plain) else ""
+    return ".".join(map(str, place)), one_line(prefix + reason)
 
 
 NO_VALUE = ("missing", "missing_argument", "missing_keyword_only_argument", "unexpected_keyword_argument")

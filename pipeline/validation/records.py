@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.validation import first_mistake
+from pipeline.validation import first_mistake, from_json
 from pipeline.validation.stored import read_json, sealed
 
 if TYPE_CHECKING:
@@ -28,13 +28,15 @@ def save_record(
     """Write a dataclass, or a list of them, as indented JSON, and make the folder. ``digits`` rounds its floats to so
     many significant digits; ``seal`` adds the digest of a single record, which reading compares.
 
-    Raises ValueError for NaN and infinity unless ``allow_nan``.
+    Raises ValueError for NaN and infinity unless ``allow_nan``, and if sealed for values that reading would refuse.
     """
     content = [asdict(one) for one in record] if isinstance(record, Sequence) else asdict(record)
     if digits is not None:
         content = json.loads(json.dumps(content), parse_float=lambda text: float(f"{float(text):.{digits}g}"))
     if seal:
         assert isinstance(content, dict)
+        if not allow_nan:
+            from_json(type(record), content)
         content = sealed(content)
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     Path(file).write_text(json.dumps(content, indent=2, allow_nan=allow_nan) + "\n")

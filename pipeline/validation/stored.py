@@ -28,13 +28,13 @@ def is_plain(name: str) -> bool:
     return bool(name) and name.isprintable() and "/" not in name and "\\" not in name
 
 
-def _plain_name(name: str) -> str:
+def _file_name(name: str) -> str:
     if not is_plain(name):
         raise PydanticCustomError("name", "must be a name without slashes and control characters")
     return name
 
 
-Name = Annotated[str, AfterValidator(_plain_name)]  # part of a file's name
+FileName = Annotated[str, AfterValidator(_file_name)]  # part of a file's name
 Shape = Annotated[list[PositiveInt], Field(min_length=1, max_length=3)]  # of one observation
 Single = Annotated[Float, Field(ge=-FLOAT32, le=FLOAT32)]  # kept as float32
 Scale = Annotated[Float, Field(ge=SMALLEST_SCALE, le=FLOAT32)]  # divides

@@ -26,7 +26,10 @@ class Weighted(Protocol):
 
 
 def write_weights(tensors: Mapping[str, Tensor], file: Path) -> str:
-    """Write ``tensors`` and return the SHA-256 of the file."""
+    """Write ``tensors`` and return the SHA-256 of the file. Raises ValueError for weights that reading would refuse."""
+    for name, tensor in tensors.items():
+        if reason := _out_of_range(tensor):
+            raise ValueError(f"{file}: weight `{name}` {reason}; the training diverged: lower its learning rate")
     raw = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     file.write_bytes(raw)
     return sha256(raw)
@@ -47,12 +50,17 @@ def read_weights(file: Path, digest: str | None, again: str) -> dict[str, Tensor
     except SafetensorError as error:
         raise ValueError(f"{file}: not a safetensors file ({one_line(str(error))}); delete it and {again}") from None
     for name, tensor in weights.items():
-        largest = tensor.float().abs().amax() if tensor.numel() else torch.zeros(())
-        if not torch.isfinite(largest):
-            raise ValueError(f"{file}: weight `{name}` holds values that are not finite; delete it and {again}")
-        if largest > LARGEST_WEIGHT:
-            raise ValueError(f"{file}: weight `{name}` holds values beyond {LARGEST_WEIGHT:.0e}; delete it and {again}")
+        if reason := _out_of_range(tensor):
+            raise ValueError(f"{file}: weight `{name}` {reason}; delete it and {again}")
     return weights
+
+
+def _out_of_range(tensor: Tensor) -> str | None:
+    """What is wrong with the values of a weight, or None."""
+    largest = tensor.detach().float().abs().amax() if tensor.numel() else torch.zeros(())
+    if not torch.isfinite(largest):
+        return "holds values that are not finite"
+    return f"holds values beyond {LARGEST_WEIGHT:.0e}" if largest > LARGEST_WEIGHT else None
 
 
 def load_weights(module: Weighted, weights: Mapping[str, Tensor]) -> None:

@@ -146,8 +146,8 @@ class RSSM(nn.Module):
             member = torch.full_like(state[:, 0], -1, dtype=torch.long)
         else:
             member = self.draw_members(len(state), generator) if member is None else member
-            drawn = member
-            single = prediction.map(lambda x: of_members(x, drawn)[None] if x.dim() == 3 else x)
+            chosen = member
+            single = prediction.map(lambda x: of_members(x, chosen)[None] if x.dim() == 3 else x)
             noise = self.latent.noise((len(state),), generator, state.device)
         sample = self.latent.draw(single, noise, self.spread)
         next_state = torch.cat([prediction.carry, sample * self.spread, self.inputs(state)], dim=-1)

@@ -83,6 +83,20 @@ def test_code_of_the_working_folder_never_runs(env_id: str, env_kwargs: dict[str
     assert not list(working_folder.rglob("*.ran"))
 
 
+def test_mujoco_of_the_working_folder_never_runs(working_folder: Path) -> None:
+    """It is imported to keep it quiet, where an entry point sounds like it."""
+    for name in ("mujoco", "mujoco_tasks"):
+        sys.modules.pop(name, None)
+        plant(working_folder / f"{name}.py")
+    for entry_point, reason in (
+        ("mujoco_tasks:Kind", "not allowed|lies in"),
+        ("gymnasium.envs.mujoco.x:Kind", "mujoco"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            make(REBUILT, rebuilt(entry_point))
+    assert not list(working_folder.rglob("*.ran"))
+
+
 def below(folder: Path, elsewhere: Path, path: pytest.MonkeyPatch) -> None:
     plant(folder / "deep/er/planted.py")
     path.syspath_prepend(folder / "deep/er")

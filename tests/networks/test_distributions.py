@@ -48,6 +48,15 @@ def test_two_hot_decodes_what_it_encoded():
     torch.testing.assert_close(head.decode(logits), targets, rtol=1e-5, atol=1e-5)
 
 
+def test_reduced_precision_does_not_round_the_mean():
+    head = TwoHot()
+    target = torch.tensor([-1234.5, 98.76])
+    logits = head.encode(target).clamp(min=1e-30).log()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(head.decode(logits), head.decode(logits.float()), atol=0, rtol=0)
+        torch.testing.assert_close(head.decode(logits), target, atol=0, rtol=1e-3)
+
+
 def test_equal_logits_decode_to_exactly_zero():
     head = TwoHot()
     for level in (0.0, 0.7, -13.0):

@@ -75,6 +75,16 @@ def test_the_rest_is_not(change: dict[str, dict[str, Any]]):
     check_memory(configs(change), total=GIB)
 
 
+def test_a_later_stage_asks_for_what_it_does_itself():
+    """A model that a server has trained is reported on a laptop."""
+    large = configs({"fit": {"batch_size": 10**9}})
+    for stage in ("ingest", "fit_world_model"):
+        with pytest.raises(ValueError, match=r"`fit\.batch_size`"):
+            check_memory(large, stage, total=GIB)
+    for stage in ("learn_policy", "evaluate", "report"):
+        check_memory(large, stage, total=GIB)
+
+
 def test_estimates_are_lower_bounds():
     """Weights of a critic of 10 x 20 x 1 units: 10 inputs, of which the estimate counts one."""
     assert mlp_bytes([20], rows=0) == 16 * (20 + 20)

@@ -14,7 +14,6 @@ from pipeline.training.trainer import set_up_torch
 @pytest.fixture(autouse=True)
 def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(precision.CHOSEN, raising=False)
-    precision._measured.cache_clear()
     before = torch.get_float32_matmul_precision()
     yield
     torch.set_float32_matmul_precision(before)
@@ -42,10 +41,17 @@ def test_reduced_products_must_be_faster(medium, chosen, monkeypatch, capsys):
 
 def test_ranks_take_the_choice_of_the_process_that_starts_them(monkeypatch):
     monkeypatch.setenv(precision.CHOSEN, "medium")
-    assert precision.resolve_precision("auto") == "medium"
+    assert precision.resolve_precision("auto", "cpu") == "medium"
 
 
 @pytest.mark.parametrize("name", ["highest", "high", "medium"])
 def test_a_stated_precision_is_not_measured(name):
-    assert precision.resolve_precision(name) == name
+    assert precision.resolve_precision(name, "cpu") == name
     assert precision.CHOSEN not in os.environ
+
+
+@pytest.mark.parametrize(("accelerator", "device"), [("cpu", "cpu"), ("gpu", "cuda"), ("auto", "cuda"), ("mps", "cpu")])
+def test_products_are_measured_on_the_device_that_trains(accelerator, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(precision, "_measured", lambda where: f"on {where}")
+    assert precision.resolve_precision("auto", accelerator) == f"on {device}"

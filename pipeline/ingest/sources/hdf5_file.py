@@ -78,10 +78,10 @@ def check_whole(path: Path) -> None:
         groups, pending = {file["/"]}, [file["/"]]  # each once, as a group may lie in itself
         while pending:
             group = pending.pop()
-            found = [find(group, name) for name in group]
-            for dataset in (node for node in found if isinstance(node, h5py.Dataset)):
+            nodes = [find(group, name) for name in group]
+            for dataset in (node for node in nodes if isinstance(node, h5py.Dataset)):
                 check_memory(_place(group, str(dataset.name)), dataset.size * dataset.dtype.itemsize)
-            members = {node for node in found if isinstance(node, h5py.Group)}
+            members = {node for node in nodes if isinstance(node, h5py.Group)}
             pending += members - groups
             groups |= members
 
