@@ -207,6 +207,7 @@ def sweep(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the page, the figure and the numbers")] = Path(".work/sweep"),
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="Seeds that run at a time, such as one a core")] = 1,
 ) -> None:
     """Run every combination of settings as a DVC experiment, and rank the results.
 
@@ -214,7 +215,7 @@ def sweep(
     and the leaderboard pools them. The same command continues a sweep that was interrupted."""
     from pipeline.cli.sweep import run_sweep
 
-    for line in run_sweep(axes, out):
+    for line in run_sweep(axes, out, jobs):
         typer.echo(line)
 
 

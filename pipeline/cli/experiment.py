@@ -16,10 +16,11 @@ from pipeline.tracking.dvc_files import dependency_md5
 
 
 def run_experiment(
-    name: str, settings: Mapping[str, str], note: Callable[[str], None] | None = None
+    name: str, settings: Mapping[str, str], note: Callable[[str], None] | None = None, target: str | None = None
 ) -> tuple[str, bool]:
     """The git ref of the experiment ``name``, and whether it had to be run. ``settings`` are values by key of
-    params.yaml, as text. ``note`` gets every line that the run prints; without it, they go to the terminal.
+    params.yaml, as text. ``note`` gets every line that the run prints; without it, they go to the terminal. With a
+    ``target``, only that stage and what it depends on run.
 
     An experiment of the same commit, changes and logs is reused; another one of that name and commit is replaced.
     Raises ValueError without a git commit, outside of a DVC project, and if the run fails.
@@ -32,7 +33,7 @@ def run_experiment(
         return ref, False
     _git("update-ref", "-d", ref)  # DVC's run cache keeps the outputs of its stages
     # ++ also sets an option that params.yaml does not list.
-    arguments = ["--temp", "--name", name, "--message", message]
+    arguments = [*([target] if target else []), "--temp", "--name", name, "--message", message]
     for key, value in settings.items():
         arguments += ["--set-param", f"++{key}={value}"]
     for path in _untracked(logs):
@@ -43,6 +44,12 @@ def run_experiment(
     if _run(command, {**os.environ, "PATH": search}, note) != 0:
         raise ValueError(f"{name}: `dvc exp run` failed; see its message above")
     return ref, True
+
+
+def remove_experiment(name: str) -> None:
+    """Forget the experiment ``name`` of the current commit; DVC keeps the outputs of its stages."""
+    head = base_commit()
+    _git("update-ref", "-d", f"refs/exps/{head[:2]}/{head[2:]}/{name}")
 
 
 def experiment_ref(name: str) -> str | None:

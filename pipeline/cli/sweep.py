@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from pipeline.cli.compare import leaderboard, show
 from pipeline.cli.compared_run import ComparedRun, from_files, in_commit
 from pipeline.cli.experiment import base_commit, run_experiment
+from pipeline.cli.sweep_jobs import Task, run_tasks
 from pipeline.cli.sweep_progress import SweepProgress
 from pipeline.cli.tracked_run import seconds_of
 from pipeline.params import read_params, with_settings
@@ -47,8 +49,9 @@ class Point:
         return f"{name[: LONGEST_NAME - 9]}-{digest}"
 
 
-def run_sweep(axes: Sequence[str], folder: Path) -> Iterator[str]:
-    """Run all points and yield the lines of their leaderboard, which is also written to ``folder``.
+def run_sweep(axes: Sequence[str], folder: Path, jobs: int = 1) -> Iterator[str]:
+    """Run all points and yield the lines of their leaderboard, which is also written to ``folder``. With several
+    ``jobs``, so many seeds run at a time.
 
     All values are checked before the first point runs. A point that fails is left out of the leaderboard. Points of the
     same files are not run again. Raises ValueError for unknown keys and wrong values, without a git commit or a DVC
@@ -61,6 +64,9 @@ def run_sweep(axes: Sequence[str], folder: Path) -> Iterator[str]:
     labels = _labels(points)
     runs: list[ComparedRun] = []
     failures: list[str] = []
+    if jobs > 1:
+        with sigterm_raises():
+            run_tasks(list(tasks(points, params)), jobs, work_dir() / LOGS, _say)
     with sigterm_raises(), SweepProgress(len(points)) as progress:
         for point in points:
             log = work_dir() / LOGS / f"{point.name}.log"
@@ -76,6 +82,20 @@ def run_sweep(axes: Sequence[str], folder: Path) -> Iterator[str]:
         raise ValueError(
             f"{len(failures)} of {len(points)} points failed; run the same sweep again to repeat them alone"
         )
+
+
+def tasks(points: Sequence[Point], params: Mapping[str, Any]) -> Iterator[Task]:
+    """Every seed of every point, point by point: those that run side by side then seldom fit the same world model."""
+    labels = _labels(points)
+    for point in points:
+        digest = hashlib.md5(point.name.encode(), usedforsecurity=False).hexdigest()[:8]
+        for seed in with_settings(params, point.settings)["seeds"]:
+            name = f"{point.name[: LONGEST_NAME // 2]}-{digest}-seed-{seed}"
+            yield Task(name, labels[point.name], point.settings, seed)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def grid(axes: Sequence[str]) -> list[Point]:
