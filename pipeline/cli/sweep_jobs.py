@@ -52,7 +52,8 @@ def run_tasks(tasks: Sequence[Task], jobs: int, logs: Path, say: Callable[[str],
                 running.remove((task, process))
                 end = "done" if process.exitcode == 0 else f"failed, see {logs / task.name}.log"
                 done = len(tasks) - len(waiting) - len(running)
-                say(f"{task.label}, seed {task.seed}: {end}; {_progress(done, len(tasks), time.monotonic() - started)}")
+                progress = _progress(done, len(tasks), time.monotonic() - started, last=not waiting)
+                say(f"{task.label}, seed {task.seed}: {end}; {progress}")
     finally:
         for _, process in running:
             process.terminate()
@@ -67,6 +68,7 @@ def _start(task: Task, logs: Path) -> tuple[Task, BaseProcess]:
     return task, process
 
 
-def _progress(done: int, total: int, seconds: float) -> str:
-    left = f", about {duration(seconds / done * (total - done))} left" if done < total else ""
+def _progress(done: int, total: int, seconds: float, last: bool) -> str:
+    """``last``: none waits, and how far those are that still run is not visible here."""
+    left = "" if last else f", about {duration(seconds / done * (total - done))} left"
     return f"{done} of {total} in {duration(seconds)}{left}"
