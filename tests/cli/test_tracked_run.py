@@ -35,7 +35,7 @@ def track(weight: float, with_returns: bool = True) -> None:
 def tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(preflight, "check", lambda params: None)
+    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     track(0.5)
     track(2.0)
     return tmp_path

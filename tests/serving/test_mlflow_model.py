@@ -36,7 +36,7 @@ def test_logged_model_serves_the_actions_of_the_agent(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(preflight, "check", lambda params: None)
+    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
     obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     with warnings.catch_warnings(), stage("learn_policy", seed=0) as run:
@@ -101,7 +101,7 @@ def test_onnx_says_what_goes_in_and_out(bundle: Path, tmp_path: Path, capfd: pyt
 def test_plot_names_each_curve_by_what_sets_its_run_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(preflight, "check", lambda params: None)
+    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
     for weight, last in ((0.5, 3.0), (2.0, 1.0), (2.0, 7.0)):  # the last repeats the params of the one before
         with stage("learn_policy", seed=0) as run:

@@ -21,7 +21,7 @@ SECONDS = 120  # a limit for a machine under load; all of it takes a few
 LIVES = """
 import time
 from pathlib import Path
-from pipeline.stages import preflight; preflight.check = lambda params: None
+from pipeline.stages import preflight; preflight.check = lambda *arguments: None
 from pipeline.stages.stage import stage
 with stage('learn_policy', 0) as run:
     run.output('data/policy').write_text('of the orphan')
@@ -46,7 +46,7 @@ def project(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    monkeypatch.setattr(preflight, "check", lambda params: None)
+    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
     (tmp_path / "stage.py").write_text(LIVES)
     (tmp_path / "dvc").write_text(DVC)  # a process counts as DVC by its name

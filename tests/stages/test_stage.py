@@ -30,7 +30,7 @@ def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
-    monkeypatch.setattr(preflight, "check", lambda params: None)
+    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0], "policy": {"lr": 0.1}}))
     return tmp_path
 
@@ -221,7 +221,7 @@ def test_dead_parent_is_closed_at_the_next_start(client: MlflowClient, project: 
 
 def test_sigterm_kills_the_run(client: MlflowClient, project: Path) -> None:
     code = (
-        "from pipeline.stages import preflight; preflight.check = lambda params: None\n"
+        "from pipeline.stages import preflight; preflight.check = lambda *arguments: None\n"
         "from pipeline.stages.stage import stage\n"
         "import os, signal\n"
         "with stage('ingest'): os.kill(os.getpid(), signal.SIGTERM)\n"

@@ -35,7 +35,7 @@ def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
-    monkeypatch.setattr(preflight, "check", lambda params: None)
+    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     monkeypatch.setattr(sender, "SEND_SECONDS", 0.05)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
     return tmp_path
@@ -213,7 +213,7 @@ def test_points_of_a_resumed_stage_stand_once(project: Path, client: MlflowClien
 
 def test_a_killed_stage_has_what_it_logged_before_its_resume_point(project: Path, client: MlflowClient) -> None:
     code = (
-        "from pipeline.stages import preflight; preflight.check = lambda params: None\n"
+        "from pipeline.stages import preflight; preflight.check = lambda *arguments: None\n"
         "from pipeline.stages.stage import stage\n"
         "import os, signal\n"
         "with stage('learn_policy', 0) as run:\n"
