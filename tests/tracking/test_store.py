@@ -39,6 +39,7 @@ def tables(database: Path) -> set[str]:
         return {name for (name,) in opened.execute("select name from sqlite_master where type = 'table'")}
 
 
+@pytest.mark.slow
 def test_two_projects_open_one_new_store(tmp_path: Path) -> None:
     (tmp_path / "stores").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "stores")
