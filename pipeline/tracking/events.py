@@ -48,9 +48,9 @@ def artifact(run: str, path: Path, folder: str | None) -> Event:
     return {"kind": "artifact", "run": run, "path": str(path), "folder": folder}
 
 
-def model(run: str, path: Path, called: str) -> Event:
+def model(run: str, path: Path, title: str) -> Event:
     """An MLflow model in a folder at ``path`` below the spool's folder."""
-    return {"kind": "model", "run": run, "path": str(path), "name": called}
+    return {"kind": "model", "run": run, "path": str(path), "name": title}
 
 
 def end(run: str, status: str, time: int) -> Event:
@@ -71,6 +71,11 @@ def send(client: "MlflowClient", event: Event, spool: Path) -> None:
 def carries_files(event: Event) -> bool:
     """Whether the event goes to the store of artifacts, which may be away while the rest can be sent."""
     return "path" in event
+
+
+def closes(event: Event) -> bool:
+    """Whether the event ends a run or its part in the parent, which the user waits for."""
+    return event["kind"] in ("end", "leave")
 
 
 def _parts(entries: Sequence[Entry], size: int) -> list[Sequence[Entry]]:
@@ -102,8 +107,8 @@ def _name(client: "MlflowClient", event: Event, spool: Path) -> None:
 def _dataset(client: "MlflowClient", event: Event, spool: Path) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    used = DatasetInput(Dataset(**event["dataset"]), [InputTag("mlflow.data.context", "training")])
-    client.log_inputs(event["run"], [used])
+    entry = DatasetInput(Dataset(**event["dataset"]), [InputTag("mlflow.data.context", "training")])
+    client.log_inputs(event["run"], [entry])
 
 
 def _artifact(client: "MlflowClient", event: Event, spool: Path) -> None:
@@ -118,14 +123,14 @@ def _model(client: "MlflowClient", event: Event, spool: Path) -> None:
     from mlflow.models.model import MLMODEL_FILE_NAME
 
     run, folder = event["run"], spool / event["path"]
-    saved = Model.load(str(folder))
-    if saved.model_id is None:  # else a try before this one was cut off
+    model = Model.load(str(folder))
+    if model.model_id is None:  # else a try before this one was cut off
         entry = client.create_logged_model(client.get_run(run).info.experiment_id, event["name"], source_run_id=run)
-        saved.model_id, saved.run_id, saved.artifact_path = entry.model_id, run, entry.artifact_location
-        saved.save(str(folder / MLMODEL_FILE_NAME))
-    client.log_outputs(run, [LoggedModelOutput(saved.model_id, step=0)])
-    client.log_model_artifacts(saved.model_id, str(folder))
-    client.finalize_logged_model(saved.model_id, LoggedModelStatus.READY)
+        model.model_id, model.run_id, model.artifact_path = entry.model_id, run, entry.artifact_location
+        model.save(str(folder / MLMODEL_FILE_NAME))
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, step=0)])
+    client.log_model_artifacts(model.model_id, str(folder))
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
 def _end(client: "MlflowClient", event: Event, spool: Path) -> None:

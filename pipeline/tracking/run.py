@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ class StageRun:
         the store does not answer."""
         experiment = store.open_experiment(self.tracking_uri)
         with store.one_line_errors(self.tracking_uri):
-            send_left(self.tracking_uri)
+            left = list(send_left(self.tracking_uri))
             self._parent_id = parent.enter(self.client, self.tracking_uri, experiment, self.params)
             run_id = self._resume.run_id(self.client) or self._create(experiment)
             self.client.update_run(run_id, status="RUNNING")
@@ -70,12 +71,13 @@ class StageRun:
         self._spool = Spool.create(run_id, self.tracking_uri, self.work)
         self._logged = {(point[0], point[3]) for event in self._spool.logged() for point in event.get("points", [])}
         self._sender = Sender(self._spool, self.client)
-        sampled = [step for key, step in self._logged if key.startswith(PREFIX)]
-        self._system = SystemMetrics(self.log_metrics, max(sampled, default=-1) + 1)
+        steps = [step for key, step in self._logged if key.startswith(PREFIX)]
+        self._system = SystemMetrics(self.log_metrics, max(steps, default=-1) + 1)
         self.run_id = run_id
         self._sender.start()
         self._system.start()
-        self.print(f"MLflow run {self.run_id} in {self.tracking_uri}")
+        for line in (*left, f"MLflow run {self.run_id} in {self.tracking_uri}"):
+            self.print(line)
 
     def _create(self, experiment: str) -> str:
         tags = {
@@ -96,15 +98,16 @@ class StageRun:
         self.flush()
         now = _now()
         self._write([events.end(self.run_id, status, now), events.leave(self._parent_id, status, now)])
-        reason = self._sender.finish()
-        if reason is not None:
-            self.print(
-                f"warning: MLflow store {self.tracking_uri}: {reason}; {self._spool.describe_waiting()} wait in"
-                f" {self._spool.folder}; the next stage sends them, or `python -m pipeline sync-tracking`"
-            )
+        self._sender.finish()
+        try:
+            for line in self._sender.lines():
+                self.print(line)
+        except (OSError, ValueError) as error:  # the outputs are in place: a folder that is gone must not end the stage
+            self.print(f"warning: what waits for MLflow in {self._spool.folder} is lost: {store.reason_of(error)}")
         if self._unwritten:
             self.print(f"warning: {len(self._unwritten)} entries for MLflow are lost: {self._disk_error}")
-        self._resume.forget(finished=status == "FINISHED")
+        with suppress(OSError):  # another process may work in the same folder
+            self._resume.forget(finished=status == "FINISHED")
         self._spool.delete_if_done()
         self._spool.close()
 

@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,8 +18,9 @@ PLURAL = {"point": "points", "file": "files", "other entry": "other entries"}
 
 
 class Spool:
-    """The events of one run in a folder: a JSON line each in ``events.jsonl``, and the numbers of the lines that the
-    store has in ``sent``. Events keep their lines until the run ends, because a resumed run looks up what it logged.
+    """The events of one run in a folder: a JSON line each in ``events.jsonl``, and in ``sent`` the numbers of the lines
+    that the store has, or refuses for good. Events keep their lines until the run ends, because a resumed run looks
+    up what it logged.
 
     One process at a time holds a spool; the threads of that process may share it.
     """
@@ -28,6 +31,7 @@ class Spool:
         self._lock = threading.Lock()
         self._offsets: dict[int, int] = {}  # of the lines that wait, by their numbers
         self._count = self._end = 0
+        self._about: dict[str, str] = {}
 
     @classmethod
     def create(cls, run_id: str, uri: str, resume: Path) -> Self:
@@ -60,7 +64,7 @@ class Spool:
     @property
     def uri(self) -> str:
         """The address of the store."""
-        return str(self._about()["uri"])
+        return self._about["uri"]
 
     @property
     def run_id(self) -> str:
@@ -68,21 +72,20 @@ class Spool:
         return self.folder.name
 
     def append(self, events: Sequence[Event]) -> None:
-        """Write events; they are on disk when this returns. Raises OSError, and then has written none."""
+        """Write events; they are on disk when this returns. After an OSError or a signal, write them again: what the
+        call that was cut off left behind the last complete one is deleted first."""
         if not events:
             return
         with self._lock, self._events.open("ab") as file:
+            begin = min(self._end, file.tell())
+            file.truncate(begin)
             lines = [(json.dumps(event) + "\n").encode() for event in events]
-            try:
-                file.write(b"".join(lines))
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                os.truncate(self._events, self._end)
-                raise
-            for line in lines:
-                self._offsets[self._count] = self._end
-                self._count, self._end = self._count + 1, self._end + len(line)
+            file.write(b"".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+            *begins, end = accumulate(map(len, lines), initial=begin)
+            self._offsets.update(zip(count(self._count), begins, strict=False))
+            self._count, self._end = self._count + len(lines), end
 
     def waiting(self) -> list[int]:
         """The numbers of the events that the store lacks, in the order in which they happened."""
@@ -97,7 +100,7 @@ class Spool:
             return event
 
     def mark_sent(self, number: int) -> None:
-        """The store has this event: its files are no longer needed."""
+        """The store has this event, or refuses it for good: its files are no longer needed."""
         path = self.event(number).get("path")
         with self._lock, self._sent.open("a") as file:
             file.write(f"{number}\n")
@@ -113,23 +116,23 @@ class Spool:
                     yield json.loads(line)
 
     def new_folder(self) -> Path:
-        """An empty folder for what one event carries."""
-        taken = [int(path.name) for path in self.folder.glob("files/*")]
-        folder = self.folder / "files" / str(max(taken, default=-1) + 1)
-        folder.mkdir(parents=True)
+        """An empty folder for what one event carries. Raises OSError, also if someone deleted the spool."""
+        files = self.folder / "files"
+        files.mkdir(exist_ok=True)
+        folder = files / str(max((int(path.name) for path in files.iterdir()), default=-1) + 1)
+        folder.mkdir()
         return folder
 
     def describe_waiting(self) -> str:
         """``312 points, 2 files, 4 other entries``; empty if nothing waits."""
-        counts = dict.fromkeys(PLURAL, 0)
+        counts: Counter[str] = Counter()
         for event in map(self.event, self.waiting()):
-            kind = "point" if "points" in event else "file" if "path" in event else "other entry"
-            counts[kind] += len(event.get("points", [0]))
-        return ", ".join(f"{n} {kind if n == 1 else PLURAL[kind]}" for kind, n in counts.items() if n)
+            counts += entries(event)
+        return in_words(counts)
 
     def resumable(self) -> bool:
         """Whether an interrupted stage may go on with this run."""
-        return (work_dir() / self._about()["resume"] / "run_id").exists()
+        return (work_dir() / self._about["resume"] / "run_id").exists()
 
     def delete_if_done(self) -> None:
         """Delete the spool of a run that has ended, once the store has everything."""
@@ -149,6 +152,7 @@ class Spool:
             raise
 
     def _read(self) -> None:
+        self._about = dict(json.loads((self.folder / "run.json").read_text()))
         if not self._events.exists():
             return
         numbers = self._sent.read_text().split("\n")[:-1] if self._sent.exists() else []  # the last may be cut too
@@ -162,13 +166,22 @@ class Spool:
         for number in numbers:
             self._offsets.pop(int(number), None)
 
-    def _about(self) -> dict[str, str]:
-        return dict(json.loads((self.folder / "run.json").read_text()))
-
 
 def spools_dir() -> Path:
     """The folder that holds a spool for each run that is not closed."""
     return work_dir() / "tracking"
+
+
+def entries(event: Event) -> Counter[str]:
+    """How many points, files and other entries an event holds."""
+    kind = "point" if "points" in event else "file" if "path" in event else "other entry"
+    return Counter({kind: len(event.get("points", [0]))})
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """``312 points, 2 files``; empty for no entries."""
+    numbers = {kind: counts.get(kind, 0) for kind in PLURAL}
+    return ", ".join(f"{n} {kind if n == 1 else PLURAL[kind]}" for kind, n in numbers.items() if n)
 
 
 def _write_synced(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Away:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, how: Exception) -> None:
         self.gone, self.how, self.tries = False, how, 0
+        self.asked = threading.Event()  # while it is away
         for name in AWAY:
             monkeypatch.setattr(MlflowClient, name, self._failing(getattr(MlflowClient, name)))
 
@@ -58,6 +60,7 @@ class Away:
         def call(*arguments: object, **named: object) -> object:
             self.tries += self.gone
             if self.gone:
+                self.asked.set()
                 raise self.how
             return method(*arguments, **named)
 
@@ -152,8 +155,7 @@ def test_a_store_that_comes_back_has_everything_at_the_end(
         server.gone = True
         run.log_metrics({"loss": 3.0}, step=1)
         run.flush()
-        while server.tries == 0:
-            pass
+        assert server.asked.wait(60)
         server.gone = False
     assert "warning" not in capsys.readouterr().out
     assert curve(client, run.run_id, "loss") == [(1, 3.0)]
@@ -251,9 +253,11 @@ def test_a_full_disk_keeps_events_for_later(
         run.log_metrics({"loss": 3.0}, step=1)
         run.flush()
         events = spools_dir() / str(run.run_id) / "events.jsonl"
-        assert [json.loads(line)["kind"] for line in events.read_text().splitlines()] == []
         patch.undo()
         run.log_metrics({"loss": 2.0}, step=2)
+        run.flush()
+        logged = [json.loads(line).get("points", []) for line in events.read_text().splitlines()]
+        assert [point[3] for points in logged for point in points if point[0] == "loss"] == [1, 2]
     assert curve(client, run.run_id, "loss") == [(1, 3.0), (2, 2.0)]
     assert "warning" not in capsys.readouterr().out
 
