@@ -14,6 +14,8 @@ from pipeline.ingest.transform import FOLDER
 from pipeline.params import read_params, section, with_settings
 from pipeline.tracking.dvc_files import dependency_md5
 
+PATIENCE = 10.0  # seconds for DVC to end after an interruption
+
 
 def run_experiment(
     name: str, settings: Mapping[str, str], note: Callable[[str], None] | None = None, target: str | None = None
@@ -106,7 +108,11 @@ def _run(command: Sequence[str], environment: Mapping[str, str], note: Callable[
                 note(line.rstrip("\n"))
         except BaseException:
             os.killpg(run.pid, signal.SIGINT)
-            run.wait()
+            try:
+                run.wait(PATIENCE)
+            except subprocess.TimeoutExpired:  # under `nohup ... &`, processes ignore SIGINT
+                os.killpg(run.pid, signal.SIGTERM)
+                run.wait()
             raise
         return run.wait()
 

@@ -193,11 +193,16 @@ def test_only_a_model_that_remembers_has_latents_to_report(line: PreparedDataset
     from pipeline.world_models.checkpoint import save_world_model
     from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 
+    def output(path: str) -> Path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return Path(path)
+
     @contextmanager
     def tracked(name: str, seed: int) -> Any:
         nothing = lambda *_, **__: None  # noqa: E731
         params = {"trainer": {"accelerator": "cpu"}, "assessment": {}}
-        yield SimpleNamespace(params=params, log_metrics=nothing, log_dataset=nothing, print=nothing)
+        made = {"output": output, "publish": nothing}
+        yield SimpleNamespace(params=params, log_metrics=nothing, log_dataset=nothing, print=nothing, **made)
 
     monkeypatch.setattr(stage, "stage", tracked)
     monkeypatch.chdir(tmp_path)

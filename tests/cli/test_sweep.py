@@ -137,10 +137,24 @@ def test_an_interruption_ends_the_point_that_runs() -> None:
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         _run(
-            [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"], os.environ, note
+            [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"], os.environ, note
         )
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300
     assert not psutil.pid_exists(pids[0])
+
+
+def test_so_does_one_that_ignores_sigint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As all do that `nohup ... &` has started."""
+    monkeypatch.setattr("pipeline.cli.experiment.PATIENCE", 0.1)
+    code = "import os, signal, time; signal.signal(2, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(600)"
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        _run([sys.executable, "-c", code], os.environ, interrupted)
+    assert time.monotonic() - start < 300
+
+
+def interrupted(text: str) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def displayed(console: Console) -> str:

@@ -245,7 +245,7 @@ def test_scripted_behavior_acts_on_what_is_drawn(tmp_path: Path) -> None:
 
 
 def test_behaviors_are_for_the_task_within(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="`swing_up` is for Pendulum; Dial-v0 has random"):
+    with pytest.raises(ValueError, match="`swing_up` is for Pendulum; env_id Dial-v0 has random"):
         collect(tmp_path / "d", env_id=PIXELS, env_kwargs=DIAL)
 
 

@@ -200,8 +200,11 @@ def test_damaged_dataset_is_refused(tmp_path: Path) -> None:
     ("options", "expected"),
     [
         ({"behaviors": [{"name": "swingup"}]}, "thermostat (did you mean `swing_up`?)"),
-        ({"env_id": "MountainCarContinuous-v0"}, "`swing_up` is for Pendulum; MountainCarContinuous-v0 has random"),
-        ({"env_id": "CartPole-v1"}, "`swing_up` is for Pendulum; CartPole-v1 has random, balance, lean"),
+        (
+            {"env_id": "MountainCarContinuous-v0"},
+            "`swing_up` is for Pendulum; env_id MountainCarContinuous-v0 has random",
+        ),
+        ({"env_id": "CartPole-v1"}, "`swing_up` is for Pendulum; env_id CartPole-v1 has random, balance, lean"),
         ({"env_id": "Pendulum-v9"}, "`dataset.env_id: Pendulum-v9` cannot be made"),
         ({"episodes": 1}, "`dataset.episodes`: 1 must be at least 2"),
     ],
