@@ -34,6 +34,7 @@ class Sender:
         self.reason: str | None = None
         self._refused: Counter[str] = Counter()
         self._refusal = ""  # the store's words
+        self._strange: dict[int, str] = {}  # events of runs that the store lacks, and its words; they wait
         self._failed_at = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send_in_turns, daemon=True, name="tracking")
@@ -62,11 +63,13 @@ class Sender:
         """Send everything, or up to the first event for which the store is away or too slow."""
         self.reason = None
         try:
-            for number in sorted(self._spool.waiting(), key=self._carries_files):
+            waiting = [number for number in self._spool.waiting() if number not in self._strange]
+            for number in sorted(waiting, key=self._carries_files):
                 if time.monotonic() > self._until:
                     self._send_closing_events()
                     raise TimeoutError(f"too slow to take everything in {EDGE_SECONDS:.0f} s")
                 self._send_one(number)
+            self.reason = next(iter(self._strange.values()), None)
         except Exception as error:  # whatever it is, tracking alone must not end an hour of training
             self.reason = store.reason_of(error)
             self._failed_at = time.monotonic()
@@ -89,7 +92,8 @@ class Sender:
         ]
 
     def _send_one(self, number: int) -> None:
-        """Send one event, and drop it if the store refuses it for good. Raises what MLflow raises if it is away."""
+        """Send one event, drop it if the store refuses it for good, or pass it by if the store lacks its run. Raises
+        what MLflow raises if the store is away."""
         event = self._spool.event(number)
         try:
             if events.carries_files(event):
@@ -99,6 +103,9 @@ class Sender:
                 events.send(self._client, event, self._spool.folder)
             self.sent += entries(event)
         except Exception as error:
+            if store.lacks_run(error):
+                self._strange[number] = store.reason_of(error)
+                return
             if not store.refuses(error):
                 raise
             self._refused += entries(event)
@@ -169,4 +176,7 @@ def sync() -> Iterator[str]:
             left.append(f"run {spool.run_id} for MLflow store {spool.uri}: {spool.describe_waiting()} ({reason})")
         spool.delete_if_done()
     if left:
-        raise ValueError(f"not sent: {'; '.join(left)}; {spools_dir()} keeps it: start the store and try again")
+        raise ValueError(
+            f"not sent: {'; '.join(left)}; {spools_dir()} keeps it: start the store that has the run and try again, or "
+            "delete the folder of a run that is gone"
+        )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # What MLflow calls a project that trains models. Without it, the UI opens on traces of language models.
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
-REFUSED = {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+REFUSED, ABSENT = {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS"}, "RESOURCE_DOES_NOT_EXIST"
 LONGEST_REASON = 160  # signs
 FULL = "database or disk is full"  # as SQLite says it
 HALF_MADE = re.compile(r"table \S+ already exists|duplicate column name|Online migration expected")
@@ -106,10 +106,17 @@ def reason_of(error: Exception) -> str:
 
 
 def refuses(error: Exception) -> bool:
-    """Whether the store will not take this event at the next try either; it must not hold up those behind it."""
+    """Whether the store will not take this event at the next try either, for example of a run that the user deleted."""
     from mlflow.exceptions import MlflowException
 
     return isinstance(error, MlflowException) and error.error_code in REFUSED
+
+
+def lacks_run(error: Exception) -> bool:
+    """Whether the store never had the run, or has it no more: a server of another store may have its address now."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and error.error_code == ABSENT
 
 
 def _lock_of(uri: str) -> Path:

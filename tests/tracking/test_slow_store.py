@@ -1,6 +1,7 @@
 """What a stage does when its store is slow, refuses entries, or loses its folder, and when SIGTERM comes in between."""
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -184,6 +185,23 @@ def test_the_command_drops_what_the_store_refuses_for_good(project: Path, client
     assert ": sent " not in done.stdout
     again = CliRunner().invoke(app, ["sync-tracking"])
     assert (again.exit_code, again.stdout) == (0, "")
+
+
+def test_what_another_store_lacks_waits_for_the_right_one(
+    project: Path, client: MlflowClient, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = write_spool(client, project, database, 2)
+    run = client.get_run(spool.run_id)
+    spool.append([{"kind": "end", "run": "0" * 32, "status": "FINISHED", "time": 5}])
+    spool.append([{"kind": "metrics", "run": spool.run_id, "points": [["loss", 1.0, 1, 7]]}])
+    spool.close()
+    failed = CliRunner().invoke(app, ["sync-tracking"])
+    assert f"{run.info.run_id}: sent 3 points, 1 other entry" in failed.stdout
+    assert re.search(r"1 other entry \(.*0000 not found\)", str(failed.exception))
+    assert "\n" not in str(failed.exception)
+    assert len(client.get_metric_history(run.info.run_id, "loss")) == 3
+    (line,) = send_left(database)
+    assert "not found; 1 other entry wait in" in line
 
 
 def test_a_stage_outlives_the_folder_of_what_it_sends(
