@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from pipeline.cli.clean_store import StoreWaste
-from pipeline.stages.outputs import PARTIAL, TOPS, is_held
+from pipeline.stages.outputs import PARTIAL, TOPS, delete_partial, holder_of, is_held
 from pipeline.tracking.paths import TEMPORARY, main_project, work_dir
 from pipeline.tracking.resume import UNUSABLE
 
@@ -60,7 +60,7 @@ def wastes(days: float, keep: int | None) -> Iterator[Waste]:
     yield _files("damaged and half-written resume points", broken)
     yield _files("locks of stages that were killed", [lock for lock in _locks() if not is_held(lock)])
     partial = [path for top in TOPS for path in (root / top / PARTIAL).glob("*")]
-    yield _files("unfinished outputs of stages that were killed", partial)
+    yield _files("unfinished outputs of stages that were killed", partial, delete_partial)
     exps = root.joinpath(*TEMPORARY)
     copies = [mark.parent for pattern in ("*/.dvc", "*/*/.dvc") for mark in exps.glob(pattern)]
     yield _files("copies of the project that interrupted experiments left", copies)
@@ -75,14 +75,19 @@ def wastes(days: float, keep: int | None) -> Iterator[Waste]:
         yield Waste("runs that were deleted in MLflow", len(mlflow.deleted), size, mlflow.delete_deleted)
 
 
-def _files(what: str, paths: Sequence[Path]) -> Waste:
-    return Waste(what, len(paths), _sizes(paths), lambda: remove(paths))
+def remove(path: Path) -> None:
+    """Delete a file or folder."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def remove(paths: Sequence[Path]) -> None:
+def _files(what: str, paths: Sequence[Path], delete: Callable[[Path], None] = remove) -> Waste:
+    return Waste(what, len(paths), _sizes(paths), lambda: _delete(paths, delete))
+
+
+def _delete(paths: Sequence[Path], delete: Callable[[Path], None]) -> None:
     """Delete files and folders, and the folder around them if that leaves it empty."""
     for path in paths:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        delete(path)
         with suppress(OSError):  # not empty
             path.parent.rmdir()
 
@@ -114,14 +119,14 @@ def in_units(size: float) -> str:
 
 def runs_here(root: Path) -> list[str]:
     """The stages and DVC commands that work in the project, as ``dvc repro (process 12)``."""
-    found = []
+    busy = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             parts = process.cmdline()[1:4]
             ours = any(Path(part).name == "dvc" or part.startswith("pipeline.stages.") for part in parts)
             if ours and Path(process.cwd()).is_relative_to(root):
-                found.append(f"{' '.join(Path(part).name for part in parts if part != '-m')} (process {process.pid})")
-    return found or [f"{lock.stem} (process {lock.read_text()})" for lock in _locks() if is_held(lock)]
+                busy.append(f"{' '.join(Path(part).name for part in parts if part != '-m')} (process {process.pid})")
+    return busy or [f"{lock.stem} (process {holder_of(lock)})" for lock in _locks() if is_held(lock)]
 
 
 def _locks() -> list[Path]:

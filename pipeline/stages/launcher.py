@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from pipeline.tracking.execution import Execution
+import psutil
+
+from pipeline.tracking.execution import command_of, dvc_above
 
 INTERVAL = 0.5  # seconds between two looks
 PATIENCE = 1.0  # seconds for a line of text, which a full pipe may hold up
@@ -24,13 +26,13 @@ class Launcher:
 
     def __init__(self) -> None:
         self._own = os.getpid()
-        above = Execution.current()
-        self._dvc = None if above.pid == self._own else above
+        self._dvc = dvc_above()
+        self._command = "DVC" if self._dvc is None else f"`{command_of(self._dvc)}` (process {self._dvc.pid})"
 
     def gone(self) -> bool:
         """Whether DVC started this stage and has ended since."""
         if self._dvc is not None:
-            return not self._dvc.alive()
+            return not _runs(self._dvc)
         return "DVC_STAGE" in os.environ and not any(name in os.environ for name in LAUNCHERS) and _adopted()
 
     @contextmanager
@@ -62,8 +64,15 @@ class Launcher:
 
     def message(self) -> str:
         """What an orphan says before it ends."""
-        command = "DVC" if self._dvc is None else f"`{self._dvc.command}` (process {self._dvc.pid})"
-        return f"{command} ended, so this stage ends too; `dvc repro` goes on from the last resume point"
+        return f"{self._command} ended, so this stage ends too; `dvc repro` goes on from the last resume point"
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether the process still runs. `is_running` knows it by its time since the boot, which no new time shifts."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _adopted() -> bool:

@@ -11,6 +11,7 @@ from typing import IO
 
 PARTIAL = ".partial"  # below data/ and reports/; git ignores it, and no stage depends on it
 TOPS = ("data", "reports")  # the folders that hold outputs
+REPLACED = ".replaced"  # the suffix of an earlier output in PARTIAL, until the new one stands in its place
 PATIENCE = 30.0  # seconds; an orphan of DVC ends within a few
 INTERVAL = 0.2
 
@@ -45,7 +46,8 @@ class Outputs:
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
-        """Starts with empty temporary folders, which a killed run may have left full, and leaves none behind."""
+        """Starts with empty temporary folders, which a killed run may have left full, and leaves none behind. An
+        earlier output that was moved away and not replaced comes back."""
         self._clear()
         try:
             yield
@@ -57,24 +59,28 @@ class Outputs:
 
     def _clear(self) -> None:
         for top in TOPS:
-            folder = self._folder(top)
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder.parent.is_dir() and not any(folder.parent.iterdir()):
-                folder.parent.rmdir()
+            delete_partial(self._folder(top))
+
+
+def delete_partial(folder: Path) -> None:
+    """Delete the temporary folder of a stage in ``PARTIAL``, which stays for other stages. What a kill kept from being
+    replaced goes back to its place first."""
+    for old in list(folder.rglob(f"*{REPLACED}")):
+        final = folder.parents[1] / old.relative_to(folder).with_suffix("")
+        if not os.path.lexists(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(old, final)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace(temporary: Path, final: Path) -> None:
-    """Put a file or folder in place of what stands there."""
-    if not final.is_dir() or final.is_symlink():
-        shutil.move(temporary, final)  # a rename, unless `final` lies on another disk
-        return
-    old = temporary.with_name(f"{temporary.name}.old")
-    shutil.move(final, old)
-    try:
-        shutil.move(temporary, final)
-    except BaseException:
-        shutil.move(old, final)
-        raise
+    """Put a file or folder in place of what stands there. A link is replaced too, and what it points at stays."""
+    old = temporary.with_name(f"{temporary.name}{REPLACED}")
+    if final.is_dir() or (temporary.is_dir() and os.path.lexists(final)):  # what a rename does not replace
+        shutil.move(final, old)
+    shutil.move(temporary, final)  # a rename, unless `final` lies on another disk
+    if old.is_symlink():
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -121,10 +127,18 @@ def is_held(path: Path) -> bool:
     return file is None
 
 
+def holder_of(path: Path) -> str:
+    """The process id in the lock at ``path``, which its holder deletes at any moment."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return "unknown"
+
+
 def _acquire(path: Path, say: Callable[[str], None]) -> IO[str]:
     until = time.monotonic() + PATIENCE
     while (file := _try(path)) is None:
-        holder = path.read_text() if path.exists() else "unknown"
+        holder = holder_of(path)
         if time.monotonic() > until:
             raise ValueError(f"{path}: process {holder} writes the same outputs; wait for its end, or end it first")
         say(f"waiting for process {holder}, which writes the same outputs")

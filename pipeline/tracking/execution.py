@@ -20,9 +20,8 @@ class Execution:
     @classmethod
     def current(cls) -> Self:
         """The execution that this process belongs to."""
-        own = psutil.Process()
-        process = next((p for p in own.parents() if _is_dvc(p)), own)
-        return cls(process.pid, process.create_time(), _command(process))
+        process = dvc_above() or psutil.Process()
+        return cls(process.pid, process.create_time(), command_of(process))
 
     def same_process(self, other: "Execution") -> bool:
         """Whether both are the same process of this machine."""
@@ -42,6 +41,11 @@ class Execution:
         return asdict(self)
 
 
+def dvc_above() -> psutil.Process | None:
+    """The nearest DVC process above this one."""
+    return next((process for process in psutil.Process().parents() if _is_dvc(process)), None)
+
+
 def _is_dvc(process: psutil.Process) -> bool:
     try:
         paths = [Path(part) for part in process.cmdline()[:3]]
@@ -50,7 +54,7 @@ def _is_dvc(process: psutil.Process) -> bool:
     return any(p.name == "dvc" or (p.name == "__main__.py" and p.parent.name == "dvc") for p in paths)
 
 
-def _command(process: psutil.Process) -> str:
+def command_of(process: psutil.Process) -> str:
     """The command as the user typed it: `dvc repro`, `python -m pipeline.stages.ingest`."""
     parts = process.cmdline()
     if len(parts) > 1 and Path(parts[1]).name == "dvc":
