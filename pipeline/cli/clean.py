@@ -13,6 +13,7 @@ from pipeline.cli.clean_store import StoreWaste
 from pipeline.stages.outputs import PARTIAL, TOPS, delete_partial, holder_of, is_held
 from pipeline.tracking.paths import TEMPORARY, main_project, work_dir
 from pipeline.tracking.resume import UNUSABLE
+from pipeline.tracking.spool import spools_dir
 
 DAY = 86400.0
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -61,6 +62,9 @@ def wastes(days: float, keep: int | None) -> Iterator[Waste]:
     yield _files("locks of stages that were killed", [lock for lock in _locks() if not is_held(lock)])
     partial = [path for top in TOPS for path in (root / top / PARTIAL).glob("*")]
     yield _files("unfinished outputs of stages that were killed", partial, delete_partial)
+    waiting = [mark.parent for mark in spools_dir().glob("*/run.json") if _is_left(mark.parent, days)]
+    what = f"metrics and files that waited more than {days:g} days for a tracking server"
+    yield _files(what, waiting, lambda spool: remove(spool) if _is_left(spool, days) else None)
     exps = root.joinpath(*TEMPORARY)
     copies = [mark.parent for pattern in ("*/.dvc", "*/*/.dvc") for mark in exps.glob(pattern)]
     yield _files("copies of the project that interrupted experiments left", copies)
@@ -92,9 +96,14 @@ def _delete(paths: Sequence[Path], delete: Callable[[Path], None]) -> None:
             path.parent.rmdir()
 
 
-def age(folder: Path) -> float:
-    """Seconds since the last change of a file in ``folder``."""
-    times = [path.stat().st_mtime for path in (folder, *folder.rglob("*"))]
+def _is_left(spool: Path, days: float) -> bool:
+    """Whether no process holds the events of a run, and none came for ``days``. A look at them writes the lock."""
+    return not is_held(lock := spool / "lock") and age(spool, lock) > days * DAY
+
+
+def age(folder: Path, but: Path | None = None) -> float:
+    """Seconds since the last change of a file in ``folder``, of all ``but`` one."""
+    times = [path.stat().st_mtime for path in (folder, *folder.rglob("*")) if path != but]
     return time.time() - max(times)
 
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
@@ -78,13 +79,14 @@ class ResumePoint(Checkpoint):
         A damaged file is set aside, which ``say`` gets as a line. Raises ValueError for a whole one that does not fit,
         such as that of another version of torch; it is set aside too.
         """
-        if not self.path.exists():
+        try:
+            if not _is_whole(self.path):
+                say(f"warning: {self.path}: damaged; it is now {self._set_aside()}, and the training starts anew")
+                return False
+            # weights_only loads tensors and plain containers and runs no code.
+            state = torch.load(self.path, weights_only=True, map_location="cpu")
+        except FileNotFoundError:  # perhaps another process of this training set it aside just now
             return False
-        if not _is_whole(self.path):
-            say(f"warning: {self.path}: damaged; it is now {self._set_aside()}, and the training starts anew")
-            return False
-        # weights_only loads tensors and plain containers and runs no code.
-        state = torch.load(self.path, weights_only=True, map_location="cpu")
         try:
             module.load_resume_state(state)
         except MISFITS as error:
@@ -96,7 +98,8 @@ class ResumePoint(Checkpoint):
 
     def _set_aside(self) -> str:
         aside = self.path.with_suffix(DAMAGED)
-        self.path.replace(aside)
+        with suppress(FileNotFoundError):  # each process of a training comes here
+            self.path.replace(aside)
         return aside.name
 
 

@@ -1,5 +1,6 @@
 """What `clean` lists and deletes, and what it leaves."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.store.entities import PagedList
 
 from pipeline.cli.clean import clean, in_units
+from pipeline.cli.clean_store import all_pages, local_folder
 from pipeline.stages.outputs import locked
 
 OLD = time.time() - 40 * 86400
@@ -121,6 +124,39 @@ def test_artifacts_of_old_executions_and_deleted_runs(project: Path) -> None:
     assert kept() == {used, second, own}
     assert client.get_run(unused).data.metrics == {"m": 1.0}
     assert len(client.search_runs([experiment])) == 5
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket{}", "mlflow-artifacts:{}", "file://{}", "{}"])
+def test_only_files_of_the_own_store_are_deleted(uri: str, project: Path) -> None:
+    """The path in the address of a bucket is none of this machine."""
+    inside, outside = project / ".work/mlartifacts/1/run", project / "data"
+    assert local_folder(uri.format(outside), project / ".work/mlartifacts") is None
+    assert local_folder(uri.format(f"{inside}/../../../../data"), project / ".work/mlartifacts") is None
+    is_file = uri in ("file://{}", "{}")
+    assert local_folder(uri.format(inside), project / ".work/mlartifacts") == (inside if is_file else None)
+
+
+def test_every_page_of_a_search_is_read() -> None:
+    pages = {None: PagedList([1, 2], "a"), "a": PagedList([3], "b"), "b": PagedList([4], None)}
+    assert all_pages(lambda token: pages[token]) == [1, 2, 3, 4]
+
+
+def test_what_waits_for_a_tracking_server_goes_when_it_is_old(project: Path) -> None:
+    for name in ("new", "old", "held"):
+        spool = project / ".work/tracking" / name
+        spool.mkdir(parents=True)
+        for file in ("run.json", "events.jsonl"):
+            (spool / file).write_text("{}")
+        (spool / "lock").touch()  # as sending does, which a store refused
+        for path in (spool, *spool.iterdir()) if name != "new" else ():
+            os.utime(path, (OLD, OLD))
+    os.utime(project / ".work/tracking/old/lock")
+    with (project / ".work/tracking/held/lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        lines = list(clean(delete=False, days=30, keep=None))
+        list(clean(delete=True, days=30, keep=None))
+    assert sum("waited more than 30 days" in line and "  1  " in line for line in lines) == 1
+    assert {path.name for path in (project / ".work/tracking").iterdir()} == {"new", "held"}
 
 
 def test_sizes_are_readable() -> None:

@@ -16,6 +16,7 @@ import torch
 from resume_worker import KILLED_IN, build, train
 
 from pipeline.tracking.run import StageRun
+from pipeline.training import resume
 from pipeline.training.resume import ResumePoint
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +153,23 @@ def test_a_damaged_resume_point_is_set_aside(damage: str, resume_point: bytes, t
     assert (tmp_path / "last.damaged").read_bytes() == content
     assert not resume.load_into(fresh, said.append)
     assert len(said) == 1
+
+
+def test_processes_of_one_training_set_a_damaged_resume_point_aside_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them read it before the first moves it."""
+    (tmp_path / ResumePoint.FILE).write_bytes(b"damaged")
+    judge = resume._is_whole
+
+    def while_the_other_moves_it(path: Path) -> bool:
+        whole = judge(path)
+        path.replace(path.with_suffix(".damaged"))
+        return whole
+
+    monkeypatch.setattr(resume, "_is_whole", while_the_other_moves_it)
+    assert not ResumePoint(tmp_path).load_into(build("bc"))
+    assert (tmp_path / "last.damaged").read_bytes() == b"damaged"
 
 
 @pytest.mark.parametrize("state", [{"foreign": 1}, [1, 2], {"learner": {"actor": torch.ones(2)}}])
