@@ -39,6 +39,21 @@ def check_shapes(instance: object) -> None:
             assert size == expected, f"{type(instance).__name__}.{name}: {letter} is {size}, expected {expected}"
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of an MLflow store that the tests of a module share: to make one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def own_experiment(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of one test, with an experiment of its own in the store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
+    return tmp_path
+
+
 @pytest.fixture
 def valves_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let environments run the code of valves.py, as if it were installed and params.yaml named it."""

@@ -36,25 +36,17 @@ subprocess.run([sys.executable, '-c', open('stage.py').read()], env={**os.enviro
 """
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def project(tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
     monkeypatch.delenv("DVC_STAGE", raising=False)
     monkeypatch.setattr(preflight, "check", lambda *arguments: None)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
-    (tmp_path / "stage.py").write_text(LIVES)
-    (tmp_path / "dvc").write_text(DVC)  # a process counts as DVC by its name
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/policy").write_text("of the run before")
-    return tmp_path
+    (own_experiment / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
+    (own_experiment / "stage.py").write_text(LIVES)
+    (own_experiment / "dvc").write_text(DVC)  # a process counts as DVC by its name
+    (own_experiment / "data").mkdir()
+    (own_experiment / "data/policy").write_text("of the run before")
+    return own_experiment
 
 
 def wait_for(condition: Callable[[], bool]) -> bool:

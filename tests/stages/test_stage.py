@@ -20,19 +20,11 @@ from pipeline.tracking.lightning_logger import logger_for
 from pipeline.tracking.paths import main_project
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
+def project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(preflight, "check", lambda *arguments: None)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0], "policy": {"lr": 0.1}}))
-    return tmp_path
+    (own_experiment / "params.yaml").write_text(yaml.safe_dump({"seeds": [0], "policy": {"lr": 0.1}}))
+    return own_experiment
 
 
 @pytest.fixture

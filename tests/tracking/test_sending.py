@@ -26,20 +26,12 @@ ROOT = Path(preflight.__file__).parents[2]
 AWAY = ("log_batch", "log_inputs", "update_run", "set_terminated", "log_artifact", "log_artifacts")
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
+def project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     monkeypatch.setattr(sender, "SEND_SECONDS", 0.05)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
-    return tmp_path
+    (own_experiment / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
+    return own_experiment
 
 
 @pytest.fixture

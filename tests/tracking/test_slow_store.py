@@ -24,23 +24,15 @@ from pipeline.tracking.sender import Sender, send_left
 from pipeline.tracking.spool import Spool, spools_dir
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-
-
 @pytest.fixture
-def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", tmp_path.name)
+def project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in sender.LIMITS:
         monkeypatch.setenv(name, "")  # so that it is deleted again after the test
         monkeypatch.delenv(name)
     monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     monkeypatch.setattr(sender, "SEND_SECONDS", 1000.0)  # nothing is sent before the stage ends
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
-    return tmp_path
+    (own_experiment / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
+    return own_experiment
 
 
 @pytest.fixture
