@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from pipeline.validation import closest, did_you_mean, first_mistake, one_line, short
+from pipeline.validation import adapter_of, closest, did_you_mean, first_mistake, one_line, short
 
 C = TypeVar("C")
-ADAPTERS: dict[type, TypeAdapter[Any]] = {}  # kept, because pydantic builds each anew in 10 ms
 MOST_BYTES = 1_000_000  # of params.yaml
 MOST = 100  # characters of a name that is compared with others
 RENAMED = {  # old key of params.yaml -> the key that replaced it
@@ -140,12 +139,10 @@ def build(config_class: type[C], block: Mapping[str, Any], where: str) -> C:
     line that names the key, its value and the fix."""
     _check_keys(config_class, block, where)
     try:
-        adapter = ADAPTERS.get(config_class) or ADAPTERS.setdefault(config_class, TypeAdapter(config_class))
-        config: C = adapter.validate_python(dict(block))
+        return adapter_of(config_class).validate_python(dict(block))
     except ValidationError as error:
         place, reason = first_mistake(error, block)
         raise ValueError(f"params.yaml: `{where}{'.' if place else ''}{place}`: {reason}") from None
-    return config
 
 
 def _check_keys(config_class: type, block: Mapping[str, Any], where: str) -> None:

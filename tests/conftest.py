@@ -55,6 +55,16 @@ def own_experiment(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
+def bare_project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a params.yaml that holds seeds alone, which the frame of a stage accepts."""
+    from pipeline.stages import preflight  # few tests run stages
+
+    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
+    (own_experiment / "params.yaml").write_text("seeds: [0]\n")
+    return own_experiment
+
+
+@pytest.fixture
 def valves_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let environments run the code of valves.py, as if it were installed and params.yaml named it."""
     monkeypatch.chdir(tmp_path)

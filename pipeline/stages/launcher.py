@@ -15,10 +15,7 @@ from pipeline.tracking.execution import command_of, dvc_above
 INTERVAL = 0.5  # seconds between two looks
 PATIENCE = 1.0  # seconds for a line of text, which a full pipe may hold up
 GRACE = 10.0  # seconds in which an orphan may close its run
-LAUNCHERS = (
-    "RANK",
-    "SLURM_PROCID",
-)  # torchrun and srun stand between DVC and the stage, and end their ranks themselves
+LAUNCHERS = ("RANK", "SLURM_PROCID")  # of torchrun and srun, which stand above the stage and end their ranks themselves
 
 
 class Launcher:

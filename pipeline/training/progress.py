@@ -9,8 +9,9 @@ from typing import Protocol, runtime_checkable
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
+from pipeline.validation.pace import LINE_SECONDS  # a shorter training prints its last line alone
+
 REDRAW_SECONDS = 0.2
-LINE_SECONDS = 30.0  # a short training prints its last line alone
 BAR = 20  # signs
 
 

@@ -12,6 +12,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from pipeline.validation import one_line
+
 
 @runtime_checkable
 class Resumable(Protocol):
@@ -29,23 +31,17 @@ class Resumable(Protocol):
 DIGEST = "sha256"  # stands at the end of the file, behind what torch.save wrote
 DIGEST_BYTES = hashlib.new(DIGEST).digest_size
 DAMAGED = ".damaged"  # the suffix of a file that was set aside
-MISFITS = (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    IndexError,
-    RuntimeError,
-)  # of a state that is not this one's
+# What loading raises for a state of another training.
+MISFITS = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
 class ResumePoint(Checkpoint):
     """Writes the training state to ``folder`` after every ``every``-th epoch.
 
     The file is complete on disk before it replaces the one before, so a kill or a power cut at any moment leaves a
-    complete file. A damaged one, told by its digest, is set aside and the training starts anew. Lightning's loop state
-    is not stored, because the random numbers of an epoch depend only on its number. ``before_save`` is called before
-    each write: what it stores, such as the metrics of these epochs, is never behind the resume point.
+    complete file. If its digest shows that it is damaged, it is set aside and the training starts anew. Lightning's
+    loop state is not stored, because the random numbers of an epoch depend only on its number. ``before_save`` is
+    called before each write: what it stores, such as the metrics of these epochs, is never behind the resume point.
 
     It is a ``Checkpoint`` because Lightning calls those after the module's ``on_train_epoch_end``, and other callbacks
     before it.
@@ -90,7 +86,7 @@ class ResumePoint(Checkpoint):
         try:
             module.load_resume_state(state)
         except MISFITS as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(str(error), 200)
             raise ValueError(
                 f"{self.path}: of another training ({reason}); it is now {self._set_aside()}: start again"
             ) from error

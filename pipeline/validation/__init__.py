@@ -117,11 +117,21 @@ def closest(word: str, names: Iterable[str]) -> str:
     return f" (did you mean `{close[0]}`?)" if close else ""
 
 
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
+def adapter_of(kind: type[T]) -> TypeAdapter[T]:
+    """What checks values of the dataclass ``kind``; kept, because pydantic takes 10 ms for each."""
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
 def from_json(kind: type[T], record: Mapping[str, Any]) -> T:
     """``record``, which was read from JSON, as an instance of the dataclass ``kind``. Nothing is converted but whole
     numbers to floats. Raises ValueError of one line."""
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(record))
+        return adapter_of(kind).validate_json(json.dumps(record))
     except ValidationError as error:
         place, reason = first_mistake(error, record)
         raise ValueError(f"`{place}`: {reason}" if place else reason) from None

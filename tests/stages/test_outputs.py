@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from pipeline.cli.clean import clean
 from pipeline.stages import outputs, preflight
@@ -37,16 +36,14 @@ subprocess.run([sys.executable, '-c', open('stage.py').read()], env={**os.enviro
 
 
 @pytest.fixture
-def project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(bare_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
-    (own_experiment / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
-    (own_experiment / "stage.py").write_text(LIVES)
-    (own_experiment / "dvc").write_text(DVC)  # a process counts as DVC by its name
-    (own_experiment / "data").mkdir()
-    (own_experiment / "data/policy").write_text("of the run before")
-    return own_experiment
+    (bare_project / "stage.py").write_text(LIVES)
+    (bare_project / "dvc").write_text(DVC)  # a process counts as DVC by its name
+    (bare_project / "data").mkdir()
+    (bare_project / "data/policy").write_text("of the run before")
+    return bare_project
 
 
 def wait_for(condition: Callable[[], bool]) -> bool:

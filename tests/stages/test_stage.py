@@ -21,10 +21,9 @@ from pipeline.tracking.paths import main_project
 
 
 @pytest.fixture
-def project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
-    (own_experiment / "params.yaml").write_text(yaml.safe_dump({"seeds": [0], "policy": {"lr": 0.1}}))
-    return own_experiment
+def project(bare_project: Path) -> Path:
+    (bare_project / "params.yaml").write_text(yaml.safe_dump({"seeds": [0], "policy": {"lr": 0.1}}))
+    return bare_project
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner
@@ -27,11 +26,9 @@ AWAY = ("log_batch", "log_inputs", "update_run", "set_terminated", "log_artifact
 
 
 @pytest.fixture
-def project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
+def project(bare_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sender, "SEND_SECONDS", 0.05)
-    (own_experiment / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
-    return own_experiment
+    return bare_project
 
 
 @pytest.fixture

@@ -11,13 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-import yaml
 from mlflow import MlflowClient
 from mlflow.store.artifact.http_artifact_repo import HttpArtifactRepository
 from typer.testing import CliRunner
 
 from pipeline.__main__ import app
-from pipeline.stages import preflight
 from pipeline.stages.stage import stage
 from pipeline.tracking import sender
 from pipeline.tracking.sender import Sender, send_left
@@ -25,14 +23,12 @@ from pipeline.tracking.spool import Spool, spools_dir
 
 
 @pytest.fixture
-def project(own_experiment: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(bare_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in sender.LIMITS:
         monkeypatch.setenv(name, "")  # so that it is deleted again after the test
         monkeypatch.delenv(name)
-    monkeypatch.setattr(preflight, "check", lambda *arguments: None)
     monkeypatch.setattr(sender, "SEND_SECONDS", 1000.0)  # nothing is sent before the stage ends
-    (own_experiment / "params.yaml").write_text(yaml.safe_dump({"seeds": [0]}))
-    return own_experiment
+    return bare_project
 
 
 @pytest.fixture
