@@ -106,7 +106,8 @@ class Transitions(TensorFields):
     ``penalty`` is in units of reward, and zero for logged steps. ``terminal`` marks a termination of the task, never a
     time limit. ``logged`` separates logged steps from imagined ones. ``halted`` marks the step where an imagined
     rollout was stopped for excessive penalty; that is not a termination of the task. ``row`` is the row of a logged
-    step in its dataset, and -1 for other steps.
+    step in its dataset, and -1 for other steps. ``next_action`` is the action of the next step of the episode or
+    rollout; the last step repeats its own.
     """
 
     state: Annotated[Tensor, "B Z"]
@@ -118,6 +119,7 @@ class Transitions(TensorFields):
     logged: Annotated[Tensor, "B"]
     halted: Annotated[Tensor, "B"]
     row: Annotated[Tensor, "B"]  # int64
+    next_action: Annotated[Tensor, "B A"]
 
     @classmethod
     def from_log(
@@ -128,11 +130,14 @@ class Transitions(TensorFields):
         next_state: Tensor,
         terminal: Tensor,
         row: Tensor | None = None,
+        next_action: Tensor | None = None,
     ) -> Self:
-        """Logged steps: their penalty and ``halted`` are zero. Shapes as in the fields."""
+        """Logged steps: their penalty and ``halted`` are zero. Shapes as in the fields; without ``next_action`` each
+        step is the last of its episode."""
         zeros = torch.zeros_like(reward)
         row = no_rows(reward) if row is None else row
-        return cls(state, action, reward, next_state, terminal, zeros, logged=zeros + 1, halted=zeros, row=row)
+        following = action if next_action is None else next_action
+        return cls(state, action, reward, next_state, terminal, zeros, zeros + 1, zeros, row, following)
 
 
 @dataclass(frozen=True)
@@ -275,5 +280,6 @@ class Rollout(TensorFields):
             logged=torch.zeros_like(self.reward),
             halted=self.halted,
             row=no_rows(self.reward),
+            next_action=torch.cat([self.action[:, 1:], self.action[:, -1:]], dim=1),
         )
         return steps.map(lambda x: x.flatten(0, 1))[self.alive.flatten().bool()]

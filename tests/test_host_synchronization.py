@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pipeline.bench.latent import LatentShapes, LatentWorld
 from pipeline.bench.world import BenchConfig, make_world
 from pipeline.imagination import Imagination
+from pipeline.policies import POLICIES
 from pipeline.policies.actor_critic import ActorCriticConfig
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
@@ -110,5 +111,14 @@ def test_an_update_of_sac(options: dict[str, float]):
     world = make_world(BenchConfig(rows=100, width=8, depth=1, batch=8, policies=[[8]]), CPU)
     task = LearnerSpec.of(17, 6, world.data_spec.statistics, penalty_weight=1.0)
     learner = SAC(SACConfig(hidden=[8], **options), task)
+    batch, draws = world.train[:8], world.generator("policy")
+    repeat(lambda: learner.update(batch, None, draws))
+
+
+@pytest.mark.parametrize("name", [name for name, learner in POLICIES.items() if learner.model_free])
+def test_an_update_of_a_learner_without_a_model(name: str):
+    world = make_world(BenchConfig(rows=100, width=8, depth=1, batch=8, policies=[[8]]), CPU)
+    task = LearnerSpec.of(17, 6, world.data_spec.statistics)
+    learner = POLICIES[name](POLICIES[name].Config(hidden=[8]), task)
     batch, draws = world.train[:8], world.generator("policy")
     repeat(lambda: learner.update(batch, None, draws))

@@ -42,6 +42,7 @@ def by_equations(model: WorldModel, key: str, obs: Array, action: Array, equatio
         logged=zeros,
         halted=zeros,
         row=no_rows(zeros),
+        next_action=torch.as_tensor(action, dtype=torch.float32),
     )
 
 

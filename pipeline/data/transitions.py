@@ -32,7 +32,7 @@ def build_data_spec(dataset: PreparedDataset, limit: float = IN_MEMORY) -> DataS
 
 def gibibytes(dataset: PreparedDataset, split: str, state_dim: int) -> float:
     """Size of all transitions of a split as tensors, in GiB."""
-    row = 4 * (2 * state_dim + dataset.spec.action_dim + 5) + 8
+    row = 4 * (2 * state_dim + 2 * dataset.spec.action_dim + 5) + 8
     return int(dataset.episode_lengths(split).sum()) * row / (1 << 30)
 
 
@@ -59,7 +59,9 @@ def logged_steps(dataset: PreparedDataset, rows: IntArray, state: Tensor, next_s
     row = torch.from_numpy(rows).to(state.device)
     action = torch.from_numpy(dataset.action[rows]).to(state.device)
     terminal = torch.from_numpy(dataset.terminal[rows]).to(reward)
-    return Transitions.from_log(state, action, reward, next_state, terminal, row)
+    end = dataset.offsets[np.searchsorted(dataset.offsets, rows, side="right")]  # of each step's episode
+    following = torch.from_numpy(dataset.action[np.minimum(rows + 1, end - 2)]).to(state.device)
+    return Transitions.from_log(state, action, reward, next_state, terminal, row, following)
 
 
 @torch.no_grad()

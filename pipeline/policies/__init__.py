@@ -2,9 +2,19 @@
 
 from pipeline.policies.actor_critic import ActorCritic
 from pipeline.policies.bc import BehaviorCloning
+from pipeline.policies.iql import IQL
 from pipeline.policies.planning import PLANNERS
 from pipeline.policies.protocols import Policy, PolicyLearner
+from pipeline.policies.rebrac import ReBRAC
 from pipeline.policies.sac import SAC
+from pipeline.policies.td3_bc import TD3BC
 
-POLICIES: dict[str, type[PolicyLearner]] = {"sac": SAC, "actor_critic": ActorCritic, "bc": BehaviorCloning}
+POLICIES: dict[str, type[PolicyLearner]] = {
+    "sac": SAC,
+    "actor_critic": ActorCritic,
+    "bc": BehaviorCloning,
+    "td3_bc": TD3BC,
+    "iql": IQL,
+    "rebrac": ReBRAC,
+}
 LEARNERS: dict[str, type[Policy]] = {**POLICIES, **PLANNERS}

@@ -74,7 +74,9 @@ class ActorCritic(nn.Module):
 
     Config = ActorCriticConfig
     imagines = False  # batches are logged; the update imagines from their states
+    model_free = False
     plans = False
+    discrete = True
 
     def __init__(self, config: ActorCriticConfig, task: LearnerSpec) -> None:
         super().__init__()

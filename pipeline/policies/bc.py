@@ -41,7 +41,9 @@ class BehaviorCloning(nn.Module):
 
     Config = BCConfig
     imagines = False
+    model_free = True
     plans = False
+    discrete = True
 
     def __init__(self, config: BCConfig, task: LearnerSpec, images: dict[str, list[int]] | None = None) -> None:
         """``images`` maps the names of the images at the end of the state to their shapes (:class:`ImageTorso`)."""

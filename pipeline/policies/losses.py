@@ -31,6 +31,12 @@ def td_target(
     return reward_t + discount * torch.where(terminal_t.bool(), terminal_value_t, next_value_t)
 
 
+def expectile_loss(error: Tensor, expectile: float) -> Tensor:
+    """Asymmetric squared error of ``error``, target minus estimate: weight ``expectile`` where the target is above the
+    estimate, one minus that where it is below (Newey & Powell 1987). At 0.5 it is half the squared error. Any shape."""
+    return torch.where(error > 0, expectile, 1 - expectile) * error.square()
+
+
 def logged_mean(error_t: Tensor, logged_t: Tensor) -> Tensor:
     """Mean of "B" over the rows where ``logged_t`` "B" is 1.0; zero if there are none.
 

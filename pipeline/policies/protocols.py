@@ -44,6 +44,7 @@ class Policy(TorchModule, Protocol):
 
     Config: Any  # a frozen dataclass of options
     plans: bool  # whether it searches in the world model at every step, which makes acting slow
+    discrete: bool  # whether it can choose among discrete actions
 
     def __init__(self, config: object, task: LearnerSpec, *args: object, **kwargs: object) -> None: ...
 
@@ -64,6 +65,7 @@ class PolicyLearner(Policy, Protocol):
     """
 
     imagines: bool  # whether its batches mix imagined with logged transitions
+    model_free: bool  # whether it learns from logged transitions alone, without a world model
     updates_done: int  # counted by ``update``, restored when an interrupted training resumes
 
     @property

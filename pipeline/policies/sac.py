@@ -77,7 +77,9 @@ class SAC(nn.Module):
 
     Config = SACConfig
     imagines = True
+    model_free = False
     plans = False
+    discrete = True
 
     def __init__(self, config: SACConfig, task: LearnerSpec) -> None:
         super().__init__()

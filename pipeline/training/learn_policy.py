@@ -118,8 +118,7 @@ def training_of(
 
 
 def check_actions(policy_class: type[Policy], spec: DatasetSpec) -> None:
-    """Raises ValueError for a planner with discrete actions: planners search among continuous ones."""
-    if spec.action_kind == DISCRETE and policy_class.plans:
-        raise ValueError(
-            "params.yaml: planners search among continuous actions, and these are discrete: set `policy.name: sac`"
-        )
+    """Raises ValueError for discrete actions and a policy that needs continuous ones."""
+    if spec.action_kind == DISCRETE and not policy_class.discrete:
+        able = " or ".join(f"`{name}`" for name, entry in LEARNERS.items() if entry.discrete)
+        raise ValueError(f"params.yaml: this policy needs continuous actions, and these are discrete: choose {able}")

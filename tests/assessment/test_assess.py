@@ -21,7 +21,7 @@ from pipeline.assessment.results import Correlation
 from pipeline.data import transitions
 from pipeline.encoders.statistics import Statistics
 from pipeline.ingest.writer import write_dataset
-from pipeline.types import Prediction, Segments, Step, Transitions, no_rows
+from pipeline.types import Prediction, Segments, Step, Transitions
 from pipeline.uncertainty.calibration_file import Calibration
 from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 
@@ -132,7 +132,7 @@ def test_shuffled_actions_are_told_from_logged_ones():
     """Every logged action is the sign of its state's first entry; the penalty is zero for those alone."""
     state = torch.randn(400, 2, generator=draws())
     action, nothing = state[:, :1].sign(), torch.zeros(400)
-    data = Transitions(*[state, action, nothing, state, nothing, nothing, nothing + 1, nothing], no_rows(nothing))
+    data = Transitions.from_log(state, action, nothing, state, nothing)
     penalties = {
         "knows": lambda m, x, a, p, s: (p.std[0, :, 0] - 1 - s[:, 0].sign()).abs(),
         "blind": lambda m, x, a, p, s: 0 * s[:, 0],
@@ -175,9 +175,7 @@ def test_features_are_told_by_name_the_worst_first():
     before = torch.zeros(4, 3)
     after = torch.tensor([[1.0, -1, 0], [3, 1, 0], [1, -1, 0], [3, 1, 0]])
     nothing, reward = torch.zeros(4), torch.tensor([1.0, 3, 1, 3])
-    data = Transitions(
-        before, torch.zeros(4, 1), reward, after, nothing, nothing, nothing + 1, nothing, no_rows(nothing)
-    )
+    data = Transitions.from_log(before, torch.zeros(4, 1), reward, after, nothing)
     statistics = Statistics.of(before, after, reward, nothing)
     rows = feature_errors(Standing(), data, before, after, ["a", "b", "still"], None, statistics)
     told = {row.name: row for row in rows}
@@ -199,9 +197,7 @@ class Overconfident(Standing):
 def noisy(rows: int) -> Transitions:
     state, nothing = torch.randn(rows, 2, generator=draws()), torch.zeros(rows)
     after = state + torch.randn(rows, 2, generator=draws(1))
-    return Transitions(
-        state, torch.zeros(rows, 1), nothing, after, nothing, nothing, nothing + 1, nothing, no_rows(nothing)
-    )
+    return Transitions.from_log(state, torch.zeros(rows, 1), nothing, after, nothing)
 
 
 def test_recalibration_mends_on_episodes_that_it_did_not_see():

@@ -22,7 +22,7 @@ from pipeline.ingest.writer import write_dataset
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning.cem import CEM, CEMConfig
 from pipeline.policies.sac import SACConfig
-from pipeline.types import Prediction, Step, Transitions, no_rows
+from pipeline.types import Prediction, Step, Transitions
 from pipeline.uncertainty import Penalty
 
 
@@ -141,7 +141,7 @@ class Critic:
 def test_the_bellman_penalty_of_real_steps_is_the_spread_of_their_value():
     # Members see 10 x and 20 x from x: 5 x to either side of their mean.
     state, zero = torch.tensor([[1.0, 0.0], [-2.0, 0.0], [4.0, 7.0]]), torch.zeros(3)
-    steps = Transitions(state, torch.zeros(3, 1), zero, state, zero, zero, zero + 1, zero, no_rows(zero))
+    steps = Transitions.from_log(state, torch.zeros(3, 1), zero, state, zero)
     assert bellman(Doubling(1.0), steps, Critic(), torch.Generator()).tolist() == pytest.approx([5, 10, 20])
 
 

@@ -23,7 +23,7 @@ from pipeline.ope.ranking import rank_correlation, regret_at
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.types import Prediction, Step, Transitions, no_rows
+from pipeline.types import Prediction, Step, Transitions
 
 DISCOUNT = 0.9
 CONFIG = OfflineConfig(discount=DISCOUNT, updates=1500, target_rate=0.1, critics=3, hidden=[32], batch_size=64)
@@ -185,7 +185,7 @@ def test_behavior_density_is_that_of_the_logs():
     raw = 0.4 + 0.5 * torch.randn(2000, 1, generator=draws())
     nothing = torch.zeros(2000)
     state = torch.zeros(2000, 2)
-    data = Transitions(state, torch.tanh(raw), nothing, state, nothing, nothing, nothing, nothing, no_rows(nothing))
+    data = Transitions.from_log(state, torch.tanh(raw), nothing, state, nothing)
     actor = fit_behavior(data, 600, draws())
     mean, log_std = actor(torch.zeros(1, 2))
     assert mean.item() == pytest.approx(0.4, abs=0.06)

@@ -16,7 +16,7 @@ from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import lambda_return, survival_probability
 from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.serving.load_bundle import load_bundle
-from pipeline.types import Prediction, Rollout, Step, Transitions, no_rows
+from pipeline.types import Prediction, Rollout, Step, Transitions
 from pipeline.uncertainty import Penalty
 
 
@@ -54,7 +54,7 @@ def imagination(model: Line, penalty: float = 0.0) -> Imagination:
 
 def starts(rows: int, spread: float) -> Transitions:
     state, zero = spread * torch.randn(rows, 1, generator=draws(5)), torch.zeros(rows)
-    return Transitions(state, state, zero, state, zero, zero, zero + 1, zero, no_rows(zero))
+    return Transitions.from_log(state, state, zero, state, zero)
 
 
 def learner(penalty_weight: float = 0.0, reward_scale: float = 1.0, **settings: object) -> ActorCritic:

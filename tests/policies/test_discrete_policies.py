@@ -17,7 +17,7 @@ from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
 from pipeline.training.learn_policy import check_actions
-from pipeline.types import Prediction, Step, Transitions, no_rows
+from pipeline.types import Prediction, Step, Transitions
 
 BEST = torch.eye(3)[[2, 0, 1]]  # the best action in each of three contexts
 
@@ -37,7 +37,7 @@ def bandit(rows: int, seed: int = 1) -> Transitions:
     context, arm = torch.randint(3, (2, rows), generator=draws(seed))
     state, action, zero = torch.eye(3)[context], torch.eye(3)[arm], torch.zeros(rows)
     reward = (BEST[context] * action).sum(1)
-    return Transitions(state, action, reward, torch.zeros(rows, 3), zero + 1, zero, zero + 1, zero, no_rows(zero))
+    return Transitions.from_log(state, action, reward, torch.zeros(rows, 3), zero + 1)
 
 
 def learn(learner: SAC | BehaviorCloning, data: Transitions, updates: int) -> None:
@@ -179,7 +179,7 @@ def test_actor_critic_walks_home(gradient: str):
     )  # fmt: skip
     learner = ActorCritic(config, LearnerSpec(1, 3, action_kind="discrete"))
     start, zero = 2 * torch.randn(256, 1, generator=draws(5)), torch.zeros(256)
-    batch = Transitions(start, torch.zeros(256, 3), zero, start, zero, zero, zero + 1, zero, no_rows(zero))
+    batch = Transitions.from_log(start, torch.zeros(256, 3), zero, start, zero)
     imagination, generator = Imagination(Walk()), draws()
     for _ in range(250):
         learner.update(batch, imagination, generator)
@@ -193,7 +193,7 @@ def test_planners_refuse_discrete_actions_before_any_work():
     from pipeline.policies.planning import PLANNERS
 
     for planner in PLANNERS.values():
-        with pytest.raises(ValueError, match="these are discrete: set `policy"):
+        with pytest.raises(ValueError, match="these are discrete: choose `sac`"):
             check_actions(planner, SimpleNamespace(action_kind="discrete"))  # type: ignore[arg-type]
         check_actions(planner, SimpleNamespace(action_kind="continuous"))  # type: ignore[arg-type]
     check_actions(SAC, SimpleNamespace(action_kind="discrete"))  # type: ignore[arg-type]

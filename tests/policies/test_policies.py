@@ -35,9 +35,8 @@ def bandit(rows: int, penalty_slope: float = 0.0) -> Transitions:
     zero = torch.zeros(rows)
     reward = -(action[:, 0] - 0.5).square()
     penalty = penalty_slope * (action[:, 0] + 1)
-    return Transitions(
-        torch.zeros(rows, 2), action, reward, torch.zeros(rows, 2), zero + 1, penalty, zero + 1, zero, no_rows(zero)
-    )
+    steps = Transitions.from_log(torch.zeros(rows, 2), action, reward, torch.zeros(rows, 2), zero + 1)
+    return replace(steps, penalty=penalty)
 
 
 def learned(learner: torch.nn.Module, data: Transitions, updates: int) -> float:
@@ -108,9 +107,7 @@ def test_value_bootstraps_through_time_limits_and_not_through_terminals():
     values = {}
     for name, terminal in (("endless", zero), ("ending", one)):
         action = torch.rand(rows, 1, generator=draws(1)) * 2 - 1
-        data = Transitions(
-            torch.zeros(rows, 2), action, one, torch.zeros(rows, 2), terminal, zero, one, zero, no_rows(zero)
-        )
+        data = Transitions.from_log(torch.zeros(rows, 2), action, one, torch.zeros(rows, 2), terminal)
         learner = sac(discount=0.8, target_rate=0.05)
         learned(learner, data, 800)
         values[name] = learner.critics(torch.zeros(1, 2), torch.zeros(1, 1)).mean().item()
@@ -221,7 +218,7 @@ def numbered(rows: int, first: int) -> Transitions:
     """Transitions told apart by their reward."""
     number = torch.arange(first, first + rows).float()
     return Transitions(number[:, None].repeat(1, 2), number[:, None], number, -number[:, None].repeat(1, 2),
-                       number, number, number, number, no_rows(number))  # fmt: skip
+                       number, number, number, number, no_rows(number), number[:, None])  # fmt: skip
 
 
 def test_recent_parts_are_drawn_as_their_concatenation():

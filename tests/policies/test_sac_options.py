@@ -27,7 +27,7 @@ def half_imagined(rows: int) -> Transitions:
     logged = (torch.arange(rows) % 2 == 0).float()
     state, one = (1 - 2 * logged)[:, None], torch.ones(rows)
     action = torch.rand(rows, 1, generator=draws(1)) * 2 - 1
-    return Transitions(state, action, one, state, one, 0 * one, logged, 0 * one, no_rows(0 * one))
+    return Transitions(state, action, one, state, one, 0 * one, logged, 0 * one, no_rows(0 * one), action)
 
 
 def test_conservative_gap_by_hand():
@@ -72,7 +72,7 @@ def ending(terminal: list[float], halted: list[float]) -> Transitions:
     rows = len(terminal)
     zero, one = torch.zeros(rows), torch.ones(rows)
     return Transitions(zero[:, None], zero[:, None], one, zero[:, None], torch.tensor(terminal), 0.3 * one, zero,
-                       torch.tensor(halted), no_rows(torch.tensor(halted)))  # fmt: skip
+                       torch.tensor(halted), no_rows(zero), zero[:, None])  # fmt: skip
 
 
 def test_after_a_halt_the_floor_is_paid_for_ever():

@@ -26,7 +26,7 @@ from pipeline.policies.protocols import PlanningPolicy
 from pipeline.policies.sac import SACConfig
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import BundleSpec, save_bundle
-from pipeline.types import Transitions, no_rows
+from pipeline.types import Transitions
 from pipeline.uncertainty import Penalty
 from pipeline.world_models import WORLD_MODELS
 
@@ -154,7 +154,7 @@ def test_the_report_shows_plans_from_held_out_states():
     solver = planner("cem", Linear(), **SMALL)
     states = torch.randn(9, 2, generator=draws())
     zeros = torch.zeros(9)
-    held_out = Transitions(states, zeros[:, None], zeros, states, zeros, zeros, zeros, zeros, no_rows(zeros))
+    held_out = Transitions.from_log(states, zeros[:, None], zeros, states, zeros)
     plans = example_plans(solver, held_out, seed=0)
     assert {k: np.array(v).shape for k, v in vars(plans).items()} == {
         "action": (4, 4, 1),

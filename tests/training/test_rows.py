@@ -63,6 +63,15 @@ def test_rows_from_disk_are_those_in_memory(logs: PreparedDataset, history: int)
         same(in_memory(disk, 3), memory[torch.tensor([0, (len(memory) - 1) // 2, len(memory) - 1])])
 
 
+def test_next_actions_stay_within_episodes(logs: PreparedDataset) -> None:
+    facts = build_data_spec(logs)
+    steps = encode_transitions(logs, "train", vector_encoder(0, facts.obs_shapes, facts.statistics, facts.action_dim))
+    last = np.isin(steps.row.numpy(), logs.offsets[1:] - 2)  # the last row of an episode has no action
+    assert 0 < last.sum() < len(last)
+    following = steps.row + torch.from_numpy(~last).long()
+    assert torch.equal(steps.next_action, torch.from_numpy(logs.action[following.numpy()]))
+
+
 def test_statistics_in_parts_are_those_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a setting, a constant, an exogenous feature and a feature that is not always measured."""
     rng, episodes = np.random.default_rng(0), []

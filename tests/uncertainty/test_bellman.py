@@ -49,7 +49,7 @@ def steps(logged: list[float]) -> Transitions:
     rows = len(logged)
     zero = torch.zeros(rows)
     state, action = torch.arange(float(rows))[:, None], torch.full((rows, 1), 0.25)
-    return Transitions(state, action, zero, state, zero, zero, torch.tensor(logged), zero, no_rows(zero))
+    return Transitions(state, action, zero, state, zero, zero, torch.tensor(logged), zero, no_rows(zero), action)
 
 
 def penalty_under_value(value, samples: int, batch: Transitions) -> Tensor:

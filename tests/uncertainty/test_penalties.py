@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.types import CategoricalPrediction, Prediction, Transitions, no_rows
+from pipeline.types import CategoricalPrediction, Prediction, Transitions
 from pipeline.uncertainty import Distance, PenaltyConfig
 from pipeline.uncertainty.distance import nearest_rows
 from pipeline.uncertainty.penalties import (
@@ -154,7 +154,7 @@ def logged_at(pairs: list[list[float]]) -> Transitions:
     """Steps with the given state, action pairs of one dimension each."""
     state, action = torch.tensor(pairs).split(1, dim=1)
     nothing = torch.zeros(len(pairs))
-    return Transitions(state, action, nothing, state, nothing, nothing, nothing + 1, nothing, no_rows(nothing))
+    return Transitions.from_log(state, action, nothing, state, nothing)
 
 
 def test_distance_by_hand():

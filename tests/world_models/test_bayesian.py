@@ -8,7 +8,7 @@ from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.imagination import Imagination
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.trainer import make_trainer
-from pipeline.types import Transitions, no_rows
+from pipeline.types import Transitions
 from pipeline.uncertainty import Penalty
 from pipeline.uncertainty.penalties import disagreement
 from pipeline.world_models import WORLD_MODELS
@@ -137,7 +137,7 @@ def test_samples_disagree_in_a_gap_of_the_logs(name: str):
     statistics = Statistics.of(x, x + 0.01 * torch.randn(rows, 1, generator=draws(2)), reward, nothing)
     model = small(name, DataSpec(statistics, {"x": [1]}, 1, rows), prior_scale=2.0, learning_rate=5e-3, samples=50)
     state = model.encoder.encode(x)
-    data = Transitions(state, still, reward, state, nothing, nothing, nothing + 1, nothing, no_rows(nothing))
+    data = Transitions.from_log(state, still, reward, state, nothing)
     optimizer, generator = model.optimizer(), draws(3)
     for _ in range(600):
         loss, _ = model.loss(data[torch.randint(rows, (1, 128), generator=generator)], generator)

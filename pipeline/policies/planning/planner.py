@@ -89,6 +89,7 @@ class Planner(nn.Module, ABC, Generic[C_co]):
 
     Config: type[PlannerConfig]
     plans = True
+    discrete = False
 
     def __init__(self, config: C_co, task: LearnerSpec, imagination: Imagination) -> None:
         super().__init__()
