@@ -26,7 +26,8 @@ MODELS = ["gaussian_ensemble", HISTORY, "rssm"]
 RAW = linear_world(300)
 RAW["action"] = torch.eye(CHOICES)[torch.randint(CHOICES, (300,), generator=torch.Generator().manual_seed(3))]
 OPTIONS = [("sac", {}), ("sac", {"conservatism": 0.5, "bc_weight": 0.4}), ("actor_critic", {}),
-           ("actor_critic", {"gradient": "reinforce"}), ("bc", {})]  # fmt: skip
+           ("actor_critic", {"gradient": "reinforce"}), ("bc", {}), ("iql", {})]  # fmt: skip
+DISCRETE_LEARNERS = [name for name, learner in POLICIES.items() if learner.discrete]
 
 
 def draws() -> torch.Generator:
@@ -59,7 +60,7 @@ def test_any_model_any_learner(model_name: str, chosen: tuple[str, dict[str, Any
     assert not all(torch.equal(a, b) for a, b in zip(before, learner.actor.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("model_name", "name"), itertools.product(MODELS, POLICIES))
+@pytest.mark.parametrize(("model_name", "name"), itertools.product(MODELS, DISCRETE_LEARNERS))
 def test_agent_tells_numbers_and_is_exported(model_name: str, name: str, tmp_path: Path):
     encoder, facts = world_model(model_name, RAW).actor_encoder(), build_data_spec(RAW)
     learner, config = policy(name, encoder.state_dim, {})
