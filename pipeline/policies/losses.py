@@ -4,6 +4,9 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.types import Transitions
 
 
 def pessimistic_reward(reward_t: Tensor, penalty_t: Tensor, weight: float, limit: float) -> Tensor:
@@ -35,6 +38,34 @@ def expectile_loss(error: Tensor, expectile: float) -> Tensor:
     """Asymmetric squared error of ``error``, target minus estimate: weight ``expectile`` where the target is above the
     estimate, one minus that where it is below (Newey & Powell 1987). At 0.5 it is half the squared error. Any shape."""
     return torch.where(error > 0, expectile, 1 - expectile) * error.square()
+
+
+def followed(batch: Transitions) -> Annotated[Tensor, "B"]:
+    """1.0 where the next row of ``batch`` is the next step of the same imagined rollout: it starts in the state where
+    this one ends. Ends and logged steps are not followed."""
+    same = (batch.next_state[:-1] == batch.state[1:]).all(-1) & (batch.logged[:-1] + batch.logged[1:] == 0)
+    goes_on = (1 - batch.terminal[:-1]) * (1 - batch.halted[:-1])
+    return F.pad(same * goes_on, (0, 1))
+
+
+def chained_return(
+    target_t: Annotated[Tensor, "B"],
+    next_value_t: Annotated[Tensor, "B"],
+    followed_t: Annotated[Tensor, "B"],
+    discounted_lambda: float,
+) -> Annotated[Tensor, "B"]:
+    """Lambda-returns of rows that follow one another, from their one-step targets.
+
+    R_i = target_i + discounted_lambda followed_i (R_{i+1} - next_value_i), where ``discounted_lambda`` is the discount
+    times lambda; the last row is not followed. Over whole rollouts it equals :func:`lambda_return`. The recursion is
+    linear, so log2(B) parallel steps suffice (Hillis & Steele 1986).
+    """
+    carry = discounted_lambda * followed_t
+    returns = target_t - carry * next_value_t
+    for step in (2**k for k in range((len(returns) - 1).bit_length())):
+        returns = returns + carry * F.pad(returns[step:], (0, step))
+        carry = carry * F.pad(carry[step:], (0, step))
+    return returns
 
 
 def logged_mean(error_t: Tensor, logged_t: Tensor) -> Tensor:

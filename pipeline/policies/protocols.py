@@ -82,6 +82,13 @@ class PolicyLearner(Policy, Protocol):
         """All optimizers; together they hold every trainable parameter."""
 
 
+@runtime_checkable
+class TakesSegments(Protocol):
+    """A learner whose batches hold segments of consecutive imagined steps."""
+
+    segment: int  # steps in one segment; 1: each step is drawn on its own
+
+
 class PlanningPolicy(Policy, Protocol):
     """A policy that searches for the best plan at every step; ``plans`` is True.
 

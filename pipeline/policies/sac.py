@@ -1,9 +1,11 @@
 """Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) on logged and imagined transitions. With a penalized
 reward it is the policy learner of MOPO (Yu et al. 2020, arXiv:2005.13239).
 
-Two options add pessimism. ``conservatism`` lowers values in imagined states and raises values of logged steps (COMBO,
-Yu et al. 2021, arXiv:2102.08363). ``halt_cost`` gives halted rollouts a value below every logged return (MOReL,
-Kidambi et al. 2020, arXiv:2005.05951). Both are off by default.
+Options that are off by default: ``td_lambda`` makes the targets lambda-returns along imagined rollouts, and
+``expectile`` makes the critics learn a lower expectile of the targets (LEQ, Park & Lee 2024, arXiv:2407.00699).
+``conservatism`` lowers values in imagined states and raises values of logged steps (COMBO, Yu et al. 2021,
+arXiv:2102.08363). ``halt_cost`` gives halted rollouts a value below every logged return (MOReL, Kidambi et al. 2020,
+arXiv:2005.05951).
 
 Discrete actions are one-hot; expectations over them are exact sums instead of samples (Christodoulou 2019,
 arXiv:1910.07207).
@@ -13,6 +15,7 @@ import copy
 import math
 from dataclasses import field
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -24,7 +27,16 @@ from pipeline.networks.adam import LeanAdam
 from pipeline.networks.critic import Critics, polyak_update
 from pipeline.networks.schedule import cosine_decay
 from pipeline.policies.learner_spec import LearnerSpec
-from pipeline.policies.losses import absorbing_value, conservative_gap, logged_mean, pessimistic_reward, td_target
+from pipeline.policies.losses import (
+    absorbing_value,
+    chained_return,
+    conservative_gap,
+    expectile_loss,
+    followed,
+    logged_mean,
+    pessimistic_reward,
+    td_target,
+)
 from pipeline.policies.protocols import Critic
 from pipeline.types import Transitions
 from pipeline.validation import (
@@ -41,6 +53,8 @@ from pipeline.validation import (
     Widths,
 )
 
+SEGMENT = 32  # consecutive imagined steps that a batch takes together, for lambda-returns
+
 
 @dataclass(frozen=True, config=OPTIONS)
 class SACConfig:
@@ -49,11 +63,16 @@ class SACConfig:
     updates: PositiveInt = 15_000  # gradient updates
     batch_size: PositiveInt = 256  # logged and imagined steps in one update
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
-    # critics whose minimum is the target; rollouts that are cut early need more than 2 (RAVL, arXiv:2402.12527)
+    # critics whose minimum is the target, or whose mean below an `expectile` of 0.5; rollouts that are cut early need
+    # more than 2 (RAVL, arXiv:2402.12527)
     critics: Members = 2
     # layer normalization in the critics: limits extrapolation (RLPD, arXiv:2302.02948), helps on large problems
     layer_norm: Flag = False
     discount: OpenFraction = 0.99  # discount of future rewards
+    # lambda of the targets, which are returns along imagined rollouts; 0: one reward, then the critics' value
+    td_lambda: Fraction = 0.0
+    # expectile of the targets that critics learn: 0.5 is their mean, below it the values are pessimistic (LEQ)
+    expectile: OpenFraction = 0.5
     actor_learning_rate: LearningRate = 3e-4  # learning rate of the actor
     critic_learning_rate: LearningRate = 3e-4  # learning rate of the critics
     alpha_learning_rate: LearningRate = 1e-4  # learning rate of the temperature
@@ -98,6 +117,7 @@ class SAC(nn.Module):
         self.register_buffer("action_std", torch.tensor(task.action_std or [1.0] * task.action_dim), persistent=False)
         self.action_std: Tensor
         self.updates_done = 0
+        self.segment = SEGMENT if config.td_lambda else 1
 
     def _target_entropy(self, task: LearnerSpec) -> float:
         """The configured entropy, or the default for the kind of actions.
@@ -172,9 +192,9 @@ class SAC(nn.Module):
         return self.actor.mode(state) if generator is None else self.actor.sample(state, generator)[0]
 
     def value(self, state: Tensor, generator: Generator) -> Tensor:
-        """The value "B" from which targets bootstrap: the lowest target critic at a sampled action, in the log's unit
-        of reward. With ``entropy_backup`` it includes the entropy bonus."""
-        value, log_prob = self.actor.expect(lambda a: self.target_critics(state, a).amin(0), state, generator)
+        """The value "B" from which targets bootstrap: the target critics (:meth:`_pooled`) at a sampled action, in the
+        log's unit of reward. With ``entropy_backup`` it includes the entropy bonus."""
+        value, log_prob = self.actor.expect(lambda a: self._pooled(self.target_critics(state, a)), state, generator)
         return value - self.log_alpha.exp() * log_prob if self.config.entropy_backup else value
 
     def critic_for_states(self) -> Critic:
@@ -185,10 +205,14 @@ class SAC(nn.Module):
         """The actor."""
         return self.actor
 
+    def _pooled(self, value: Annotated[Tensor, "N ..."]) -> Annotated[Tensor, "..."]:
+        """The lowest critic; with a lower expectile, which is cautious enough, their mean."""
+        return value.mean(0) if self.config.expectile < 0.5 else value.amin(0)
+
     def _update_critics(self, batch: Transitions, generator: Generator) -> dict[str, Tensor]:
         target = self._targets(batch, generator)
         value = self.critics(batch.state, batch.action)
-        loss = (value - target).square().mean(1).sum()
+        loss = 2 * expectile_loss(target - value, self.config.expectile).mean(1).sum()
         metrics = {}
         if self.config.conservatism:
             expected, _ = self.actor.expect(lambda a: self.critics(batch.state, a), batch.state, generator)
@@ -213,10 +237,15 @@ class SAC(nn.Module):
         reward = pessimistic_reward(batch.reward, *pessimism)
         end_value = absorbing_value(*pessimism, self.config.discount)
         target = td_target(reward, terminal, next_value, end_value, self.config.discount)
+        if self.config.td_lambda:
+            reach = self.config.discount * self.config.td_lambda
+            target = chained_return(target, next_value, followed(batch), reach)
         return target.clamp(*self.value_range) if self.config.clamp_targets else target
 
     def _update_actor(self, batch: Transitions, generator: Generator) -> dict[str, Tensor]:
-        value, log_prob = self.actor.expect(lambda a: self.critics(batch.state, a).amin(0), batch.state, generator)
+        value, log_prob = self.actor.expect(
+            lambda a: self._pooled(self.critics(batch.state, a)), batch.state, generator
+        )
         alpha = self.log_alpha.detach().exp()
         loss = (alpha * log_prob - value).mean()
         metrics = {}

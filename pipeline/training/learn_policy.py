@@ -14,7 +14,7 @@ from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.planning.example_plans import example_plans
-from pipeline.policies.protocols import Policy, is_learner, is_planner
+from pipeline.policies.protocols import Policy, TakesSegments, is_learner, is_planner
 from pipeline.protocols import StateEncoder
 from pipeline.seeding import generator
 from pipeline.training.config import TrainerConfig, single
@@ -113,7 +113,8 @@ def training_of(
     student = policy.student if is_planner(policy) else policy if is_learner(policy) else None
     if student is None:
         return None
-    replay = MixedReplay(logged, imagination, rollouts) if student.imagines else LoggedReplay(logged)
+    segment = student.segment if isinstance(student, TakesSegments) else 1
+    replay = MixedReplay(logged, imagination, rollouts, segment) if student.imagines else LoggedReplay(logged)
     return PolicyTraining(student, replay, imagination, rollouts.refresh_every, seed, "policy", monitor)
 
 

@@ -97,10 +97,15 @@ class Recent:
 
 class MixedReplay(LoggedReplay):
     """Batches with a share ``real_ratio`` of logged transitions. The rest comes from the last ``retain`` refreshes of
-    imagination, whose rollouts branch from logged states (MBPO, Janner et al. 2019, arXiv:1906.08253)."""
+    imagination, whose rollouts branch from logged states (MBPO, Janner et al. 2019, arXiv:1906.08253).
 
-    def __init__(self, logged: Rows, imagination: Imagination, config: RolloutSpec) -> None:
+    Imagined transitions are drawn in segments of ``segment`` consecutive ones, which may span several rollouts, so each
+    transition is drawn equally often. The steps of a rollout are stored one after the other.
+    """
+
+    def __init__(self, logged: Rows, imagination: Imagination, config: RolloutSpec, segment: int = 1) -> None:
         super().__init__(logged)
+        self.segment = segment
         self.imagination = imagination
         self.config = config
         self.imagined = Recent(first_rows(logged, 1), config.retain, config.starts * config.length)
@@ -137,12 +142,21 @@ class MixedReplay(LoggedReplay):
         }
 
     def batches(self, count: int, batch_size: int, generator: Generator) -> list[Transitions]:
-        """``count`` batches, drawn with replacement; logged transitions come first in each."""
+        """``count`` batches, drawn with replacement; logged transitions come first in each, one by one."""
         real = round(self.config.real_ratio * batch_size)
         logged = _draw(self.logged, count * real, generator)
-        imagined = _draw(self.imagined, count * (batch_size - real), generator)
+        imagined = self._draw_imagined(count, batch_size - real, generator)
         pairs = zip(_split(logged, count), _split(imagined, count), strict=True)
         return [Transitions.cat([a, b]) for a, b in pairs]
+
+    def _draw_imagined(self, count: int, rows: int, generator: Generator) -> Transitions:
+        """``count`` times ``rows`` imagined transitions, in segments of ``segment`` consecutive ones."""
+        if self.segment == 1:
+            return _draw(self.imagined, count * rows, generator)
+        size = max(len(self.imagined), 1)
+        starts = torch.randint(size, (count, -(-rows // self.segment), 1), generator=generator, device=generator.device)
+        index = (starts + torch.arange(self.segment, device=generator.device)) % size
+        return self.imagined[index.flatten(1)[:, :rows].flatten()]
 
     def to(self, device: torch.device) -> None:
         """Move logged and imagined transitions to ``device``."""
