@@ -14,6 +14,7 @@ from pipeline.ingest.transform import FOLDER
 from pipeline.params import read_params, section, with_settings
 from pipeline.tracking.dvc_files import dependency_md5
 
+STARTS = Path("data/start")  # bundles to continue from
 PATIENCE = 10.0  # seconds for DVC to end after an interruption
 
 
@@ -118,10 +119,10 @@ def _run(command: Sequence[str], environment: Mapping[str, str], note: Callable[
 
 
 def _logs(settings: Mapping[str, str]) -> list[str]:
-    """The logs and transforms that ingest reads with these settings, which git may not track."""
+    """The logs, transforms and bundles that stages read with these settings, which git may not track."""
     block = section(with_settings(read_params(), settings), "dataset")
-    transforms = map(str, sorted(FOLDER.glob("*.py")))
-    return list(dict.fromkeys([*(str(block[key]) for key in ("path", "held_out_path") if block.get(key)), *transforms]))
+    more = map(str, [*sorted(FOLDER.glob("*.py")), *sorted(STARTS.glob("*/*"))])
+    return list(dict.fromkeys([*(str(block[key]) for key in ("path", "held_out_path") if block.get(key)), *more]))
 
 
 def _untracked(logs: Sequence[str]) -> list[str]:

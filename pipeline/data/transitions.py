@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.data.dataset import IN_MEMORY, PreparedDataset
+from pipeline.data.dataset import IN_MEMORY, DatasetSpec, PreparedDataset
 from pipeline.data.large_statistics import large_statistics
+from pipeline.encoders.layout import Layout
 from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.protocols import StateEncoder, WindowEncoder, WorldModel
 from pipeline.types import Observation, Transitions
@@ -23,11 +24,18 @@ def build_data_spec(dataset: PreparedDataset, limit: float = IN_MEMORY) -> DataS
     spec = dataset.spec
     count = int(dataset.episode_lengths("train").sum())
     if gibibytes(dataset, "train", spec.obs_dim) > limit:
-        return DataSpec(large_statistics(dataset), spec.obs_shapes, spec.action_dim, count, spec.env_id)
-    train = dataset.transitions("train")
-    steps = (train["obs"], train["next_obs"], train["reward"], train["terminal"])
-    statistics = Statistics.of(*steps, spec.flat_exogenous, spec.flat_flags)
-    return DataSpec(statistics, spec.obs_shapes, spec.action_dim, count, spec.env_id)
+        statistics = large_statistics(dataset)
+    else:
+        train = dataset.transitions("train")
+        steps = (train["obs"], train["next_obs"], train["reward"], train["terminal"])
+        statistics = Statistics.of(*steps, spec.flat_exogenous, spec.flat_flags)
+    return DataSpec(statistics, spec.obs_shapes, spec.action_dim, count, spec.env_id, layout_of(spec))
+
+
+def layout_of(spec: DatasetSpec) -> Layout:
+    """What the numbers of a log stand for."""
+    bounds = (spec.action_low, spec.action_high)
+    return Layout(spec.obs_names, spec.action_names, spec.action_kind, spec.action_start, *bounds, spec.units)
 
 
 def gibibytes(dataset: PreparedDataset, split: str, state_dim: int) -> float:

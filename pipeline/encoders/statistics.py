@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, model_validator, with_config
 from torch import Tensor
 
+from pipeline.encoders.layout import Layout
 from pipeline.validation import RECORD, NonNegativeInt, PositiveInt
 from pipeline.validation.stored import FileName, Scale, Shape, Single
 
@@ -166,6 +167,7 @@ class DataSpec:
     action_dim: PositiveInt
     transitions: NonNegativeInt
     task: str | None = None  # environment id; selects a known termination rule
+    layout: Layout | None = None  # not in the files of earlier versions
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,16 +1,18 @@
-"""data/dataset -> data/world_model/seed-K: fit the world model that policies will imagine in."""
+"""data/dataset -> data/world_model/seed-K: fit the world model that policies will imagine in. With `fit.start_from` it
+continues from one in data/start/world_model."""
 
 from dataclasses import asdict
 
 from pipeline.data.dataset import open_dataset
 from pipeline.params import build, choose, section
 from pipeline.stages.stage import seed_argument, stage
+from pipeline.tracking.lineage import log_start, log_weights
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.trainer import set_up_torch
 from pipeline.world_models import WORLD_MODELS
-from pipeline.world_models.checkpoint import save_world_model
+from pipeline.world_models.checkpoint import MODEL_FILE, save_world_model
 
-READS = ["data/dataset"]
+READS = ["data/dataset", "data/start/world_model"]
 WRITES = ["data/world_model/seed-{seed}"]
 BLOCKS = ["world_model", "fit", "trainer"]
 
@@ -22,6 +24,7 @@ def main(seed: int) -> None:
         from pipeline.tracking.lightning_logger import logger_for
         from pipeline.training.fit_world_model import fit_world_model
         from pipeline.training.session import Session
+        from pipeline.training.warm_start import FIT, seed_folder
 
         trainer = build(TrainerConfig, section(run.params, "trainer"), "trainer")
         fit = build(FitConfig, section(run.params, "fit"), "fit")
@@ -31,11 +34,20 @@ def main(seed: int) -> None:
         dataset = open_dataset("data/dataset")
         run.log_dataset(dataset.spec, "data/dataset")
 
+        if fit.start_from is not None:
+            log_start(run, seed_folder(fit.start_from, seed, MODEL_FILE, FIT))
+
         session = Session(run.work, logger_for(run), run.print, before_save=run.flush)
         model, history = fit_world_model(model_class, config, dataset, fit, trainer, seed, session)
 
         if run.is_main:
-            save_world_model(run.output(WRITES[0].format(seed=seed)), model, asdict(history))
+            folder = run.output(WRITES[0].format(seed=seed))
+            save_world_model(folder, model, asdict(history))
+            log_weights(run, folder)
+            if history.start is not None:
+                run.print(
+                    f"held-out {history.criterion} at the start: {history.start[f'held_out_{history.criterion}']}"
+                )
             run.print(f"best held-out {history.criterion}: {[round(x, 4) for x in history.best]}")
             run.print(f"termination: {asdict(history.termination)}")
 

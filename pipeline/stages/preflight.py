@@ -34,8 +34,10 @@ def check(params: Mapping[str, Any], stage: str = "ingest") -> None:
     check_pessimism(configs["penalty"], configs["rollout"], policy)
     check_shares(configs["trainer"], fit.batch_size, fit.window if model.recurrent else 1)
     from pipeline.stages.sizes import check_memory, slow_trainings
+    from pipeline.stages.starts import check_starts
 
     check_memory(configs, stage)
+    check_starts(configs, params["seeds"], stage)
     for line in slow_trainings(configs):
         print(f"warning: {line}")
 

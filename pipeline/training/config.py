@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic.dataclasses import dataclass
 
 from pipeline.data.dataset import IN_MEMORY
-from pipeline.validation import OPTIONS, Flag, NonNegativeFloat, OneOf, PositiveFloat, PositiveInt, Processes
+from pipeline.validation import OPTIONS, FilePath, Flag, NonNegativeFloat, OneOf, PositiveFloat, PositiveInt, Processes
 
 # What Lightning accepts and the modules can use. Other strategies shard parameters, which stages store as a whole; in
 # 64-true, 16-true and bf16-true the logs and the weights would differ in type.
@@ -45,6 +45,8 @@ class FitConfig:
     # true: the learning rate decays to zero along a cosine; null: as the world model prefers
     learning_rate_decay: Flag | None = None
     held_out_rows: PositiveInt = 20_000  # held-out transitions at most, for the held-out error
+    # a world model to continue from, or a folder of seed-K, below data/start/world_model; null: from scratch
+    start_from: FilePath | None = None
 
     @property
     def windows(self) -> int:

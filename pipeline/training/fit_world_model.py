@@ -8,7 +8,9 @@ from pipeline.data.windows import Windows
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.session import Session, train
 from pipeline.training.trainer import seed_torch
+from pipeline.training.warm_start import FIT, continued_model, seed_folder
 from pipeline.training.world_model import Batches, WorldModelTraining
+from pipeline.world_models.checkpoint import MODEL_FILE
 from pipeline.world_models.protocols import ModelConfig, TrainableWorldModel
 from pipeline.world_models.results import TerminationRecord, WorldModelHistory
 from pipeline.world_models.termination import termination_quality
@@ -30,7 +32,11 @@ def fit_world_model(
     check_observations(model_class, dataset.spec)
     seed_torch(seed, "world_model", "weights")
     limit = trainer.logs_in_memory
-    model = model_class(model_config, build_data_spec(dataset, limit))
+    if fit.start_from is None:
+        model = model_class(model_config, build_data_spec(dataset, limit))
+    else:
+        folder = seed_folder(fit.start_from, seed, MODEL_FILE, FIT)
+        model = continued_model(model_class, model_config, dataset, folder, session.say, limit)
     training = WorldModelTraining(model, batches_for(model, dataset, fit, seed, limit), fit, seed)
     train(training, trainer, session)
     model = training.finish().cpu()

@@ -56,6 +56,7 @@ class WorldModelTraining(LightningModule):
         self.epochs_done = 0
         self.stale_epochs = 0  # epochs since the last improvement
         self.history: list[dict[str, Any]] = []
+        self.start: dict[str, Any] | None = None  # held-out numbers before the first gradient step of a warm start
         self._optimizer_state: dict[str, Any] | None = None
         decay = config.learning_rate_decay
         self.decays: bool = model.decays_learning_rate if decay is None else decay
@@ -74,6 +75,16 @@ class WorldModelTraining(LightningModule):
         self.batches.to(self.device)
         if self._optimizer_state is not None:
             self._raw_optimizer().load_state_dict(self._optimizer_state)
+        if self.config.start_from is not None and self.epochs_done == 0:
+            self._measure_start()
+
+    def _measure_start(self) -> None:
+        """Log the held-out numbers of the starting weights, and keep these until others are better."""
+        held_out = self._held_out()
+        self.best.update(held_out)
+        self.start = self._held_out_row(held_out)
+        if self.logger is not None:
+            self.logger.log_metrics({f"world_model/start_{k}": v for k, v in _scalars(self.start).items()}, step=0)
 
     def on_train_epoch_start(self) -> None:
         """Set the learning rate of this epoch."""
@@ -117,8 +128,7 @@ class WorldModelTraining(LightningModule):
         self.history.append(row)
         self.log("held_out_nll", held_out["nll"].mean(), prog_bar=True, logger=False)
         if self.logger is not None:
-            scalars = {k: sum(v) / len(v) if isinstance(v, list) else v for k, v in row.items()}
-            scalars |= {"seconds": time.perf_counter() - self.started}
+            scalars = _scalars(row) | {"seconds": time.perf_counter() - self.started}
             self.logger.log_metrics({f"world_model/{k}": v for k, v in scalars.items()}, step=row["updates"])
         if self.finished:
             self.trainer.should_stop = True
@@ -146,7 +156,10 @@ class WorldModelTraining(LightningModule):
         steps = self.batches.steps_per_epoch
         row: dict[str, Any] = {"epoch": self.epochs_done, "updates": self.epochs_done * steps}
         row |= {f"train_{k}": float(v) / steps for k, v in self.sums.items()}
-        row |= {f"held_out_{k}": float(v.mean()) for k, v in held_out.items()}
+        return row | self._held_out_row(held_out)
+
+    def _held_out_row(self, held_out: dict[str, Tensor]) -> dict[str, Any]:
+        row: dict[str, Any] = {f"held_out_{k}": float(v.mean()) for k, v in held_out.items()}
         return row | {f"held_out_{self.best.decisive}": held_out[self.best.decisive].reshape(-1).tolist()}
 
     def _raw_optimizer(self) -> torch.optim.Optimizer:
@@ -169,6 +182,7 @@ class WorldModelTraining(LightningModule):
             "best": self.best.scores[self.best.decisive].tolist(),
             "elites": self.model.elites.tolist(),
             "stopped": "early" if self.stale_epochs >= self.config.patience else "limit",
+            "start": self.start,
         }
 
     # --- resume ---
@@ -182,6 +196,7 @@ class WorldModelTraining(LightningModule):
             "stale_epochs": self.stale_epochs,
             "epochs_done": self.epochs_done,
             "history": self.history,
+            "start": self.start,
         }
 
     def load_resume_state(self, state: dict[str, Any]) -> None:
@@ -189,5 +204,10 @@ class WorldModelTraining(LightningModule):
         self.model.load_state_dict(state["model"])
         self._optimizer_state = state["optimizer"]
         self.best.load_state(state["best"])
-        for name in ("stale_epochs", "epochs_done", "history"):
+        for name in ("stale_epochs", "epochs_done", "history", "start"):
             setattr(self, name, state[name])
+
+
+def _scalars(row: dict[str, Any]) -> dict[str, float]:
+    """The numbers of a row; of a list, its mean."""
+    return {k: sum(v) / len(v) if isinstance(v, list) else v for k, v in row.items()}

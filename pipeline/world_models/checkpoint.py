@@ -19,6 +19,7 @@ from pipeline.world_models.protocols import TrainableWorldModel
 
 SCHEMA_VERSION = 2  # 2: `data_spec` was `facts`
 AGAIN = "run `dvc repro fit_world_model`"
+MODEL_FILE = "model.json"
 
 
 @with_config(RECORD)
@@ -39,13 +40,13 @@ def save_world_model(folder: Path, model: TrainableWorldModel, history: dict[str
     digest = write_weights(model.state_dict(), folder / "weights.safetensors")
     record = ModelFile(SCHEMA_VERSION, name_of(model), dataclasses.asdict(model.config), model.data_spec, digest)
     write_json(history, folder / "history.json", allow_nan=True)
-    save_record(record, folder / "model.json", seal=True)
+    save_record(record, folder / MODEL_FILE, seal=True)
 
 
 def load_world_model(folder: Path) -> TrainableWorldModel:
     """The model in ``folder``, in evaluation mode, on the CPU and without gradients. Raises ValueError when it is
     missing or damaged, or has another schema version."""
-    file = folder / "model.json"
+    file = folder / MODEL_FILE
     if not file.exists():
         raise ValueError(f"{folder}: no world model; {AGAIN}")
     record = record_of(ModelFile, read_object(file, SCHEMA_VERSION, AGAIN, ": `data_spec` was `facts`"), file, AGAIN)

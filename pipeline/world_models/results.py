@@ -29,3 +29,4 @@ class WorldModelHistory:
     elites: list[int]
     stopped: str  # early or limit
     termination: TerminationRecord
+    start: dict[str, float | list[float]] | None = None  # held-out numbers of the weights that a fit continued from

@@ -100,7 +100,10 @@ def test_the_logs_of_a_point_go_with_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pipeline.cli.experiment.read_params", lambda: params)
-    assert "data/logs/b.csv" in _logs({"dataset.path": "data/logs/b.csv"})
+    (tmp_path / "data/start/policy/seed-0").mkdir(parents=True)
+    paths = _logs({"dataset.path": "data/logs/b.csv"})
+    assert "data/logs/b.csv" in paths
+    assert "data/start/policy/seed-0" in paths  # a bundle to continue from
 
 
 def test_settings_are_read_as_in_params_yaml(params: dict[str, Any]) -> None:
