@@ -3,7 +3,11 @@
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from pipeline.encoders.statistics import Statistics
+
+SMALLEST_SPREAD = 1e-3  # of a logged action, whose range is 2
 
 
 @dataclass(frozen=True)
@@ -33,3 +37,8 @@ class LearnerSpec:
         """The spec with the reward statistics of the logs."""
         rewards = (logs.reward_min, logs.reward_max, logs.reward_mean, logs.reward_std)
         return cls(state_dim, action_dim, *rewards, action_std, penalty_weight, action_kind)
+
+
+def action_spread(action: Tensor) -> tuple[float, ...]:
+    """Standard deviation of logged actions "B A" in each dimension, "A"; at least ``SMALLEST_SPREAD``."""
+    return tuple(action.std(0).clamp(min=SMALLEST_SPREAD).tolist())

@@ -12,7 +12,7 @@ from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.policies import LEARNERS
 from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
-from pipeline.policies.learner_spec import LearnerSpec
+from pipeline.policies.learner_spec import LearnerSpec, action_spread
 from pipeline.policies.planning.example_plans import example_plans
 from pipeline.policies.protocols import Policy, TakesSegments, is_learner, is_planner
 from pipeline.protocols import StateEncoder
@@ -27,7 +27,6 @@ from pipeline.uncertainty import PenaltySpec, build_penalty
 from pipeline.validation import counted
 from pipeline.world_models.protocols import TrainableWorldModel
 
-SMALLEST_SPREAD = 1e-3  # of a logged action, whose range is 2
 EPOCHS_PER_RESUME_POINT = 10
 Monitor = Callable[[int], Metrics]  # called with the number of updates done
 
@@ -96,9 +95,8 @@ def learner_spec(
     model: TrainableWorldModel, penalty_weight: float, logged: Transitions, action_kind: str
 ) -> LearnerSpec:
     """Sizes of the model's states and actions, and scales of the logs."""
-    spread = tuple(logged.action.std(0).clamp(min=SMALLEST_SPREAD).tolist())
-    statistics = model.data_spec.statistics
-    return LearnerSpec.of(model.state_dim, model.action_dim, statistics, spread, penalty_weight, action_kind)
+    sizes = (model.state_dim, model.action_dim, model.data_spec.statistics)
+    return LearnerSpec.of(*sizes, action_spread(logged.action), penalty_weight, action_kind)
 
 
 def training_of(
