@@ -5,7 +5,7 @@ The stages in the order of ``dvc.yaml``; each is a short script in ``pipeline.st
     ingest               logs -> data/dataset             logs of any source in one prepared form
     fit_world_model      -> data/world_model/seed-K       a model that predicts next states and rewards
     assess_world_model   -> data/calibration/seed-K       the model's errors, and whether its uncertainty ranks them
-    behavior_cloning     -> data/bc/seed-K                the baseline: a policy that imitates the logs
+    baseline             -> data/baselines/seed-K/NAME    a policy from the logs alone, without a world model
     learn_policy         -> data/policy/seed-K            a policy learned in pessimistic imagination
     evaluate_offline     -> data/offline/seed-K.json      both policies' values, estimated without an environment
     evaluate             -> data/returns                  real episodes of both policies, the logs and random actions

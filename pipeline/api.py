@@ -5,9 +5,9 @@
     dataset = api.ingest("data/mine", source="npz", path="logs.npz")
     model, history = api.fit_world_model(dataset, members=3)
     assessment = api.assess_world_model(model, dataset)
-    baseline = api.behavior_cloning(dataset)
     agent = api.learn_policy(model, dataset, assessment)
-    evaluation = api.evaluate(agent, dataset, model, baseline)
+    baselines = [api.learn_baseline(dataset, "bc")]
+    evaluation = api.evaluate(agent, dataset, model, baselines)
     print("\\n".join(evaluation.lines()))
 
 Options have the defaults of their config classes, which are also those of params.yaml. The stages of ``dvc.yaml`` call
@@ -16,7 +16,7 @@ progress bars and messages off.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from pipeline.data.dataset import PreparedDataset, open_dataset
 from pipeline.data.episode import Episode
 from pipeline.envs.permission import allow_packages
 from pipeline.evaluation import EvaluationConfig
-from pipeline.evaluation.evaluate import POLICY, Evaluation
+from pipeline.evaluation.evaluate import Evaluation
 from pipeline.evaluation.evaluate import evaluate as _evaluate
+from pipeline.evaluation.results import POLICY
 from pipeline.imagination import RolloutConfig
 from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
@@ -40,13 +41,12 @@ from pipeline.ope.evaluate_offline import evaluate_offline as _evaluate_offline
 from pipeline.ope.results import SeedEstimates
 from pipeline.ope.summary import offline_result, true_values
 from pipeline.params import build, choose
-from pipeline.policies import LEARNERS
-from pipeline.policies.bc import BCConfig
+from pipeline.policies import BASELINES, LEARNERS
 from pipeline.serving.agent import PolicyAgent, agent_of, load_agent
 from pipeline.serving.bundle import save_bundle
 from pipeline.serving.model_card import model_card
 from pipeline.tracking.console import quiet_libraries
-from pipeline.training.behavior_cloning import behavior_cloning as _behavior_cloning
+from pipeline.training.baseline import learn_baseline as _learn_baseline
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.fit_world_model import fit_world_model as _fit_world_model
 from pipeline.training.learn_policy import learn_policy as _learn_policy
@@ -60,7 +60,6 @@ from pipeline.world_models.protocols import TrainableWorldModel
 from pipeline.world_models.results import WorldModelHistory
 
 Json = dict[str, Any]
-BASELINE = "bc"
 
 
 def ingest(folder: Path | str, source: str, **options: Any) -> PreparedDataset:
@@ -119,19 +118,20 @@ def assess_world_model(model: TrainableWorldModel, dataset: PreparedDataset, *, 
     return _assess_world_model(model, dataset, seed)
 
 
-def behavior_cloning(
+def learn_baseline(
     dataset: PreparedDataset,
+    name: str = "bc",
     *,
     trainer: TrainerConfig | None = None,
     seed: int = 0,
     progress: bool = True,
     **options: Any,
 ) -> PolicyAgent:
-    """The baseline: an agent that imitates the training split. ``options`` are those of
-    :class:`pipeline.policies.bc.BCConfig`, such as ``updates``."""
-    config = build(BCConfig, options, "bc")
+    """An agent that learned from the training split alone. ``name`` is one of :data:`pipeline.policies.BASELINES`, and
+    ``options`` are those of its config, such as ``updates``. Raises ValueError for logs that it cannot learn from."""
+    _, config = choose(BASELINES, {"name": name, **options}, "baseline")
     trainer = _set_up(trainer)
-    learned = _behavior_cloning(config, dataset, trainer, seed, _session(progress))
+    learned = _learn_baseline(name, config, dataset, trainer, seed, _session(progress))
     return agent_of(learned, dataset)
 
 
@@ -168,28 +168,28 @@ def evaluate_offline(
     agent: PolicyAgent,
     dataset: PreparedDataset,
     model: TrainableWorldModel,
-    baseline: PolicyAgent | None = None,
+    baselines: Sequence[PolicyAgent] = (),
     *,
     config: OfflineConfig | None = None,
     seed: int = 0,
 ) -> SeedEstimates:
-    """Estimates of the agent's value from the logs and the model alone; ``agents["policy"]`` holds them by name,
-    ``logged`` the value of the logged behavior."""
-    return _evaluate_offline(_agents(agent, baseline), model, dataset, config or OfflineConfig(), seed)
+    """Estimates of values from the logs and the model alone; ``agents["policy"]`` holds those of the agent by name,
+    ``agents["bc"]`` those of a baseline, ``logged`` the value of the logged behavior."""
+    return _evaluate_offline(_agents(agent, baselines), model, dataset, config or OfflineConfig(), seed)
 
 
 def evaluate(
     agent: PolicyAgent,
     dataset: PreparedDataset,
     model: TrainableWorldModel,
-    baseline: PolicyAgent | None = None,
+    baselines: Sequence[PolicyAgent] = (),
     *,
     config: EvaluationConfig | None = None,
     discount: float = OfflineConfig.discount,
 ) -> Evaluation:
-    """Real returns of the agent, the baseline, the logs and random actions, beside the return that the model predicts.
+    """Real returns of the agent, the baselines, the logs and random actions, beside the return that the model predicts.
     Without an environment, real returns are left out."""
-    agents = {name: [one] for name, one in _agents(agent, baseline).items()}
+    agents = {name: [one] for name, one in _agents(agent, baselines).items()}
     return _evaluate(agents, [model], dataset, config or EvaluationConfig(), [agent.spec.seed], discount)
 
 
@@ -205,13 +205,13 @@ def write_report(
     history: WorldModelHistory,
     assessment: Assessment,
     agent: PolicyAgent,
-    baseline: PolicyAgent,
+    baselines: Sequence[PolicyAgent],
     evaluation: Evaluation,
     offline: SeedEstimates,
 ) -> Path:
     """Write the report as ``index.html`` with its figures, and return the page's path.
 
-    ``history`` is that of the model; ``evaluation`` and ``offline`` must include the baseline.
+    ``history`` is that of the model; ``evaluation`` and ``offline`` must include the baselines.
     """
     from pipeline.reporting.page import write_report as _write_report
     from pipeline.reporting.results import Results
@@ -229,21 +229,21 @@ def write_report(
         samples={seed: assessment.samples},
         latents={} if assessment.latents is None else {seed: assessment.latents},
         policy={seed: agent.history},
-        bc={seed: baseline.history},
+        baselines={name: {seed: one.history} for name, one in _agents(agent, baselines).items() if name != POLICY},
         returns=dict(evaluation.returns),
         evaluation=evaluation.summary,
         offline=offline_result([offline], true_values(evaluation.episodes)),
     )
-    return _write_report(results, _options(model, agent, baseline), "none: run without DVC", Path(folder))
+    return _write_report(results, _options(model, agent, baselines), "none: run without DVC", Path(folder))
 
 
-def _options(model: TrainableWorldModel, agent: PolicyAgent, baseline: PolicyAgent) -> Json:
+def _options(model: TrainableWorldModel, agent: PolicyAgent, baselines: Sequence[PolicyAgent]) -> Json:
     """What was run, as blocks of params.yaml."""
     blocks = {
         "world_model": {"name": name_of(model), **asdict(model.config)},
         "policy": {"name": agent.spec.policy, **agent.spec.config},
         "penalty": agent.spec.penalty,
-        "bc": baseline.spec.config,
+        **{one.spec.policy: one.spec.config for one in baselines},
     }
     return dict(_plain(blocks))
 
@@ -264,8 +264,12 @@ def _session(progress: bool) -> Session:
     return Session(say=print if progress else lambda line: None, progress=progress)
 
 
-def _agents(agent: PolicyAgent, baseline: PolicyAgent | None) -> dict[str, PolicyAgent]:
-    return {POLICY: agent} | ({} if baseline is None else {BASELINE: baseline})
+def _agents(agent: PolicyAgent, baselines: Sequence[PolicyAgent]) -> dict[str, PolicyAgent]:
+    """The agents by the names that results give them. Raises ValueError for two baselines of one learner."""
+    names = [one.spec.policy for one in baselines]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"two baselines learned by `{twice}`: give one of each learner")
+    return {POLICY: agent, **dict(zip(names, baselines, strict=True))}
 
 
 __all__ = [
@@ -280,12 +284,12 @@ __all__ = [
     "TrainerConfig",
     "allow_packages",
     "assess_world_model",
-    "behavior_cloning",
     "evaluate",
     "evaluate_offline",
     "fit_world_model",
     "ingest",
     "ingest_episodes",
+    "learn_baseline",
     "learn_policy",
     "load_agent",
     "load_world_model",

@@ -20,11 +20,13 @@ NO_OUTPUT = {
 }
 # Modules, or rooms, that one stage imports on the way and never uses.
 UNUSED = {
-    "behavior_cloning": {
+    "baseline": {
         "pipeline.imagination": "training gets None in its place; the import serves annotations and imagined batches",
         "pipeline.world_models": "the bundle names the world model that encodes; here an encoder of the logs does",
     },
 }
+# Registries from which a stage takes one entry, whose own module it lists.
+REGISTRIES = {"baseline": {"pipeline.policies"}}
 
 
 def module_file(module: str) -> Path | None:
@@ -65,19 +67,20 @@ def within(module: str, rooms: set[str]) -> bool:
     return any(f"{module}.".startswith(f"{room}.") for room in rooms)
 
 
-def closure(stage: str) -> list[str]:
-    """The project files that the outputs of ``stage`` depend on, relative to the root and sorted.
+def closure(stage: str, entry: str | None = None) -> list[str]:
+    """The project files that the outputs of ``stage`` depend on, relative to the root and sorted. ``entry`` is the
+    module of the registry's entry that it takes.
 
     A package counts where a module imports names from it, such as a registry. It does not count as the parent of an
     imported module: ``import pipeline.policies.bc`` executes ``pipeline/policies/__init__.py``, and thereby every
     learner, but uses none of the others.
     """
-    start = f"pipeline.stages.{stage}"
-    waiting, seen = {start}, set[str]()
+    waiting, seen = {f"pipeline.stages.{stage}", *([entry] if entry else [])}, set[str]()
     while waiting:
         current = waiting.pop()
         seen.add(current)
-        waiting |= {m for m in imports(source(current)) if not within(m, excepted(stage))} - seen
+        imported = imports(source(current)) - REGISTRIES.get(stage, set())
+        waiting |= {m for m in imported if not within(m, excepted(stage))} - seen
     return sorted(source(m).relative_to(ROOT).as_posix() for m in seen)
 
 
@@ -90,4 +93,4 @@ def source(module: str) -> Path:
 def data_paths(stage: str, which: str) -> list[str]:
     """READS or WRITES of a stage, as dvc.yaml spells them."""
     module = importlib.import_module(f"pipeline.stages.{stage}")
-    return [p.replace("{seed}", "${item.seed}") for p in getattr(module, which)]
+    return [p.replace("{seed}", "${item.seed}").replace("{name}", "${item.name}") for p in getattr(module, which)]

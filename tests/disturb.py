@@ -35,7 +35,7 @@ DVC = [sys.executable, "-m", "dvc"]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "DVC_STAGE"} | {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 }
-STAGES = ("ingest", "fit_world_model", "assess_world_model", "behavior_cloning", "learn_policy", "evaluate_offline",
+STAGES = ("ingest", "fit_world_model", "assess_world_model", "baseline", "learn_policy", "evaluate_offline",
           "evaluate", "report")  # fmt: skip
 
 

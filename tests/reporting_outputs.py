@@ -1,5 +1,6 @@
 """Outputs of the stages before the report, with synthetic but realistic numbers, for the tests of the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ from pipeline.assessment.results import (
     Trust,
 )
 from pipeline.data.episode import Episode, LoggedData
-from pipeline.evaluation.results import EvaluationSummary, ImaginationSettings, Visited, VisitedPenalty, VisitedSeed
+from pipeline.evaluation.results import (
+    EvaluationSummary,
+    ImaginationSettings,
+    Learner,
+    Visited,
+    VisitedPenalty,
+    VisitedSeed,
+)
 from pipeline.evaluation.statistics import summary
 from pipeline.ingest.checks import run_checks
 from pipeline.ingest.dataset_card import card
@@ -46,17 +54,23 @@ References = tuple[float, float] | tuple[None, None]
 
 
 def write_outputs(
-    root: Path, seeds: list[int], with_environment: bool = True, references: bool = True, action_dim: int = 1
+    root: Path,
+    seeds: list[int],
+    with_environment: bool = True,
+    references: bool = True,
+    action_dim: int = 1,
+    baselines: Sequence[str] = ("bc",),
 ) -> None:
-    """Write the outputs of a finished pipeline below ``root``."""
+    """Write the outputs of a finished pipeline below ``root``. Each of the ``baselines`` is better than the one before
+    it, and none as good as the policy."""
     rng = np.random.default_rng(7)
     refs: References = (-1200.0, -150.0) if references else (None, None)
     logged = _dataset(root, rng, refs, with_environment, action_dim)
     for seed in seeds:
         _world_model(root / f"data/world_model/seed-{seed}", rng)
         _calibration(root / f"data/calibration/seed-{seed}", rng)
-        _policies(root, seed, rng, with_environment)
-    _evaluation(root, seeds, rng, logged, refs, with_environment)
+        _policies(root, seed, rng, with_environment, baselines)
+    _evaluation(root, seeds, rng, logged, refs, with_environment, baselines)
 
 
 def _dataset(
@@ -184,7 +198,9 @@ def _visited(seeds: list[int]) -> Visited:
     return Visited(10, LEVELS, {}, [row for _ in seeds])
 
 
-def _policies(root: Path, seed: int, rng: np.random.Generator, with_environment: bool) -> None:
+def _policies(
+    root: Path, seed: int, rng: np.random.Generator, with_environment: bool, baselines: Sequence[str]
+) -> None:
     rows = []
     for update in range(500, 20_001, 500):
         done = 1 - np.exp(-update / 5000)
@@ -201,24 +217,34 @@ def _policies(root: Path, seed: int, rng: np.random.Generator, with_environment:
         {"update": u, "loss": 0.3 + np.exp(-u / 900), "held_out_loss": 0.35 + np.exp(-u / 900)}
         for u in range(100, 3001, 100)
     ]
-    save_record(PolicyHistory(cloned), root / f"data/bc/seed-{seed}/history.json")
+    for name in baselines:
+        save_record(PolicyHistory(cloned), root / f"data/baselines/seed-{seed}/{name}/history.json")
 
 
 def _evaluation(
-    root: Path, seeds: list[int], rng: np.random.Generator, logged: np.ndarray, refs: References, with_environment: bool
+    root: Path,
+    seeds: list[int],
+    rng: np.random.Generator,
+    logged: np.ndarray,
+    refs: References,
+    with_environment: bool,
+    baselines: Sequence[str],
 ) -> None:
     shape = (len(seeds), 40)
     returns = {"logged": logged[None], "imagined": rng.normal(-80, 20, (len(seeds), 256))}
     if with_environment:
-        returns |= {"policy": rng.normal(-180, 70, shape), "bc": rng.normal(-560, 120, shape)}
+        returns["policy"] = rng.normal(-180, 70, shape)
+        returns |= {name: rng.normal(-560 + 50 * i, 120, shape) for i, name in enumerate(baselines)}
         returns |= {"random": rng.normal(-1200, 200, (1, 40)), "real_prefix": rng.normal(-95, 25, shape)}
     (root / "data/returns").mkdir(parents=True)
     np.savez(root / "data/returns/returns.npz", **returns)
-    agents = [name for name in ("policy", "bc", "logged", "random") if name in returns]
+    agents = [name for name in ("policy", *baselines, "logged", "random") if name in returns]
+    learners = {"policy": Learner("sac", 20_000, True), **{name: Learner(name, 3000, False) for name in baselines}}
     imagined = float(returns["imagined"].mean())
     real = float(returns["real_prefix"].mean()) if with_environment else None
     evaluation = EvaluationSummary(
-        schema_version=2,
+        schema_version=3,
+        learners=learners,
         environment="Pendulum-v1" if with_environment else None,
         note=None if with_environment else "no environment is known for this dataset",
         scores={name: summary(returns[name], *refs, resamples=200) for name in agents},
@@ -231,7 +257,7 @@ def _evaluation(
         visited=_visited(seeds) if with_environment else None,
     )
     save_record(evaluation, root / "reports/metrics/evaluate.json")
-    _offline(root, seeds, returns)
+    _offline(root, seeds, returns, baselines)
 
 
 def estimates(value: float) -> PolicyEstimates:
@@ -247,10 +273,10 @@ def estimates(value: float) -> PolicyEstimates:
     )
 
 
-def _offline(root: Path, seeds: list[int], returns: dict[str, np.ndarray]) -> None:
-    """Every estimate but importance weighting is higher for the policy than for behavior cloning."""
+def _offline(root: Path, seeds: list[int], returns: dict[str, np.ndarray], baselines: Sequence[str]) -> None:
+    """Every estimate but importance weighting is higher for the policy than for the baselines."""
     logged = LoggedValue(value=-400.0, low=-480.0, high=-320.0, per_step=-4.0, return_mean=-700.0, episodes=6)
-    agents = {"policy": estimates(-120.0), "bc": estimates(-330.0)}
+    agents = {"policy": estimates(-120.0), **{name: estimates(-330.0 + 20 * i) for i, name in enumerate(baselines)}}
     truth = {
         name: [TrueValue(return_mean=float(r.mean()), value=0.8 * float(r.mean())) for r in returns[name]]
         for name in agents

@@ -60,7 +60,8 @@ MAY_IMPORT = {
     # judging a policy offline learns critics of the policies' own kind
     "ope": {"data", "envs", "imagination", "networks", "policies", "protocols", "seeding", "serving", "types",
             "uncertainty", "world_models", "validation"},
-    "tracking": set(),
+    # the name of a run says whether its learner asked a penalty
+    "tracking": {"policies"},
     # the report reads the results that these rooms define
     "reporting": {"assessment", "data", "envs", "evaluation", "ingest", "ope", "policies", "tracking", "validation",
                   "uncertainty", "world_models"},

@@ -5,31 +5,37 @@ import configparser
 import importlib
 import re
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 import pytest
 from closure import NO_OUTPUT, ROOT, UNUSED, closure, data_paths, excepted, imports, source, within
 from dulwich.ignore import IgnoreFilter
 
+from pipeline.policies import BASELINES
 from pipeline.tracking.dvc_files import read_yaml
 
 STAGES: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]
 TRAINED = {
     "fit_world_model",
     "assess_world_model",
-    "behavior_cloning",
+    "baseline",
     "learn_policy",
     "evaluate_offline",
 }  # once for each seed
+NAME = "${item.name}"  # of a baseline
+# The stages, and the one of each baseline, with the module of its learner.
+RUNS: list[tuple[str, str | None]] = [(stage, None) for stage in STAGES if stage != "baseline"]
+RUNS += [("baseline", learner.__module__) for learner in BASELINES.values()]
 LEARNED = {"learn_policy", "evaluate_offline", "evaluate", "report"}  # a policy, and what follows it
 FILES = sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "pipeline").rglob("*.py"))
 TRACKING = [file for file in FILES if file.startswith("pipeline/tracking/")]
 STAGE_MODULE = "pipeline.stages.stage"
 
 
-def library(stage: str) -> list[str]:
-    """The files and rooms of the library that dvc.yaml lists."""
-    return [d for d in STAGES[stage]["deps"] if d.startswith("pipeline/")]
+def library(stage: str, name: str = NAME) -> list[str]:
+    """The files and rooms of the library that dvc.yaml lists; for the baseline ``name``."""
+    return [d.replace(NAME, name) for d in STAGES[stage]["deps"] if d.startswith("pipeline/")]
 
 
 def data(stage: str) -> list[str]:
@@ -41,9 +47,9 @@ def covers(dep: str, file: str) -> bool:
     return f"{file}/".startswith(f"{dep}/")
 
 
-def stages_hashing(file: str) -> set[str]:
-    """The stages that an edit of ``file`` re-runs at once, not by what they read."""
-    return {s for s in STAGES if any(covers(dep, file) for dep in library(s))}
+def stages_hashing(file: str, name: str = "bc") -> set[str]:
+    """The stages that an edit of ``file`` re-runs at once, not by what they read; with ``name`` the only baseline."""
+    return {s for s in STAGES if any(covers(dep, file) for dep in library(s, name))}
 
 
 def paths(outputs: list[Any]) -> list[str]:
@@ -63,8 +69,9 @@ def stages_that_run(changed: set[str]) -> set[str]:
 
 
 def stages_using(parameter: str) -> set[str]:
-    """The stages whose ``params`` hold ``parameter``, or a block it lies in."""
-    return {s for s, body in STAGES.items() if any(f"{parameter}.".startswith(f"{p}.") for p in body["params"])}
+    """The stages whose ``params`` hold ``parameter``, or a block it lies in; with `bc` the only baseline."""
+    blocks = {s: [p.replace(NAME, "bc") for p in body["params"]] for s, body in STAGES.items()}
+    return {s for s, held in blocks.items() if any(f"{parameter}.".startswith(f"{p}.") for p in held)}
 
 
 def test_every_stage_has_its_script_and_every_script_its_stage():
@@ -89,17 +96,26 @@ def test_views_of_dvc_show_the_summary_and_the_figures():
     assert "http" not in page
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_deps_cover_every_file_that_the_outputs_depend_on(stage: str):
-    missing = [file for file in closure(stage) if not any(covers(dep, file) for dep in library(stage))]
+@pytest.mark.parametrize(("stage", "learner"), RUNS)
+def test_deps_cover_every_file_that_the_outputs_depend_on(stage: str, learner: str | None):
+    listed = library(stage, (learner or "").rpartition(".")[2])
+    missing = [file for file in closure(stage, learner) if not any(covers(dep, file) for dep in listed)]
     assert missing == [], f"list them, or their room, in the deps of {stage}; an exception goes into tests/closure.py"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_listed_room_and_file_is_used(stage: str):
-    unused = [dep for dep in library(stage) if not any(covers(dep, file) for file in closure(stage))]
+    """By one baseline at least, where a stage runs for several."""
+    used = {file for s, learner in RUNS if s == stage for file in closure(stage, learner)}
+    unused = [dep for dep in library(stage, "bc") if not any(covers(dep, file) for file in used)]
     assert unused == [], f"take them out of the deps of {stage}"
-    assert [dep for dep in library(stage) if not (ROOT / dep).exists()] == []
+    assert [dep for dep in library(stage, "bc") if not (ROOT / dep).exists()] == []
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_is_called_like_its_file(name: str):
+    """So that dvc.yaml lists the file of one learner alone."""
+    assert BASELINES[name].__module__ == f"pipeline.policies.{name}"
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -147,9 +163,8 @@ def test_params_hold_every_block_the_stage_uses(stage: str):
     """BLOCKS where a stage names them, and whatever its source asks params.yaml for."""
     module = importlib.import_module(f"pipeline.stages.{stage}")
     source = (ROOT / f"pipeline/stages/{stage}.py").read_text()
-    asked = set(re.findall(r'(?:section\(run\.params, |run\.params\[)"(\w+)"', source)) | set(
-        getattr(module, "BLOCKS", [])
-    )
+    asked = set(re.findall(r'(?:section\(run\.params, |run\.params\[)"(\w+)"', source))
+    asked |= {block.replace("{name}", NAME) for block in getattr(module, "BLOCKS", [])}
     assert asked <= set(STAGES[stage]["params"])
     if stage != "report":  # the page prints all of params.yaml
         assert asked == set(STAGES[stage]["params"])
@@ -157,14 +172,16 @@ def test_params_hold_every_block_the_stage_uses(stage: str):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_commands_are_free_of_shell_syntax(stage: str):
-    expected = f"python -m pipeline.stages.{stage}" + (" --seed ${item.seed}" if stage in TRAINED else "")
-    assert STAGES[stage]["cmd"] == expected
+    axes = STAGES[stage].get("matrix", {})
+    assert STAGES[stage]["cmd"] == " ".join(
+        [f"python -m pipeline.stages.{stage}", *(f"--{a} ${{item.{a}}}" for a in axes)]
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_seeds_are_stages_of_their_own(stage: str):
     """A seed has its own outputs, so adding one runs that one only."""
-    assert STAGES[stage].get("matrix") == ({"seed": "${seeds}"} if stage in TRAINED else None)
+    assert STAGES[stage].get("matrix", {}).get("seed") == ("${seeds}" if stage in TRAINED else None)
     assert all(("${item.seed}" in out) == (stage in TRAINED) for out in written(stage))
 
 
@@ -175,7 +192,7 @@ def edges() -> Iterator[tuple[str, str]]:
 
 
 def test_nothing_is_read_that_no_stage_writes():
-    made = {part for s in STAGES for out in written(s) for part in (out, out.split("/seed-")[0])}
+    made = {str(part) for s in STAGES for out in written(s) for part in (PurePath(out), *PurePath(out).parents)}
     unmade = {path for path, _ in edges()} - made
     given = {"${dataset.path}", "${dataset.held_out_path}", "data/transforms"}
     assert unmade == given | {"data/start/world_model"}
@@ -186,10 +203,11 @@ def test_nothing_is_read_that_no_stage_writes():
     [
         ("penalty.weight", {"learn_policy", "evaluate_offline", "evaluate", "report"}),
         ("policy.updates", {"learn_policy", "evaluate_offline", "evaluate", "report"}),
-        ("bc.updates", {"behavior_cloning", "evaluate_offline", "evaluate", "report"}),
+        ("baselines", {"evaluate_offline", "evaluate", "report"}),
+        ("bc.updates", {"baseline", "evaluate_offline", "evaluate", "report"}),
         ("offline.discount", {"evaluate_offline", "evaluate", "report"}),
         ("evaluation.episodes", {"evaluate", "report"}),
-        ("fit.max_epochs", set(STAGES) - {"ingest", "behavior_cloning"}),
+        ("fit.max_epochs", set(STAGES) - {"ingest", "baseline"}),
         ("dataset.split_seed", set(STAGES)),
     ],
 )
@@ -202,11 +220,13 @@ def test_a_changed_parameter_runs_these_stages_alone(parameter: str, expected: s
     [
         ("pipeline/policies/sac.py", LEARNED),
         ("pipeline/policies/__init__.py", LEARNED),
-        ("pipeline/networks/critic.py", LEARNED),
+        ("pipeline/policies/bc.py", {"baseline", *LEARNED}),
+        ("pipeline/policies/iql.py", LEARNED),
+        ("pipeline/networks/critic.py", {"baseline", *LEARNED}),
         ("pipeline/imagination.py", {"assess_world_model", *LEARNED}),
-        ("pipeline/training/policy.py", {"behavior_cloning", *LEARNED}),
-        ("pipeline/training/world_model.py", set(STAGES) - {"ingest", "behavior_cloning"}),
-        ("pipeline/world_models/rssm.py", set(STAGES) - {"ingest", "behavior_cloning"}),
+        ("pipeline/training/policy.py", {"baseline", *LEARNED}),
+        ("pipeline/training/world_model.py", set(STAGES) - {"ingest", "baseline"}),
+        ("pipeline/world_models/rssm.py", set(STAGES) - {"ingest", "baseline"}),
         ("pipeline/evaluation/compare.py", {"evaluate", "report"}),
         ("pipeline/reporting/page.py", {"report"}),
         ("pipeline/reporting/templates/page.html.j2", {"report"}),
@@ -225,7 +245,7 @@ def test_an_edited_file_runs_these_stages_alone(file: str, expected: set[str]):
 
 
 def test_an_edited_learner_reaches_the_stages_that_act_by_it():
-    """`dvc status` shows these as changed at once; cloning and the world model keep their results."""
+    """`dvc status` shows these as changed at once; baselines and the world model keep their results."""
     assert stages_hashing("pipeline/policies/sac.py") == {"learn_policy", "evaluate_offline", "evaluate"}
 
 

@@ -23,7 +23,7 @@ from pipeline.serving.agent import PolicyAgent, load_agent
 from pipeline.serving.bundle import bundle_spec
 from pipeline.stages import (
     assess_world_model,
-    behavior_cloning,
+    baseline,
     evaluate,
     evaluate_offline,
     fit_world_model,
@@ -41,6 +41,7 @@ SMALL = {
     "rollout": {"starts": 50, "refresh_every": 20},
     "policy": {"updates": 40, "hidden": [8]},
     "bc": {"updates": 40, "hidden": [8]},
+    "iql": {"updates": 40, "hidden": [8]},
     "monitor": {"every": 20, "episodes": 1},
     "offline": {"updates": 20, "critics": 2, "hidden": [8], "density_updates": 20, "bootstrap": 20, "horizon": 5},
     "evaluation": {"episodes": 2, "bootstrap": 20, "imagined_horizon": 5, "imagined_starts": 8},
@@ -53,20 +54,22 @@ def test_every_stage_of_cartpole(history: int, tmp_path: Path, monkeypatch: pyte
     apply_preset("cartpole", tmp_path / "params.yaml")
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     params = {k: v | SMALL[k] if k in SMALL else v for k, v in params.items()}
-    params["world_model"]["history"] = params["bc"]["history"] = history
+    params["world_model"]["history"] = params["bc"]["history"] = params["iql"]["history"] = history
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     (tmp_path / "data/logs").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     ingest.main()
-    for seeded in (fit_world_model, behavior_cloning, assess_world_model, learn_policy, evaluate_offline):
+    for name in ("bc", "iql"):
+        baseline.main(name, 0)
+    for seeded in (fit_world_model, assess_world_model, learn_policy, evaluate_offline):
         seeded.main(0)
     evaluate.main()
     report.main()
     spec = open_dataset("data/dataset").spec
     assert (spec.action_kind, spec.action_dim, spec.action_bounds) == ("discrete", 2, "declared")
     result = json.loads(Path("reports/metrics/evaluate.json").read_text())
-    for name in ("policy", "bc", "random"):
+    for name in ("policy", "bc", "iql", "random"):
         assert 8 <= result["scores"][name]["return_mean"] <= 500  # it takes some steps for a pole to fall
     judged = json.loads(Path("data/offline/seed-0.json").read_text())["agents"]
     assert judged["bc"]["fqe"]["value"] is not None

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from roles import linked
 
 from pipeline.cli.fields import meanings
+from pipeline.policies import BASELINES
 from pipeline.stages.preflight import Family, blocks
 from pipeline.validation import LARGEST, LARGEST_COUNT, LARGEST_SEED, OneOf
 
@@ -22,6 +23,10 @@ def parameter_reference() -> str:
     parts = [
         "## seeds",
         f"A list of distinct whole numbers from 0 to {LARGEST_SEED:,}. Each seed has its own model and policy.",
+        "## baselines",
+        f"A list of one or more of {', '.join(f'`{name}`' for name in BASELINES)}: learners that need no world model. "
+        "The report compares the policy with the best of them. Each is a stage of its own for every seed, and has the "
+        "block of its name, which may be missing if the list does not name it.",
     ]
     for name, kind in blocks().items():
         parts.append(f"## {name}")

@@ -29,7 +29,7 @@ from pipeline.policies.bc import BCConfig
 from pipeline.policies.sac import SACConfig
 from pipeline.seeding import generator
 from pipeline.serving.agent import PolicyAgent
-from pipeline.training.behavior_cloning import behavior_cloning
+from pipeline.training.baseline import learn_baseline
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.fit_world_model import batches_for
 from pipeline.training.learn_policy import learn_policy
@@ -60,7 +60,7 @@ def measure(transitions: int, updates: int, scratch: Path | None) -> dict[str, A
             model = GaussianEnsemble(EnsembleConfig(), facts)
             _fit(model, dataset, updates)
         with _part("behavior cloning", report):
-            behavior_cloning(BCConfig(updates=updates), dataset, trainer, 0, QUIET)
+            learn_baseline("bc", BCConfig(updates=updates), dataset, trainer, 0, QUIET)
         model.eval().requires_grad_(False)
         penalty, rollout = PenaltySpec("ensemble_std"), RolloutSpec(refresh_every=100)
         with _part("sac", report):

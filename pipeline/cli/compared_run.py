@@ -1,7 +1,7 @@
 """What ``compare`` and ``sweep`` know of a finished run, from its files: a folder, or a commit of git."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.cli.experiment import read_text
 from pipeline.evaluation.results import Interval
+from pipeline.tracking.dvc_files import definitions_in
 from pipeline.tracking.run import flatten
 
 Json = dict[str, Any]
@@ -70,7 +71,7 @@ def from_files(
         return_ci=(bounds[0], bounds[1]) if bounds else None,
         estimates=_estimates(offline),
         status=content("reports/summary.json").get("status"),
-        seconds=seconds(stages_of(read, seeds)),
+        seconds=seconds(stages_of(read)),
         missing=(left_out(name, RETURNS),) if score and returns is None else (),
     )
 
@@ -110,12 +111,11 @@ def in_commit(ref: str) -> Callable[[str], bytes | None]:
     return read
 
 
-def stages_of(read: Callable[[str], bytes | None], seeds: Sequence[int]) -> Json:
-    """The stages of dvc.lock that a run consists of: the file also keeps old stages and other seeds."""
-    locked, defined = (_yaml(read(path)).get("stages", {}) for path in ("dvc.lock", "dvc.yaml"))
-    own = {"", *map(str, seeds)}
-    parts = {name: name.partition("@") for name in locked}
-    return {name: locked[name] for name, (stage, _, seed) in parts.items() if stage in defined and seed in own}
+def stages_of(read: Callable[[str], bytes | None]) -> Json:
+    """The stages of dvc.lock that a run consists of: the file also keeps old stages, other seeds and baselines."""
+    lock, pipeline, params = (_yaml(read(path)) for path in ("dvc.lock", "dvc.yaml", "params.yaml"))
+    defined = definitions_in(pipeline, params)
+    return {name: entry for name, entry in lock.get("stages", {}).items() if name in defined}
 
 
 def _yaml(content: bytes | None) -> Json:

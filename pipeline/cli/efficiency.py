@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pipeline.reporting.figures.efficiency import ShareResult
 
 Json = dict[str, Any]
-AGENTS = ("policy", "bc", "logged")
 NO_ENVIRONMENT = "returns cannot be measured without an environment; set `dataset.env_id` in params.yaml"
 
 
@@ -60,7 +59,7 @@ def summarize(share: float, dataset: Json, evaluation: Json) -> "ShareResult":
     environment."""
     from pydantic import TypeAdapter
 
-    from pipeline.evaluation.results import ScoreSummary
+    from pipeline.evaluation.results import LOGGED, ScoreSummary
     from pipeline.reporting.figures.efficiency import ShareResult
 
     if evaluation["scores"]["policy"] is None:
@@ -73,7 +72,9 @@ def summarize(share: float, dataset: Json, evaluation: Json) -> "ShareResult":
         seeds=evaluation["seeds"],
         train_episodes=dataset["episodes"] - dataset["held_out_episodes"],
         train_transitions=dataset["train_transitions"],
-        scores={agent: adapter.validate_python(evaluation["scores"][agent]) for agent in AGENTS},
+        scores={
+            agent: adapter.validate_python(evaluation["scores"][agent]) for agent in (*evaluation["learners"], LOGGED)
+        },
     )
 
 

@@ -26,6 +26,7 @@ from pipeline.validation import did_you_mean
 PRESETS = Path(__file__).parents[1] / "presets"
 ABSENT = "(absent)"
 CHOSEN = {"dataset": "collect", "world_model": "gaussian_ensemble", "policy": "sac"}  # where a preset chooses nothing
+BASELINES = ["bc", "td3_bc"]  # likewise
 # The options of each block, or of each class of it, that params.yaml shows. A block that is missing, or was of another
 # class, is written with these.
 SHOWN = {
@@ -45,6 +46,9 @@ SHOWN = {
     "policy.actor_critic": "updates batch_size horizon hidden actor_learning_rate critic_learning_rate entropy_weight",
     "policy.cem": "horizon population iterations elites",
     "bc": "updates hidden history",
+    "td3_bc": "updates hidden bc_weight history",
+    "iql": "updates hidden expectile inverse_temperature history",
+    "rebrac": "updates hidden bc_weight critic_bc_weight history",
     "monitor": "every episodes",
     "offline": "discount updates critics horizon",
     "evaluation": "episodes bootstrap imagined_horizon imagined_starts",
@@ -72,8 +76,8 @@ def apply_preset(name: str, params_file: Path) -> list[str]:
     """Write the preset ``name`` into ``params_file`` and return what changed, one line a value.
 
     Every option that the file shows gets its default or the preset's value, so nothing of an earlier preset stays
-    behind; ``seeds`` stay unless the preset has some. Raises ValueError for an unknown preset or a params file that is
-    missing or broken.
+    behind; ``seeds`` alone stay unless the preset has some. Raises ValueError for an unknown preset or a params file
+    that is missing or broken.
     """
     if name not in preset_names():
         raise ValueError(f"preset `{name}` is unknown{did_you_mean(name, preset_names())}")
@@ -82,8 +86,9 @@ def apply_preset(name: str, params_file: Path) -> list[str]:
     before, preset = _plain(params), read_preset(name)
     for block, kind in blocks().items():
         _set_block(params, block, kind, preset.get(block, {}))
+    _set_list(params, "baselines", preset.get("baselines", BASELINES))
     if "seeds" in preset:
-        params["seeds"] = _node(preset["seeds"])
+        _set_list(params, "seeds", preset["seeds"])
     changes = _changes(before, _plain(params))
     if changes:
         temporary = params_file.with_suffix(".yaml.new")
@@ -119,6 +124,14 @@ def _with_data_folder(value: Any) -> Any:
 def data_folder() -> Path:
     """``OFFLINE_RL_DATA``, else ../shared/data; absolute, so that DVC's temporary copies find it too."""
     return (main_project() / (os.environ.get("OFFLINE_RL_DATA") or "../shared/data")).resolve()
+
+
+def _set_list(params: CommentedMap, name: str, values: list[Any]) -> None:
+    """One of the lists at the top of the file; it stays as it is if it has these values."""
+    if name not in params:
+        params.insert(0, name, _node(values))
+    elif _plain(params[name]) != values:
+        params[name] = _node(values)
 
 
 def _set_block(params: CommentedMap, name: str, kind: type | Family, preset: Mapping[str, Any]) -> None:

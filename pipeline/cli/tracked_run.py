@@ -89,7 +89,7 @@ def _seconds_of_parent(parent: "Run") -> float | None:
     if name is None:
         return _seconds([value for key, value in parent.data.tags.items() if _links_a_run(key)])
     ref = experiment_ref(name)
-    return None if ref is None else seconds_of(stages_of(in_commit(ref), json.loads(parent.data.params["seeds"])))
+    return None if ref is None else seconds_of(stages_of(in_commit(ref)))
 
 
 def _seconds(run_ids: list[str]) -> float | None:

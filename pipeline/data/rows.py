@@ -2,6 +2,7 @@
 
 from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,13 @@ def in_memory(rows: Rows, most: int = SAMPLE) -> Transitions:
     if isinstance(rows, Transitions):
         return rows
     return rows[torch.linspace(0, len(rows) - 1, min(len(rows), most), dtype=torch.float64).long()]
+
+
+def logged_actions(dataset: PreparedDataset, split: str, most: int = SAMPLE) -> Tensor:
+    """Logged actions "B A" of a split; of more than ``most``, evenly spaced ones."""
+    starts = dataset.starts(split, 1)
+    picks = np.linspace(0, len(starts) - 1, min(len(starts), most)).astype(np.int64)
+    return torch.from_numpy(dataset.action[starts[picks]])
 
 
 def first_rows(rows: Rows, most: int) -> Transitions:

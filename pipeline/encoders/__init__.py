@@ -21,5 +21,7 @@ def encoder_for(data: DataSpec, history: int = 0) -> Encoder:
     if all(len(shape) < 3 for shape in data.obs_shapes.values()):
         return vector_encoder(history, data.obs_shapes, data.statistics, data.action_dim)
     if history:
-        raise ValueError("params.yaml: images are stacked, and `bc.history` is for logs without them: set it to 0")
+        raise ValueError(
+            "params.yaml: images are stacked, and a baseline's `history` is for logs without them: set it to 0"
+        )
     return StackedFrames.from_data(FramesConfig(), data)

@@ -1,4 +1,4 @@
-"""Compare the learned policy with the baseline, the logs and random actions, and imagined with real returns."""
+"""Compare the learned policy with baselines, the logs and random actions, and imagined with real returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,7 +13,17 @@ from pipeline.data.transitions import observations
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.episodes import ArrayAgent, EpisodeResults, run_episodes
 from pipeline.evaluation.imagined import imagined_returns
-from pipeline.evaluation.results import SCHEMA_VERSION, EvaluationSummary, ImaginationSettings, ScoreSummary, Visited
+from pipeline.evaluation.results import (
+    LOGGED,
+    POLICY,
+    RANDOM,
+    SCHEMA_VERSION,
+    EvaluationSummary,
+    ImaginationSettings,
+    Learner,
+    ScoreSummary,
+    Visited,
+)
 from pipeline.evaluation.statistics import summary
 from pipeline.imagination import Imagination
 from pipeline.protocols import first_state
@@ -80,11 +90,13 @@ def scores_of(
     seeds: list[int],
     privileged_knowledge: list[str],
     visited: Visited | None,
+    learners: dict[str, Learner],
 ) -> EvaluationSummary:
     """The contents of ``reports/metrics/evaluate.json``; what could not be measured is None.
 
-    ``returns`` holds raw returns "S E" by agent, ``imagined`` "S N" the imagined ones, and ``real_prefix`` "S E" the
-    real returns over the same number of steps (None without an environment).
+    ``learners`` are those of the policy and the baselines. ``returns`` holds raw returns "S E" by agent, ``imagined``
+    "S N" the imagined ones, and ``real_prefix`` "S E" the real returns over the same number of steps (None without an
+    environment).
     """
 
     def score(name: str) -> ScoreSummary | None:
@@ -94,12 +106,14 @@ def scores_of(
 
     imagined_return = float(imagined.mean())
     real_return = None if real_prefix is None else float(real_prefix.mean())
+    agents = [POLICY, LOGGED, *(agent for agent in learners if agent != POLICY), RANDOM]
     basis = "undiscounted return of the policy's first steps: imagined from held-out first states, real from resets"
     return EvaluationSummary(
         schema_version=SCHEMA_VERSION,
         environment=spec.env_id,
         note="no environment: real returns could not be measured" if spec.env_id is None else None,
-        scores={name: score(name) for name in ("policy", "logged", "bc", "random")},
+        scores={name: score(name) for name in agents},
+        learners=learners,
         imagined_return=imagined_return,
         real_return=real_return,
         exploitation_gap=None if real_return is None else imagined_return - real_return,

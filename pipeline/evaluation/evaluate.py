@@ -11,13 +11,12 @@ from pipeline.data.transitions import encode_transitions
 from pipeline.evaluation import EvaluationConfig
 from pipeline.evaluation.compare import Array, imagined_of, real_of, results_of, scores_of
 from pipeline.evaluation.episodes import ArrayAgent, EpisodeResults
-from pipeline.evaluation.results import EvaluationSummary, score_line
+from pipeline.evaluation.results import LOGGED, POLICY, RANDOM, EvaluationSummary, Learner, score_line
 from pipeline.evaluation.visited import visited_of
+from pipeline.policies import BASELINES
 from pipeline.protocols import Penalty
 from pipeline.serving.agent import PolicyAgent, RandomAgent
 from pipeline.world_models.protocols import TrainableWorldModel
-
-POLICY = "policy"  # the agents that the world model's prediction is compared with
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,11 @@ def evaluate(
     """
     spec = dataset.spec
     policies = agents[POLICY]
-    returns: dict[str, Array] = {"logged": dataset.episode_returns("all")[None]}
+    returns: dict[str, Array] = {LOGGED: dataset.episode_returns("all")[None]}
     episodes: dict[str, list[EpisodeResults]] = {}
     real_prefix = None
     if spec.env_id is not None:
-        contenders: dict[str, Sequence[ArrayAgent]] = {**agents, "random": [RandomAgent(spec, config.seed)]}
+        contenders: dict[str, Sequence[ArrayAgent]] = {**agents, RANDOM: [RandomAgent(spec, config.seed)]}
         results = {name: results_of(group, spec, config, discount=discount) for name, group in contenders.items()}
         returns |= {name: np.stack([r.returns for r in group]) for name, group in results.items()}
         episodes = {name: results[name] for name in agents}
@@ -67,6 +66,12 @@ def evaluate(
 
     visited = visited_of(policies, models, penalties_of, spec, config)
     privileged = models[0].privileged_knowledge()
-    summary = scores_of(returns, imagined, real_prefix, spec, config, seeds, privileged, visited)
+    learners = {name: learner_of(group[0]) for name, group in agents.items()}
+    summary = scores_of(returns, imagined, real_prefix, spec, config, seeds, privileged, visited, learners)
     imagined_and_real = {"imagined": imagined} | ({} if real_prefix is None else {"real_prefix": real_prefix})
     return Evaluation(summary, returns | imagined_and_real, episodes)
+
+
+def learner_of(agent: PolicyAgent) -> Learner:
+    """How the agent was learned, as its bundle says."""
+    return Learner(agent.spec.policy, agent.spec.config.get("updates"), agent.spec.policy not in BASELINES)

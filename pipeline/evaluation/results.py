@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3  # 3: `learners`, and any number of baselines; 2 knew `bc` alone
+POLICY, LOGGED, RANDOM = "policy", "logged", "random"  # agents; all others are baselines, called by their learners
 
 Interval = tuple[float, float]  # lower and upper bound
 
@@ -65,6 +66,15 @@ class Visited:
 
 
 @dataclass(frozen=True)
+class Learner:
+    """How the policy or a baseline was learned."""
+
+    name: str  # in the registry LEARNERS
+    updates: int | None  # gradient updates; None for a planner, which only searches
+    world_model: bool  # whether it used one
+
+
+@dataclass(frozen=True)
 class EvaluationSummary:
     """The contents of ``evaluate.json``: real and imagined returns of the learned policy, the baselines and the logs;
     None where not measured."""
@@ -72,7 +82,8 @@ class EvaluationSummary:
     schema_version: int
     environment: str | None
     note: str | None
-    scores: dict[str, ScoreSummary | None]  # by agent: policy, logged, bc, random
+    scores: dict[str, ScoreSummary | None]  # by agent: policy, logged, the baselines, random
+    learners: dict[str, Learner]  # by agent: policy, the baselines
     imagined_return: float
     real_return: float | None  # over the same number of steps as the imagined return
     exploitation_gap: float | None  # imagined less real
@@ -80,6 +91,16 @@ class EvaluationSummary:
     seeds: list[int]
     privileged_knowledge: list[str]
     visited: Visited | None
+
+    @property
+    def baselines(self) -> list[str]:
+        """The baselines, in the order of params.yaml."""
+        return [agent for agent in self.learners if agent != POLICY]
+
+    @property
+    def agents(self) -> list[str]:
+        """All agents in the order of tables and figures."""
+        return [POLICY, *self.baselines, LOGGED, RANDOM]
 
     def summary(self, agent: str) -> ScoreSummary | None:
         """The scores of one agent; None where it was not run."""

@@ -80,9 +80,13 @@ def flat(estimates: PolicyEstimates | AgentEstimates) -> dict[str, float]:
 
 
 def offline_numbers(summary: SeedEstimates | OfflineSummary) -> dict[str, float]:
-    """The estimates of one seed or of all seeds as metrics for MLflow."""
-    policy = {f"offline/{key}": value for key, value in flat(summary.agents["policy"]).items()}
-    return policy | {f"offline/bc_{key}": value for key, value in flat(summary.agents["bc"]).items()}
+    """The estimates of one seed or of all seeds as metrics for MLflow: ``offline/fqe`` of the policy,
+    ``offline/bc_fqe`` of a baseline."""
+    return {
+        f"offline/{key if agent == 'policy' else f'{agent}_{key}'}": value
+        for agent, estimates in summary.agents.items()
+        for key, value in flat(estimates).items()
+    }
 
 
 def _pool_agent(by_seed: Sequence[PolicyEstimates], truth: Sequence[TrueValue] | None) -> AgentEstimates:

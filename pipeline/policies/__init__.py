@@ -1,5 +1,5 @@
 """Learners and planners. ``policy.name`` in params.yaml chooses from ``LEARNERS``, the list ``baselines`` from
-``BASELINES``, the learners that need no world model."""
+``BASELINES``, those that need no world model."""
 
 from pipeline.policies.actor_critic import ActorCritic
 from pipeline.policies.bc import BehaviorCloning
@@ -10,6 +10,13 @@ from pipeline.policies.rebrac import ReBRAC
 from pipeline.policies.sac import SAC
 from pipeline.policies.td3_bc import TD3BC
 
-BASELINES: dict[str, type[PolicyLearner]] = {"bc": BehaviorCloning, "td3_bc": TD3BC, "iql": IQL, "rebrac": ReBRAC}
-POLICIES: dict[str, type[PolicyLearner]] = {"sac": SAC, "actor_critic": ActorCritic, **BASELINES}
+POLICIES: dict[str, type[PolicyLearner]] = {
+    "sac": SAC,
+    "actor_critic": ActorCritic,
+    "bc": BehaviorCloning,
+    "td3_bc": TD3BC,
+    "iql": IQL,
+    "rebrac": ReBRAC,
+}
+BASELINES = {name: learner for name, learner in POLICIES.items() if learner.model_free}
 LEARNERS: dict[str, type[Policy]] = {**POLICIES, **PLANNERS}

@@ -4,11 +4,14 @@ world model, and never asks for the value of an action that is not in the logs."
 import copy
 from dataclasses import field
 from functools import cached_property
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
+from pipeline.encoders.history import MAX_HISTORY
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
 from pipeline.networks.adam import LeanAdam
@@ -23,6 +26,7 @@ from pipeline.validation import (
     OPTIONS,
     Flag,
     Fraction,
+    Int,
     LearningRate,
     NonNegativeFloat,
     OpenFraction,
@@ -49,6 +53,8 @@ class IQLConfig:
     expectile: OpenFraction = 0.7
     # how sharply the actor prefers logged actions of high advantage; advantages in standard deviations of the reward
     inverse_temperature: NonNegativeFloat = 1.0
+    # steps before the present one that the policy sees as a baseline; learned in a world model, it sees that model's
+    history: Annotated[Int, Field(ge=0, le=MAX_HISTORY)] = 0
 
 
 class IQL(nn.Module):

@@ -4,11 +4,14 @@ the policy at the logged actions. It learns from logged transitions alone, witho
 import copy
 from dataclasses import field
 from functools import cached_property
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
+from pipeline.encoders.history import MAX_HISTORY
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import actor_for
 from pipeline.networks.adam import LeanAdam
@@ -20,6 +23,7 @@ from pipeline.validation import (
     OPTIONS,
     Flag,
     Fraction,
+    Int,
     LearningRate,
     NonNegativeFloat,
     OpenFraction,
@@ -47,6 +51,8 @@ class TD3BCConfig:
     target_noise: NonNegativeFloat = 0.2  # standard deviation of the noise on the target policy's actions
     target_noise_clip: NonNegativeFloat = 0.5  # largest such noise
     bc_weight: NonNegativeFloat = 0.4  # weight of imitation, the inverse of alpha in the paper: 1 / 2.5
+    # steps before the present one that the policy sees as a baseline; learned in a world model, it sees that model's
+    history: Annotated[Int, Field(ge=0, le=MAX_HISTORY)] = 0
 
 
 class TD3BC(nn.Module):

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from pipeline.assessment.gate import NO_REWARD, failures
+from pipeline.evaluation.results import POLICY, Learner
 from pipeline.reporting.results import Results
-from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN
+from pipeline.reporting.status import DEPLOY, STAY, UNKNOWN
 from pipeline.reporting.text.limits import FEW_SEEDS
 
 COUNT = 3
-WEIGHS_IMITATION, IMITATES = "sac", "bc"  # learners: the one with `policy.bc_weight`, and the one without a penalty
+WEIGHS_IMITATION = "sac"  # the learner with `policy.bc_weight`
 MORE = [  # where nothing else is to be done
     "Measure what more logs are worth: `python -m pipeline efficiency`.",
     "Add logs of other behavior to the dataset, and run again.",
@@ -16,12 +17,12 @@ MORE = [  # where nothing else is to be done
 CONSTANT = 0.01  # spread of the actions, of half their range; below, a policy does the same in every state
 
 
-def next_steps(status: str, results: Results, learner: str | None) -> list[str]:
-    """What to do after a decision of this status. ``learner``: the name of the policy's learner, if it is known."""
-    after = {DEPLOY: _after_deploy, CLONE: _after_clone, STAY: _after_stay, UNKNOWN: _after_unknown}
-    caution = () if status == DEPLOY else _caution(learner)
-    steps = [*after[status](results), *caution, *_seeds(results), *MORE]
-    return list(dict.fromkeys(steps))[:COUNT]
+def next_steps(status: str, results: Results, baseline: str | None = None) -> list[str]:
+    """What to do after a decision of this status. ``baseline``: the one to deploy."""
+    after = {DEPLOY: _after_deploy, STAY: _after_stay, UNKNOWN: _after_unknown}
+    caution = () if status == DEPLOY else _caution(results.evaluation.learners[POLICY])
+    first = after[status](results) if baseline is None else _after_baseline(results, baseline)
+    return list(dict.fromkeys([*first, *caution, *_seeds(results), *MORE]))[:COUNT]
 
 
 def action_spread(results: Results) -> float | None:
@@ -40,8 +41,12 @@ def _after_deploy(results: Results) -> Iterator[str]:
     yield "Log what the policy does, add these logs to the dataset, and run again."
 
 
-def _after_clone(results: Results) -> Iterator[str]:
-    yield f"Use `data/bc/seed-{results.seeds[0]}`: it imitates the logs and needs no world model."
+def _after_baseline(results: Results, baseline: str) -> Iterator[str]:
+    folder = f"data/baselines/seed-{results.seeds[0]}/{baseline}"
+    if results.evaluation.environment is None:
+        yield f"Try `{folder}` where a person can step in: estimates from logs are no proof. It needs no world model."
+    else:
+        yield f"Use `{folder}`: it learned from the logs alone and needs no world model."
     yield from _model(results)
     yield from _checks(results)
 
@@ -107,10 +112,10 @@ def _seeds(results: Results) -> Iterator[str]:
         yield "Set `seeds: [0, 1, 2]` and run again: training runs differ, and fewer seeds do not show by how much."
 
 
-def _caution(learner: str | None) -> Iterator[str]:
+def _caution(learner: Learner) -> Iterator[str]:
     """How to stay closer to the logs with this learner."""
-    if learner == IMITATES:
+    if not learner.world_model:
         return
-    if learner in (None, WEIGHS_IMITATION):
+    if learner.name == WEIGHS_IMITATION:
         yield "Stay closer to the logs: raise `policy.bc_weight` (0.1 is weak, narrow logs need up to 10)."
     yield "Compare penalties: `python -m pipeline sweep penalty.name=ensemble_std,disagreement penalty.weight=1,3`."

@@ -29,7 +29,7 @@ from pipeline.reporting.figures.alt_texts import ALT_TEXTS
 from pipeline.reporting.figures.film import animation, policy_film, save_animation
 from pipeline.reporting.figures.style import RC, save
 from pipeline.reporting.results import Results
-from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN
+from pipeline.reporting.status import BASELINE, DEPLOY, STAY, UNKNOWN
 from pipeline.reporting.text import ope
 from pipeline.reporting.text.advice import advice
 from pipeline.reporting.text.glance import BAD, GOOD, OPEN, WARN, glance, recipe
@@ -54,7 +54,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "penalty_rollouts": trust_figures.rollout_figure,
     "policy": policy_figures.policy_figure,
     "plans": plan_figures.plans_figure,
-    "behavior_cloning": policy_figures.cloning_figure,
+    "baselines": policy_figures.baselines_figure,
     "exploitation": policy_figures.exploitation_figure,
 }
 
@@ -66,7 +66,7 @@ NOTES: dict[str, Callable[[Results], str]] = {
 }
 # Worth showing first; all others are folded.
 FIRST = {"scores", "film", "dataset", "actions", "open_loop", "latent_frames", "reliability", "policy", "exploitation"}
-STATES = {DEPLOY: GOOD, CLONE: WARN, STAY: BAD, UNKNOWN: OPEN}  # the decision looks like these states of a line
+STATES = {DEPLOY: GOOD, BASELINE: WARN, STAY: BAD, UNKNOWN: OPEN}  # the decision looks like these states of a line
 
 # Titles by anchor; "latents" appears only for a model that has them.
 SECTIONS = {
@@ -128,7 +128,7 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         evaluation=results.evaluation,
         sections=SECTIONS,
         figures={name: picture(results, name, file) for name, file in figures.items()},
-        decision=decide(results, params.get("policy", {}).get("name")),
+        decision=decide(results),
         STATES=STATES,
         scores=tables.score_table(results),
         dataset=tables.dataset_table(results),
@@ -145,7 +145,7 @@ def write_page(results: Results, params: Mapping[str, Any], key: str, figures: M
         features=trust.feature_table(results),
         penalties=trust.penalty_table(results),
         gap=tables.gap_table(results),
-        offline=ope.offline_table(results),
+        offline=ope.offline_tables(results),
         offline_verdict=ope.offline_verdict(results),
         logged_value=ope.logged_value(results),
         convergence=ope.fit_doubts(results),

@@ -22,6 +22,7 @@ from pipeline.world_models.results import WorldModelHistory
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
+HISTORY = TypeAdapter(PolicyHistory)
 CHECKS: TypeAdapter[list[CheckResult]] = TypeAdapter(list[CheckResult])
 RELIABILITY: TypeAdapter[Reliability | NoReliability] = TypeAdapter(Reliability | NoReliability)
 
@@ -41,7 +42,7 @@ class Results:
     samples: dict[int, Arrays]  # one-step true error beside every penalty, "N"
     latents: dict[int, Arrays]  # see pipeline.assessment.latents; empty for a model without latents
     policy: dict[int, PolicyHistory]
-    bc: dict[int, PolicyHistory]
+    baselines: dict[str, dict[int, PolicyHistory]]  # by learner, in the order of params.yaml
     returns: Arrays  # raw, "S E" by agent
     evaluation: EvaluationSummary
     offline: OfflineSummary
@@ -99,6 +100,7 @@ def load(root: Path, seeds: list[int]) -> Results:
     def per_seed(adapter: TypeAdapter[T], folder: str, file: str) -> dict[int, T]:
         return {seed: load_record(adapter, data / folder / f"seed-{seed}" / file) for seed in seeds}
 
+    evaluation = load_record(TypeAdapter(EvaluationSummary), metrics / "evaluate.json")
     film = data / "returns" / "film.npz"
     latents = {seed: data / "calibration" / f"seed-{seed}" / "latents.npz" for seed in seeds}
     return Results(
@@ -112,10 +114,10 @@ def load(root: Path, seeds: list[int]) -> Results:
         calibration={seed: Calibration.load(data / "calibration" / f"seed-{seed}.json") for seed in seeds},
         samples={seed: read_npz(data / "calibration" / f"seed-{seed}" / "samples.npz") for seed in seeds},
         latents={seed: read_npz(file) for seed, file in latents.items() if file.exists()},
-        policy=per_seed(TypeAdapter(PolicyHistory), "policy", "history.json"),
-        bc=per_seed(TypeAdapter(PolicyHistory), "bc", "history.json"),
+        policy=per_seed(HISTORY, "policy", "history.json"),
+        baselines={name: per_seed(HISTORY, "baselines", f"{name}/history.json") for name in evaluation.baselines},
         returns=read_npz(data / "returns" / "returns.npz"),
-        evaluation=load_record(TypeAdapter(EvaluationSummary), metrics / "evaluate.json"),
+        evaluation=evaluation,
         offline=load_record(TypeAdapter(OfflineSummary), metrics / "offline.json"),
         film=read_npz(film) if film.exists() else {},
     )

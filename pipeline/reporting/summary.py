@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.evaluation.results import LOGGED, POLICY
 from pipeline.reporting.results import Results
+from pipeline.reporting.rivals import best_by_returns
 from pipeline.reporting.status import Decision
 from pipeline.reporting.trust import intervals, mean
 
@@ -13,11 +15,12 @@ DIGITS = 6  # significant ones; the last digits of a sum differ between machines
 
 
 def summary_numbers(results: Results) -> dict[str, float]:
-    """At most ten numbers by name. Returns are undiscounted means, ``fqe`` is discounted, ``one_step_error`` is
-    relative to persistence, and ``coverage_90`` is the share of targets in 90 % intervals. Numbers that were not
-    measured are left out."""
+    """At most ten numbers by name. Returns are undiscounted means, one of them that of the best baseline. ``fqe`` is
+    discounted, ``one_step_error`` is relative to persistence, and ``coverage_90`` is the share of targets in 90 %
+    intervals. Numbers that were not measured are left out."""
     evaluation, offline = results.evaluation, results.offline.agents["policy"].fqe
-    scores = {name: evaluation.summary(agent) for name, agent in AGENTS.items()}
+    agents = {"policy": POLICY, "baseline": best_by_returns(results), "logged": LOGGED}
+    scores = {name: evaluation.summary(agent) for name, agent in agents.items() if agent is not None}
     numbers: dict[str, float | None] = {
         f"{name}_return": score.return_mean for name, score in scores.items() if score is not None
     }
@@ -36,12 +39,14 @@ def summary_numbers(results: Results) -> dict[str, float]:
     return {name: _rounded(value) for name, value in numbers.items() if value is not None}
 
 
-AGENTS = {"policy": "policy", "cloning": "bc", "logged": "logged"}
-
-
 def write_summary(results: Results, decision: Decision, path: Path) -> None:
-    """Write the status of ``decision`` and :func:`summary_numbers` as flat JSON."""
-    content = {"status": decision.status, **summary_numbers(results)}
+    """Write the answer of ``decision``, the best baseline and :func:`summary_numbers` as flat JSON."""
+    best = best_by_returns(results)
+    content = {
+        "status": decision.answer,
+        **({} if best is None else {"best_baseline": best}),
+        **summary_numbers(results),
+    }
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 

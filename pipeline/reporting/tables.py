@@ -10,7 +10,7 @@ from pipeline.reporting.figures.style import LOSSES
 from pipeline.reporting.results import Arrays, Results
 from pipeline.reporting.text.formatting import interval, mean_return, number, percent, with_interval
 from pipeline.reporting.text.limits import bound_shares
-from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.reporting.text.score_lines import label
 from pipeline.world_models.results import WorldModelHistory
 
 HELD_OUT = {  # by `dataset.split`
@@ -36,15 +36,15 @@ def score_table(results: Results) -> Table:
     scored = results.dataset.spec.ref_min_score is not None and results.dataset.spec.ref_max_score is not None
     header = ["agent", *(["score, IQM [95 %]", "score, mean [95 %]"] if scored else []), "return, mean [95 %]"]
     rows = []
-    for name in AGENTS:
+    for name in results.evaluation.agents:
         summary = results.summary(name)
         if summary is None:
-            rows.append([AGENTS[name], *["not run"] * (len(header) - 1), "–", "–"])
+            rows.append([label(name), *["not run"] * (len(header) - 1), "–", "–"])
             continue
         iqm = with_interval(summary.iqm, summary.iqm_ci95)
         mean = with_interval(summary.mean, summary.mean_ci95)
         scores = [iqm, mean] if scored else []
-        rows.append([AGENTS[name], *scores, mean_return(summary), f"{summary.episodes:,}", str(summary.seeds)])
+        rows.append([label(name), *scores, mean_return(summary), f"{summary.episodes:,}", str(summary.seeds)])
     return Table([*header, "episodes", "seeds"], rows)
 
 

@@ -1,5 +1,5 @@
-"""data/policy, data/bc -> data/returns, reports/metrics: real episodes where there is an environment, and the returns
-that the world model predicts."""
+"""data/policy, data/baselines -> data/returns, reports/metrics: real episodes where there is an environment, and the
+returns that the world model predicts."""
 
 from pathlib import Path
 
@@ -24,10 +24,11 @@ from pipeline.training.trainer import set_up_torch
 from pipeline.validation.records import DIGITS, load_record, save_record
 from pipeline.world_models.checkpoint import load_world_model
 
-READS = ["data/dataset", "data/world_model", "data/policy", "data/bc", "data/offline"]
+READS = ["data/dataset", "data/world_model", "data/policy", "data/baselines", "data/offline"]
 WRITES = ["data/returns", "reports/metrics/evaluate.json", "reports/metrics/offline.json"]
 FILM = Path("data/returns/film.npz")
 ESTIMATES = TypeAdapter(SeedEstimates)
+AGAIN = "run `dvc repro evaluate`"
 
 
 def main() -> None:
@@ -39,9 +40,17 @@ def main() -> None:
         run.log_params({"evaluation": run.params["evaluation"]})
         seeds, dataset = run.params["seeds"], open_dataset("data/dataset")
         run.log_dataset(dataset.spec, "data/dataset")
-        agents = {kind: [load_agent(f"data/{kind}/seed-{seed}") for seed in seeds] for kind in ("policy", "bc")}
+        agents = {"policy": [load_agent(f"data/policy/seed-{seed}") for seed in seeds]}
+        for name in run.params["baselines"]:
+            agents[name] = [load_agent(f"data/baselines/seed-{seed}/{name}") for seed in seeds]
         models = [load_world_model(Path(f"data/world_model/seed-{seed}")) for seed in seeds]
         estimates = [load_record(ESTIMATES, f"data/offline/seed-{seed}.json") for seed in seeds]
+
+        for seed, one in zip(seeds, estimates, strict=True):
+            if list(one.agents) != list(agents):
+                raise ValueError(
+                    f"data/offline/seed-{seed}.json: of {list(one.agents)}, not of {list(agents)}: {AGAIN}"
+                )
 
         evaluation = evaluate(agents, models, dataset, config, seeds, discount)
         truth = true_values(evaluation.episodes)

@@ -1,6 +1,8 @@
-"""data/policy/seed-K, data/bc/seed-K -> data/offline/seed-K.json: their value, estimated from the logs and the world
-model alone."""
+"""data/policy/seed-K, data/baselines/seed-K -> data/offline/seed-K.json: their value, estimated from the logs and the
+world model alone."""
 
+import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.data.dataset import open_dataset
@@ -8,6 +10,7 @@ from pipeline.ope import OfflineConfig
 from pipeline.ope.evaluate_offline import evaluate_offline
 from pipeline.ope.summary import ESTIMATORS, offline_numbers
 from pipeline.params import build, section
+from pipeline.policies import BASELINES
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import weights_digest
 from pipeline.stages.stage import seed_argument, stage
@@ -16,7 +19,7 @@ from pipeline.training.trainer import set_up_torch
 from pipeline.validation.records import DIGITS, save_record
 from pipeline.world_models.checkpoint import load_world_model
 
-READS = ["data/dataset", "data/world_model/seed-{seed}", "data/policy/seed-{seed}", "data/bc/seed-{seed}"]
+READS = ["data/dataset", "data/world_model/seed-{seed}", "data/policy/seed-{seed}", "data/baselines/seed-{seed}"]
 WRITES = ["data/offline/seed-{seed}.json"]
 BLOCKS = ["world_model", "policy", "penalty", "rollout", "offline", "trainer"]  # those of the policy name it in MLflow
 
@@ -26,8 +29,11 @@ def main(seed: int) -> None:
     with stage("evaluate_offline", seed) as run:
         set_up_torch(build(TrainerConfig, section(run.params, "trainer"), "trainer"))
         config = build(OfflineConfig, section(run.params, "offline"), "offline")
-        folders = {"policy": Path(READS[2].format(seed=seed)), "bc": Path(READS[3].format(seed=seed))}
-        digest = weights_digest(folders["policy"])
+        policy, baselines = (Path(folder.format(seed=seed)) for folder in READS[2:])
+        for name in _remove_unlisted(baselines, run.params["baselines"]):
+            run.print(f"{baselines / name}: removed, because `baselines` does not list it any more")
+        folders = {"policy": policy, **{name: baselines / name for name in run.params["baselines"]}}
+        digest = weights_digest(policy)
         run.log_params({block: run.params[block] for block in BLOCKS} | {"policy_sha256": digest})
         dataset, model = open_dataset("data/dataset"), load_world_model(Path(READS[1].format(seed=seed)))
         run.log_dataset(dataset.spec, "data/dataset")
@@ -42,6 +48,15 @@ def main(seed: int) -> None:
         for name, estimates in result.agents.items():
             values = {estimator: pick(estimates).value for estimator, pick in ESTIMATORS.items()}
             run.print(f"{name}: " + ", ".join(f"{k} {v:.1f}" for k, v in values.items() if v is not None))
+
+
+def _remove_unlisted(folder: Path, names: Collection[str]) -> list[str]:
+    """Remove the policies of baselines that are not among ``names``, and return what they are called. DVC would count
+    them as read, so a copy of the project that never had them would run this stage again. DVC's cache keeps them."""
+    unlisted = [name for name in BASELINES if name not in names and (folder / name).is_dir()]
+    for name in unlisted:
+        shutil.rmtree(folder / name)
+    return unlisted
 
 
 if __name__ == "__main__":

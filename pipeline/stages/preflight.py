@@ -20,11 +20,14 @@ def check(params: Mapping[str, Any], stage: str = "ingest") -> None:
     """Raises ValueError that names the block, the key and the fix. Prints a warning for trainings that take days. The
     files of the logs and the memory for all stages are checked for the first ``stage`` alone."""
     check_seeds(params.get("seeds"))  # before the imports of all rooms
+    from pipeline.policies import BASELINES
+
     kinds = blocks()
     for name in params:
-        if name != "seeds" and name not in kinds:
-            raise ValueError(f"params.yaml: unknown block {short(name)}{did_you_mean(name[:100], [*kinds, 'seeds'])}")
-    configs = {name: load(kind, params, name) for name, kind in kinds.items()}
+        if name not in LISTS and name not in kinds:
+            raise ValueError(f"params.yaml: unknown block {short(name)}{did_you_mean(name[:100], [*kinds, *LISTS])}")
+    unlisted = BASELINES.keys() - check_baselines(params)
+    configs = {name: load(kind, params, name) for name, kind in kinds.items() if name in params or name not in unlisted}
     (model, _), fit = configs["world_model"], configs["fit"]
     learner, policy = configs["policy"]
     _, logs = configs["dataset"]
@@ -33,13 +36,66 @@ def check(params: Mapping[str, Any], stage: str = "ingest") -> None:
     check_planner(learner, configs["penalty"].name)
     check_pessimism(configs["penalty"], configs["rollout"], policy)
     check_shares(configs["trainer"], fit.batch_size, fit.window if model.recurrent else 1)
+    check_logs({name: configs[name] for name in params["baselines"]}, stage)
     from pipeline.stages.sizes import check_memory, slow_trainings
     from pipeline.stages.starts import check_starts
 
+    configs["baselines"] = params["baselines"]
     check_memory(configs, stage)
     check_starts(configs, params["seeds"], stage)
     for line in slow_trainings(configs):
         print(f"warning: {line}")
+
+
+def check_baselines(params: Mapping[str, Any]) -> list[str]:
+    """The names in ``baselines``. Raises ValueError unless they are different learners that need no world model."""
+    from pipeline.policies import BASELINES, LEARNERS
+
+    names = params.get("baselines")
+    known = f"the learners {', '.join(BASELINES)}"
+    if "baselines" not in params:
+        raise ValueError("params.yaml: `baselines` is missing; add `baselines: [bc]`")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"params.yaml: `baselines`: {short(names)} must list one or more of {known}, such as [bc]")
+    for name in names:
+        place = f"params.yaml: `baselines`: {short(name)}"
+        if name in LEARNERS and name not in BASELINES:
+            raise ValueError(
+                f"{place} needs a world model, so it is no baseline: choose it by `policy.name`, or list {known}"
+            )
+        if name not in BASELINES:
+            raise ValueError(f"{place} is unknown{did_you_mean(name[:100], BASELINES)}")
+        if names.count(name) > 1:
+            raise ValueError(f"{place} is there twice; remove one")
+    return names
+
+
+def check_listed(name: str, params: Mapping[str, Any]) -> None:
+    """Raises ValueError if ``baselines`` does not list ``name``: the stages after it would not read what it learns."""
+    if name not in params["baselines"]:
+        raise ValueError(f"params.yaml: `baselines`: {short(params['baselines'])} does not list `{name}`; add it")
+
+
+def without_unlisted(params: Mapping[str, Any]) -> dict[str, Any]:
+    """``params`` without the blocks of baselines that they do not list, which no stage reads."""
+    from pipeline.policies import BASELINES
+
+    return {name: block for name, block in params.items() if name not in BASELINES.keys() - set(params["baselines"])}
+
+
+def check_logs(baselines: Mapping[str, object], stage: str) -> None:
+    """Raises ValueError for a baseline that cannot learn from the logs, as soon as the first stage has read them.
+    ``baselines`` has the options by name."""
+    from pipeline.data.spec import read_spec
+    from pipeline.policies import BASELINES
+    from pipeline.training.config import check_baseline
+
+    file = Path("data/dataset/spec.json")
+    if stage == "ingest" or not file.exists():
+        return
+    spec = read_spec(file)
+    for name, config in baselines.items():
+        check_baseline(name, BASELINES[name], config, spec)
 
 
 def check_planner(learner: "type[Policy]", penalty: str) -> None:
@@ -85,6 +141,9 @@ def check_seeds(seeds: Any) -> None:
         )
 
 
+LISTS = ("seeds", "baselines")  # what is no block
+
+
 @dataclass(frozen=True)
 class Family:
     """A block whose ``key`` chooses a class, and so the options."""
@@ -94,14 +153,14 @@ class Family:
 
 
 def blocks() -> dict[str, type | Family]:
-    """What each block of params.yaml is built as; an entry here for every block."""
+    """What each block of params.yaml is built as; an entry here for every block. Those of ``BASELINES`` may be missing
+    where ``baselines`` does not list them."""
     from pipeline.assessment import AssessmentConfig
     from pipeline.evaluation import EvaluationConfig, MonitorConfig
     from pipeline.imagination import RolloutConfig
     from pipeline.ingest.sources import SOURCES
     from pipeline.ope import OfflineConfig
-    from pipeline.policies import LEARNERS
-    from pipeline.policies.bc import BehaviorCloning
+    from pipeline.policies import BASELINES, LEARNERS
     from pipeline.training.config import FitConfig, TrainerConfig
     from pipeline.uncertainty import PenaltyConfig
     from pipeline.world_models import WORLD_MODELS
@@ -114,7 +173,7 @@ def blocks() -> dict[str, type | Family]:
         "penalty": PenaltyConfig,
         "rollout": RolloutConfig,
         "policy": Family(LEARNERS),
-        "bc": BehaviorCloning.Config,
+        **{name: learner.Config for name, learner in BASELINES.items()},
         "monitor": MonitorConfig,
         "offline": OfflineConfig,
         "evaluation": EvaluationConfig,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.stages.preflight import without_unlisted
 from pipeline.stages.stage import stage
 
 READS = [
@@ -9,7 +10,7 @@ READS = [
     "data/world_model",
     "data/calibration",
     "data/policy",
-    "data/bc",
+    "data/baselines",
     "data/returns",
     "reports/metrics/dataset.json",
     "reports/metrics/evaluate.json",
@@ -31,10 +32,10 @@ def main() -> None:
         results = load(Path(), run.params["seeds"])
         figures, page_file, card_file, summary_file = (run.output(path) for path in WRITES)
 
-        decision = decide(results, run.params["policy"]["name"])
-        page = write_report(results, run.params, run.key, page_file.parent)
+        decision = decide(results)
+        page = write_report(results, without_unlisted(run.params), run.key, page_file.parent)
         card = Path(f"data/policy/seed-{results.seeds[0]}/README.md").read_text()
-        scores = f"**{decision.status}**: {decision.reason}\n\n{score_lines(results.evaluation)}"
+        scores = f"**{decision.answer}**: {decision.reason}\n\n{score_lines(results.evaluation)}"
         card_file.write_text(with_scores(card, scores))
         write_summary(results, decision, summary_file)
 
@@ -43,7 +44,7 @@ def main() -> None:
         run.log_dataset(results.dataset.spec, "data/dataset")
         run.log_headline(summary_numbers(results))
         run.log_report(page)
-        run.log_decision(decision.status, decision.reason)
+        run.log_decision(decision.answer, decision.reason)
         for line in decision.lines:
             run.print(line)
         run.print(f"report: {WRITES[1]}")

@@ -15,7 +15,6 @@ import psutil
 from pipeline.imagination import RolloutConfig
 from pipeline.policies.actor_critic import ActorCriticConfig
 from pipeline.policies.planning.planner import PlannerConfig
-from pipeline.policies.sac import SACConfig
 from pipeline.training.config import FitConfig
 from pipeline.world_models.gaussian_config import GaussianConfig
 from pipeline.world_models.rssm_config import RSSMConfig
@@ -57,7 +56,7 @@ def slow_trainings(configs: Mapping[str, Any]) -> Iterator[str]:
     """A line for each training that takes days."""
     updates = {
         "policy.updates": vars(configs["policy"][1]).get("updates", 0),
-        "bc.updates": configs["bc"].updates,
+        **{f"{name}.updates": configs[name].updates for name in configs["baselines"]},
         "offline.updates": configs["offline"].updates,
         "offline.density_updates": configs["offline"].density_updates,
     }
@@ -69,10 +68,10 @@ def slow_trainings(configs: Mapping[str, Any]) -> Iterator[str]:
 
 def needs(configs: Mapping[str, Any], stage: str = FIRST) -> Iterable[Need]:
     """What the parts of ``stage`` need; of all stages for the first."""
-    model, bc, offline = configs["world_model"][1], configs["bc"], configs["offline"]
+    model, offline = configs["world_model"][1], configs["offline"]
     stages = {
         "fit_world_model": [world_model(model, configs["fit"])],
-        "behavior_cloning": [network("bc", bc.hidden, bc.batch_size)],
+        "baseline": [need for name in configs["baselines"] for need in policy(configs[name], name)],
         "learn_policy": list(_learning(configs)),
         "evaluate_offline": [network("offline", offline.hidden, offline.batch_size, offline.critics)],
     }
@@ -132,7 +131,7 @@ def policy(config: object, place: str) -> Iterator[Need]:
     options = vars(config)
     if "hidden" not in options or "batch_size" not in options:
         return
-    copies = config.critics if isinstance(config, SACConfig) else 1
+    copies = options.get("critics", 1)
     rows = config.batch_size * config.horizon if isinstance(config, ActorCriticConfig) else options["batch_size"]
     yield network(place, options["hidden"], rows, copies)
 

@@ -20,7 +20,7 @@ from pipeline.stages.launcher import Launcher
 from pipeline.stages.outputs import Outputs, locked
 from pipeline.tracking.console import Tee, log_to_file
 from pipeline.tracking.paths import work_dir
-from pipeline.tracking.provenance import address, stage_key
+from pipeline.tracking.provenance import address, label, stage_key
 from pipeline.tracking.run import StageRun
 from pipeline.tracking.stage_lines import StageLines
 from pipeline.validation import LARGEST_SEED
@@ -44,18 +44,36 @@ def _seed(text: str) -> int:
 
 def seed_argument() -> int:
     """The value of ``--seed`` on the command line."""
+    return int(_with_seed().parse_args().seed)
+
+
+def name_and_seed() -> tuple[str, int]:
+    """The values of ``--name`` and ``--seed`` on the command line."""
+    parser = _with_seed()
+    parser.add_argument("--name", required=True)
+    values = parser.parse_args()
+    return str(values.name), int(values.seed)
+
+
+def _with_seed() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=_seed, required=True)
-    return int(parser.parse_args().seed)
+    return parser
 
 
 class Stage(StageRun):
     """The MLflow run of a stage, and where the stage writes."""
 
     def __init__(
-        self, name: str, seed: int | None, params: dict[str, Any], outputs: Outputs, launcher: Launcher
+        self,
+        name: str,
+        seed: int | None,
+        choice: str | None,
+        params: dict[str, Any],
+        outputs: Outputs,
+        launcher: Launcher,
     ) -> None:
-        super().__init__(name, seed, params, stage_key(address(name, seed), params))
+        super().__init__(name, seed, params, stage_key(address(name, seed, choice), params), choice)
         self._outputs, self._launcher = outputs, launcher
 
     def output(self, path: Path | str) -> Path:
@@ -77,7 +95,7 @@ class Stage(StageRun):
     def _check_unchanged(self) -> None:
         """DVC records params and code when a stage ends: an edit made meanwhile would be recorded with outputs of the
         old version."""
-        if stage_key(address(self.name, self.seed), read_params()) != self.key:
+        if stage_key(address(self.name, self.seed, self.choice), read_params()) != self.key:
             raise ValueError(
                 "params.yaml, code or data of this stage changed while it ran, so its outputs match neither version; "
                 "run it again. Undo the change first to resume from the last resume point"
@@ -85,27 +103,28 @@ class Stage(StageRun):
 
 
 @contextmanager
-def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[Stage]:
+def stage(name: str, seed: int | None = None, start: bool = True, choice: str | None = None) -> Iterator[Stage]:
     """One stage of the pipeline, from reading its parameters to closing its MLflow run.
 
+    ``choice`` is the entry of a list in params.yaml that the stage runs for, beside its seed.
     With ``start`` False, the stage opens the run itself with ``run.start()``, so that mistakes of the user that it
     meets before leave no failed run.
     A ValueError or a full disk is for the user to fix: one line on stderr, exit code 1, the traceback in the log file.
     Any other exception keeps its traceback. Both end the run as FAILED; SIGTERM, Ctrl-C and the end of the DVC that
     started it end it as KILLED. The outputs of an earlier run stay as they were unless this one succeeds.
     """
-    label = name if seed is None else f"{name}-seed-{seed}"
+    own = label(name, seed, choice)
     launcher = Launcher()
     if not is_main_process():
-        outputs = Outputs(f"{label}-{os.getpid()}", None)
+        outputs = Outputs(f"{own}-{os.getpid()}", None)
         with _one_line_errors(), outputs.scratch():
             params = read_params()
             allow_named(params)
-            yield Stage(name, seed, params, outputs, launcher)
+            yield Stage(name, seed, choice, params, outputs, launcher)
         return
     with (
         _one_line_errors(),  # of the log file
-        log_to_file(work_dir() / "logs" / f"{label}.log"),
+        log_to_file(work_dir() / "logs" / f"{own}.log"),
         _one_line_errors(),
         sigterm_raises(),
         launcher.watched(),
@@ -114,12 +133,12 @@ def stage(name: str, seed: int | None = None, start: bool = True) -> Iterator[St
         from pipeline.stages.preflight import check, check_seeds
 
         check_seeds(params.get("seeds"))  # the lines of the stages count them
-        lines = StageLines(address(name, seed))
+        lines = StageLines(address(name, seed, choice))
         print(lines.first(), flush=True)
         check(params, name)
         allow_named(params)
-        with locked(LOCKS / f"{label}.lock", _say) as lock, (outputs := Outputs(label, lock)).scratch():
-            run = Stage(name, seed, params, outputs, launcher)
+        with locked(LOCKS / f"{own}.lock", _say) as lock, (outputs := Outputs(own, lock)).scratch():
+            run = Stage(name, seed, choice, params, outputs, launcher)
             if start:
                 run.start()
             lines.ready()

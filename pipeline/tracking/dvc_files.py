@@ -36,8 +36,11 @@ def _parsed(text: str) -> dict[str, Any]:
 
 def stage_definitions(path: Path) -> dict[str, StageDefinition]:
     """Every stage of a dvc.yaml by its address. Placeholders are filled from params.yaml in the same folder."""
-    pipeline = read_yaml(path)
-    values = read_yaml(path.with_name("params.yaml"))
+    return definitions_in(read_yaml(path), read_yaml(path.with_name("params.yaml")))
+
+
+def definitions_in(pipeline: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, StageDefinition]:
+    """The same from the contents of both files."""
     definitions = {}
     for name, entry in pipeline.get("stages", {}).items():
         for stage, body, context in _expand(name, entry, values):

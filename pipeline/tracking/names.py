@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-CLONING = "bc"  # the learner that imagines nothing, and so has no penalty
 # The block of params.yaml whose choice a stage is named by, and the key of the choice.
 CHOICE = {
     "ingest": ("dataset", "source"),
@@ -22,15 +21,18 @@ def parent_name(params: Mapping[str, Any], dataset: str | None = None, experimen
     learner, penalty = _block(params, "policy").get("name"), _block(params, "penalty")
     weight = penalty.get("weight")
     pessimism = [penalty.get("name"), "w auto" if weight == "auto" else None if weight is None else f"w{weight}"]
-    parts = [dataset or _dataset(params), learner, *(pessimism if learner != CLONING else []), _seeds(params["seeds"])]
+    from pipeline.policies import BASELINES  # they need no world model, and so no penalty
+
+    parts = [dataset or _dataset(params), learner, *([] if learner in BASELINES else pessimism)]
+    parts.append(_seeds(params["seeds"]))
     name = " ".join(str(part) for part in parts if part)
     return f"{experiment}: {name}" if experiment else name
 
 
-def stage_name(stage: str, seed: int | None, params: Mapping[str, Any]) -> str:
-    """``learn_policy sac seed 0``."""
+def stage_name(stage: str, seed: int | None, params: Mapping[str, Any], choice: str | None = None) -> str:
+    """``learn_policy sac seed 0``; ``choice`` is what the stage is run for, where params.yaml lists several."""
     block, key = CHOICE.get(stage, ("", ""))
-    choice = _block(params, block).get(key)
+    choice = choice or _block(params, block).get(key)
     return " ".join(str(part) for part in (stage, choice, None if seed is None else f"seed {seed}") if part)
 
 

@@ -20,9 +20,16 @@ PACKAGES = (
 )
 
 
-def address(name: str, seed: int | None) -> str:
-    """The stage's name in DVC: ``learn_policy@0``."""
-    return name if seed is None else f"{name}@{seed}"
+def address(name: str, seed: int | None, choice: str | None = None) -> str:
+    """The stage's name in DVC: ``ingest``, ``learn_policy@0``, ``baseline@bc-0``."""
+    axes = [str(axis) for axis in (choice, seed) if axis is not None]
+    return f"{name}@{'-'.join(axes)}" if axes else name
+
+
+def label(name: str, seed: int | None, choice: str | None = None) -> str:
+    """What the stage's own files are called: ``ingest``, ``learn_policy-seed-0``, ``baseline-bc-seed-0``."""
+    parts = [name, choice, None if seed is None else f"seed-{seed}"]
+    return "-".join(part for part in parts if part is not None)
 
 
 def stage_key(stage: str, params: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.tracking import assets, events, parent, store
 from pipeline.tracking.names import stage_name
 from pipeline.tracking.paths import work_dir
-from pipeline.tracking.provenance import address, git_commit
+from pipeline.tracking.provenance import address, git_commit, label
 from pipeline.tracking.resume import ResumedRun
 from pipeline.tracking.sender import Sender, send_left
 from pipeline.tracking.spool import Event, Spool
@@ -32,12 +32,14 @@ class StageRun:
     Everything is on disk before it is sent, and a failure to send it does not reach the stage.
     """
 
-    def __init__(self, name: str, seed: int | None, params: dict[str, Any], key: str) -> None:
-        self.name, self.seed, self.params, self.key = name, seed, params, key
+    def __init__(
+        self, name: str, seed: int | None, params: dict[str, Any], key: str, choice: str | None = None
+    ) -> None:
+        """``choice`` is the entry of a list in params.yaml that this run of the stage is for, beside its seed."""
+        self.name, self.seed, self.choice, self.params, self.key = name, seed, choice, params, key
         self.tracking_uri = store.tracking_uri()
         self.run_id: str | None = None
-        label = name if seed is None else f"{name}-seed-{seed}"
-        self.work = work_dir() / "resume" / label / key
+        self.work = work_dir() / "resume" / label(name, seed, choice) / key
         self._resume = ResumedRun(self.work)
         self._points: list[events.Point] = []
         self._logged: set[tuple[str, int]] = set()  # keys and steps of the points that an interrupted stage logged
@@ -67,7 +69,8 @@ class StageRun:
             run_id = self._resume.run_id(self.client) or self._create(experiment)
             self.client.update_run(run_id, status="RUNNING")
             self._resume.remember(run_id)
-            parent.link(self.client, self._parent_id, address(self.name, self.seed), run_id, self.key)
+            stage = address(self.name, self.seed, self.choice)
+            parent.link(self.client, self._parent_id, stage, run_id, self.key)
         self._spool = Spool.create(run_id, self.tracking_uri, self.work)
         self._logged = {(point[0], point[3]) for event in self._spool.logged() for point in event.get("points", [])}
         self._sender = Sender(self._spool, self.client)
@@ -88,7 +91,8 @@ class StageRun:
             "pipeline.key": self.key,
             **({} if self.seed is None else {"pipeline.seed": str(self.seed)}),
         }
-        run = self.client.create_run(experiment, tags=tags, run_name=stage_name(self.name, self.seed, self.params))
+        name = stage_name(self.name, self.seed, self.params, self.choice)
+        run = self.client.create_run(experiment, tags=tags, run_name=name)
         return str(run.info.run_id)
 
     def end(self, status: str) -> None:

@@ -25,7 +25,7 @@ COLUMNS = [
     "attributes.`Created`",
     "tags.`pipeline.status`",
     "metrics.`policy_return`",
-    "metrics.`cloning_return`",
+    "metrics.`baseline_return`",
     "metrics.`logged_return`",
     "metrics.`fqe`",
     "metrics.`trusted_horizon`",

@@ -2,12 +2,16 @@
 takes seconds."""
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic.dataclasses import dataclass
 
-from pipeline.data.dataset import IN_MEMORY
+from pipeline.data.dataset import IN_MEMORY, DatasetSpec
+from pipeline.envs.action_space import DISCRETE
 from pipeline.validation import OPTIONS, FilePath, Flag, NonNegativeFloat, OneOf, PositiveFloat, PositiveInt, Processes
+
+if TYPE_CHECKING:
+    from pipeline.policies.protocols import PolicyLearner
 
 # What Lightning accepts and the modules can use. Other strategies shard parameters, which stages store as a whole; in
 # 64-true, 16-true and bf16-true the logs and the weights would differ in type.
@@ -57,6 +61,16 @@ class FitConfig:
 def single(config: TrainerConfig) -> TrainerConfig:
     """The same trainer on one device: policies are small and train faster on one device than on several."""
     return replace(config, devices=1, num_nodes=1, strategy="auto")
+
+
+def check_baseline(name: str, learner: "type[PolicyLearner]", config: object, spec: DatasetSpec) -> None:
+    """Raises ValueError for logs that the baseline cannot learn from: images, unless its options ``config`` say how to
+    see them, and discrete actions."""
+    place = f"params.yaml: `baselines`: `{name}`"
+    if spec.image_keys and "image_depth" not in vars(config):
+        raise ValueError(f"{place} cannot see the images of these logs: take it out of the list; `bc` can")
+    if spec.action_kind == DISCRETE and not learner.discrete:
+        raise ValueError(f"{place} needs continuous actions, and these are discrete: take it out of the list")
 
 
 def check_shares(config: TrainerConfig, batch_size: int, window: int = 1) -> None:

@@ -30,7 +30,8 @@ def stage_outputs(share: float, references: tuple[float, float] | None) -> tuple
     low, high = references or (None, None)
     scores = {name: asdict(summary(value * share + spread, low, high, 100)) for name, value in RETURNS.items()}
     card = {"episodes": episodes + 20, "held_out_episodes": 20, "train_transitions": 10 * episodes}
-    return {"name": "made-up", "digest": f"d{share}", **card}, {"seeds": [0, 1], "scores": {**scores, "random": None}}
+    evaluation = {"seeds": [0, 1], "scores": {**scores, "random": None}, "learners": {"policy": {}, "bc": {}}}
+    return {"name": "made-up", "digest": f"d{share}", **card}, evaluation
 
 
 def results(references: tuple[float, float] | None = None) -> list[ShareResult]:

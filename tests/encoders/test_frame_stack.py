@@ -21,7 +21,7 @@ from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import bundle_spec, save_bundle
-from pipeline.training.behavior_cloning import encoded_logs
+from pipeline.training.baseline import encoded_logs
 from pipeline.training.config import TrainerConfig
 from pipeline.training.fit_world_model import check_observations
 from pipeline.training.policy import PolicyTraining

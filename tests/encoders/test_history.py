@@ -29,7 +29,7 @@ from pipeline.policies.planning import PLANNERS
 from pipeline.protocols import WindowEncoder, WorldModel, first_state
 from pipeline.serving.agent import load_agent
 from pipeline.serving.bundle import bundle_spec, encoder_spec, save_bundle
-from pipeline.training.behavior_cloning import encoded_logs
+from pipeline.training.baseline import encoded_logs
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.trainer import make_trainer
 from pipeline.types import Segments, Transitions
@@ -289,5 +289,5 @@ def test_mistakes_are_named(bars: PreparedDataset):  # noqa: F811
     for config in (EnsembleConfig, BCConfig, WORLD_MODELS["variational"].Config):
         with pytest.raises(ValueError, match=r"history\n.*greater than or equal to 0"):
             config(history=-1)
-    with pytest.raises(ValueError, match=r"images are stacked, and `bc.history`"):
+    with pytest.raises(ValueError, match=r"images are stacked, and a baseline's `history`"):
         encoded_logs(bars, transitions.build_data_spec(bars), history=1)

@@ -32,7 +32,7 @@ def test_a_policy_acts_in_the_environment_of_its_log(
     for wrapper in added:
         env = wrapper(env)
     dataset = ingest(tmp_path / "d", **record(tmp_path / "m", env, episodes=5), **options)
-    agent = api.behavior_cloning(dataset, trainer=TRAINER, progress=False, updates=5, hidden=[8], image_depth=2)
+    agent = api.learn_baseline(dataset, "bc", trainer=TRAINER, progress=False, updates=5, hidden=[8], image_depth=2)
     api.save_policy(tmp_path / "bundle", agent)
     again = api.load_agent(tmp_path / "bundle")
     spec = again.spec

@@ -187,9 +187,9 @@ def test_stages_write_and_track_offline_estimates(project: Path):
 
 
 def test_bundles_are_judged_where_they_lie(project: Path):
-    bundles = [Path("data/policy/seed-0"), Path("data/bc/seed-0")]
+    bundles = [Path("data/policy/seed-0"), Path("data/baselines/seed-0/bc")]
     found = candidates_of_bundles(bundles, Path("data/dataset"), Path("data/world_model/seed-0"), 0, 0)
-    assert [c.name for c in found] == ["data/policy/seed-0", "data/bc/seed-0"]
+    assert [c.name for c in found] == ["data/policy/seed-0", "data/baselines/seed-0/bc"]
     evaluate_offline.main(0)
     estimates = load_record(TypeAdapter(SeedEstimates), Path("data/offline/seed-0.json"))
     assert found[1].estimates == pytest.approx(flat(estimates.agents["bc"]))

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.assessment.gate import NO_REWARD, NO_STEP
-from pipeline.evaluation.results import ScoreSummary
+from pipeline.evaluation.results import Learner, ScoreSummary
 from pipeline.ingest.checks.result import CheckResult
 from pipeline.ope.results import PooledEstimate
-from pipeline.reporting.decision import CLONE, DEPLOY, STAY, UNKNOWN, by_estimates, by_returns, decide, of_estimate
+from pipeline.reporting.decision import BASELINE, DEPLOY, STAY, UNKNOWN, by_estimates, by_returns, decide
 from pipeline.reporting.next_steps import next_steps
 from pipeline.reporting.results import Results
+from pipeline.reporting.rivals import of_estimate
 from pipeline.reporting.status import Bounds
 from pipeline.reporting.summary import write_summary
+
+LEARNED = Learner("bc", 10, world_model=False)
 
 
 def bounds(value: float, half: float = 1.0) -> Bounds:
@@ -23,26 +26,27 @@ def bounds(value: float, half: float = 1.0) -> Bounds:
 
 
 @pytest.mark.parametrize(
-    ("policy", "cloning", "logged", "status"),
+    ("policy", "baseline", "logged", "status"),
     [
         (10, 5, 0, DEPLOY),
         (10, 10.5, 0, DEPLOY),  # no clear difference to cloning
-        (-0.5, 97.2, 40, CLONE),
-        (-0.5, 97.2, 97, CLONE),  # cloning is as good as the logs
+        (-0.5, 97.2, 40, BASELINE),
+        (-0.5, 97.2, 97, BASELINE),  # cloning is as good as the logs
         (-0.5, 20, 97, STAY),  # both are worse than the logs
         (0, 0, 10, STAY),
+        (1, 3, 0, BASELINE),  # clearly better than the logs, and the policy is not
         (10.5, 5, 10, UNKNOWN),
         (10, 10, 10, UNKNOWN),
     ],
 )
-def test_real_returns_decide(policy: float, cloning: float, logged: float, status: str) -> None:
-    assert by_returns(bounds(policy), bounds(cloning), bounds(logged), varies=True) == status
+def test_real_returns_decide(policy: float, baseline: float, logged: float, status: str) -> None:
+    assert by_returns(bounds(policy), bounds(baseline), bounds(logged), varies=True) == status
 
 
-def test_cloning_that_is_no_better_than_random_actions_is_not_used() -> None:
-    policy, cloning, logged = bounds(-10), bounds(5), bounds(6)
-    assert by_returns(policy, cloning, logged, varies=True, random=bounds(0)) == CLONE
-    assert by_returns(policy, cloning, logged, varies=True, random=bounds(4)) == STAY
+def test_a_baseline_that_is_no_better_than_random_actions_is_not_used() -> None:
+    policy, baseline, logged = bounds(-10), bounds(5), bounds(6)
+    assert by_returns(policy, baseline, logged, varies=True, random=bounds(0)) == BASELINE
+    assert by_returns(policy, baseline, logged, varies=True, random=bounds(4)) == STAY
 
 
 def test_a_policy_like_random_actions_is_said_to_be_one(results: Results) -> None:
@@ -57,14 +61,14 @@ def test_a_trial_is_advised_only_if_the_policy_may_be_better(envless: Results) -
         fqe = PooledEstimate(value=100 * per_step, per_step=per_step, low=-1e9, high=1e9)
         policy = replace(agents["policy"], fqe=fqe)
         estimated = replace(envless, offline=replace(envless.offline, agents={**agents, "policy": policy}))
-        steps = next_steps(UNKNOWN, replace(estimated, checks=[]), None)
+        steps = next_steps(UNKNOWN, replace(estimated, checks=[]))
         assert steps[0] == "Keep the logged behavior in use."
         assert any(step.startswith("Try the policy") for step in steps) == trial
 
 
 def test_a_constant_action_that_beats_the_logs_decides_nothing() -> None:
     assert by_returns(bounds(10), bounds(5), bounds(0), varies=False) == UNKNOWN
-    assert by_returns(bounds(-10), bounds(5), bounds(0), varies=False) == CLONE
+    assert by_returns(bounds(-10), bounds(5), bounds(0), varies=False) == BASELINE
 
 
 def all_three(value: float, half: float = 0.1) -> dict[str, Bounds]:
@@ -72,24 +76,25 @@ def all_three(value: float, half: float = 0.1) -> dict[str, Bounds]:
 
 
 @pytest.mark.parametrize(
-    ("policy", "cloning", "logged", "trusted", "faults", "status"),
+    ("policy", "baseline", "logged", "trusted", "faults", "status"),
     [
         (3, 2, 1, 30, [], DEPLOY),
         (3, 2, 1, 9, [], UNKNOWN),  # trusted for too few steps
-        (3, 2.95, 1, 30, [], UNKNOWN),  # the lower bound does not pass cloning
+        (3, 2.95, 1, 30, [], UNKNOWN),  # the lower bound does not pass the baseline
         (3, 2, 2.95, 30, [], UNKNOWN),  # nor the logs
-        (1, 2, 1, 30, [], CLONE),
+        (1, 2, 1, 30, [], BASELINE),
         (1, 0.95, 1.05, 30, [], STAY),  # no estimate puts it above the logs
-        (0, 1, 2, 30, [], STAY),  # cloning is clearly worse than the logs
+        (0, 1, 2, 30, [], STAY),  # the baseline is clearly worse than the logs
+        (0, 1, 0.95, 30, [], STAY),  # nor is it clearly better
         (1, 2, 1, 0, [NO_STEP], STAY),
         (3, 2, 1, 0, [NO_STEP], UNKNOWN),  # fitted Q evaluation alone
         (3, 2, 4, 30, [NO_REWARD], STAY),
     ],
 )
 def test_estimates_decide_without_an_environment(
-    policy: float, cloning: float, logged: float, trusted: int, faults: list[str], status: str
+    policy: float, baseline: float, logged: float, trusted: int, faults: list[str], status: str
 ) -> None:
-    assert by_estimates(all_three(policy), all_three(cloning), bounds(logged, 0.1), trusted, faults) == status
+    assert by_estimates(all_three(policy), all_three(baseline), bounds(logged, 0.1), trusted, faults) == status
 
 
 def test_one_estimate_against_the_others_decides_nothing() -> None:
@@ -106,8 +111,8 @@ def test_estimates_that_are_no_numbers_decide_nothing() -> None:
 
 
 def test_no_policy_is_deployed_against_one_estimate() -> None:
-    cloning = all_three(2) | {"model": bounds(4, 0.1)}
-    assert by_estimates(all_three(3), cloning, bounds(1, 0.1), 30, []) == UNKNOWN
+    baseline = all_three(2) | {"model": bounds(4, 0.1)}
+    assert by_estimates(all_three(3), baseline, bounds(1, 0.1), 30, []) == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -119,7 +124,7 @@ def test_no_policy_is_deployed_against_one_estimate() -> None:
         (
             {"fqe": (1.0, 0.9), "model": (1.0, 0.9), "model_pessimistic": (1.0, 0.9)},
             False,
-            "No estimate puts the policy above cloning.",
+            "No estimate puts the policy above behavior cloning.",
         ),
     ],
 )
@@ -167,12 +172,15 @@ def scored(results: Results, **means: float) -> Results:
 
 def test_the_reason_compares_with_logs_and_cloning(results: Results) -> None:
     failed = decide(scored(results, policy=-0.5, bc=97.2, logged=40.0))
-    assert failed.status == CLONE
+    assert failed.status == BASELINE
     assert failed.reason == (
         "The policy returns −0.500 [−1.50, 0.500] (95 % interval), below logged behavior (40.0 [39.0, 41.0]) and"
         " below behavior cloning (97.2 [96.2, 98.2])."
     )
-    assert failed.next_steps[0] == "Use `data/bc/seed-0`: it imitates the logs and needs no world model."
+    assert (failed.baseline, failed.answer) == ("bc", "deploy the baseline bc")
+    assert failed.next_steps[0] == (
+        "Use `data/baselines/seed-0/bc`: it learned from the logs alone and needs no world model."
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,11 +212,13 @@ def test_a_constant_policy_is_described_by_its_kind_of_action(results: Results, 
     ],
 )
 def test_there_are_three_different_next_steps(results: Results, means: dict[str, float]) -> None:
-    for learner in (None, "sac", "bc", "cem"):
-        steps = decide(scored(results, **means), learner).next_steps
+    for learner in (Learner("sac", 10, True), Learner("bc", 10, False), Learner("cem", None, True)):
+        learned = scored(results, **means)
+        learned = replace(learned, evaluation=replace(learned.evaluation, learners={"policy": learner, "bc": LEARNED}))
+        steps = decide(learned).next_steps
         assert len({*steps}) == 3
-        assert learner in (None, "sac") or not any("bc_weight" in step for step in steps)
-        assert learner != "bc" or not any("penalty" in step for step in steps)
+        assert learner.name == "sac" or not any("bc_weight" in step for step in steps)
+        assert learner.world_model or not any("penalty" in step for step in steps)
 
 
 @pytest.mark.parametrize("agent", ["policy", "logged"])
@@ -230,7 +240,8 @@ def test_a_serious_check_comes_first_and_keeps_estimates_from_deploying(results:
     promising = replace(envless, offline=replace(envless.offline, agents={**agents, "policy": policy}))
     assert decide(promising).status == DEPLOY
     assert decide(promising).reason.startswith(
-        "All estimates rank the policy above cloning and the logged behavior. By fitted Q evaluation, the policy earns"
+        "All estimates rank the policy above behavior cloning and the logged behavior. By fitted Q evaluation, the"
+        " policy earns"
     )
     wide = replace(best, low=-1e5)
     unsure = replace(policy, model_pessimistic=wide)
@@ -253,7 +264,8 @@ def test_without_an_environment_the_model_and_the_estimates_are_named(envless: R
     decision = decide(replace(envless, errors=errors, offline=offline))
     assert decision.status == STAY
     assert decision.reason.startswith(
-        "The world model is no better than no change after one step, and all estimates rank the policy below cloning."
+        "The world model is no better than no change after one step, and all estimates rank the policy below behavior"
+        " cloning."
     )
     assert " per step" in decision.reason
     assert any("Improve the world model first" in step for step in decision.next_steps)
@@ -273,7 +285,8 @@ def test_the_summary_is_flat_and_short(results: Results, envless: Results, tmp_p
     for finished in (results, envless):
         write_summary(finished, decide(finished), tmp_path / "summary.json")
         content = json.loads((tmp_path / "summary.json").read_text())
-        assert content.pop("status") == decide(finished).status
+        assert content.pop("status") == decide(finished).answer
+        assert content.pop("best_baseline", None) == ("bc" if finished is results else None)
         assert 5 <= len(content) <= 10
         assert all(isinstance(value, int | float) for value in content.values())
     assert "policy_return" not in content

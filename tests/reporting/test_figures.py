@@ -50,7 +50,7 @@ def test_every_figure_names_dataset_and_seeds(results: Results) -> None:
         model_figures.open_loop_figure(results),
         model_figures.penalty_figure(results),
         policy_figures.policy_figure(results),
-        policy_figures.cloning_figure(results),
+        policy_figures.baselines_figure(results),
         policy_figures.exploitation_figure(results),
     ]
     for figure in drawn:
@@ -117,7 +117,7 @@ def test_policy_panels_are_those_that_were_logged(results: Results) -> None:
     assert {"logged behavior", "behavior cloning"} <= {*lines(figure, 0)}
     empty = {seed: PolicyHistory([{"update": 100}]) for seed in results.seeds}
     assert policy_figures.policy_figure(replace(results, policy=empty)) is None
-    assert policy_figures.cloning_figure(replace(results, bc=empty)) is None
+    assert policy_figures.baselines_figure(replace(results, baselines={"bc": empty})) is None
 
 
 def test_plans_are_drawn_until_they_end(results: Results) -> None:

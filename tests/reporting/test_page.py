@@ -22,7 +22,7 @@ from pipeline.reporting import page as page_module
 from pipeline.reporting.decision import decide
 from pipeline.reporting.page import SECTIONS, as_yaml, write_figures, write_page
 from pipeline.reporting.results import Results, load
-from pipeline.reporting.status import CLONE, DEPLOY, STAY, UNKNOWN, Decision
+from pipeline.reporting.status import BASELINE, DEPLOY, STAY, UNKNOWN, Decision
 from pipeline.reporting.tables import (
     checks_table,
     dataset_table,
@@ -34,7 +34,7 @@ from pipeline.reporting.tables import (
 from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.glance import BAD, GOOD, OPEN, WARN, glance
 from pipeline.reporting.text.limits import limits
-from pipeline.reporting.text.ope import fit_doubts, logged_value, offline_table, offline_verdict
+from pipeline.reporting.text.ope import fit_doubts, logged_value, offline_tables, offline_verdict
 from pipeline.tracking import provenance
 from pipeline.tracking.ui import report_runs_url
 from pipeline.validation.records import load_record
@@ -82,7 +82,7 @@ def test_stage_writes_one_self_contained_page(finished: Path, monkeypatch: pytes
     def tracked(name: str) -> Iterator[SimpleNamespace]:
         assert name == "report"
         yield SimpleNamespace(
-            params=PARAMS,
+            params={**PARAMS, "baselines": ["bc"]},
             key=KEY,
             print=logged.append,
             output=Path,
@@ -307,13 +307,13 @@ def test_first_pictures_are_open_and_others_folded(finished: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("status", "look", "icon"), [(DEPLOY, GOOD, "✓"), (CLONE, WARN, "!"), (STAY, BAD, "✕"), (UNKNOWN, OPEN, "?")]
+    ("status", "look", "icon"), [(DEPLOY, GOOD, "✓"), (BASELINE, WARN, "!"), (STAY, BAD, "✕"), (UNKNOWN, OPEN, "?")]
 )
 def test_the_decision_has_color_icon_and_words(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, look: str, icon: str
 ) -> None:
     decision = Decision(status, "Because a < b.", ["Set `seeds: [0, 1]`.", "Wait."])
-    monkeypatch.setattr(page_module, "decide", lambda results, learner: decision)
+    monkeypatch.setattr(page_module, "decide", lambda results: decision)
     page = text_of(render_text(load(finished, [0]), tmp_path))
     assert f'<div class="decision {look}">' in page
     assert f'<span class="icon" aria-hidden="true">{icon}</span><span class="words">{status}</span>' in page
@@ -336,7 +336,7 @@ def test_damaged_inputs_are_named(finished: Path, tmp_path: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"returns\.npz: cannot be read"):
         load(tmp_path / "copy", [0])
-    (tmp_path / "copy/data/bc/seed-0/history.json").write_text("{")
+    (tmp_path / "copy/data/baselines/seed-0/bc/history.json").write_text("{")
     with pytest.raises(ValueError, match=r"history\.json: not valid JSON"):
         load(tmp_path / "copy", [0])
     evaluation = tmp_path / "copy/reports/metrics/evaluate.json"
@@ -381,18 +381,19 @@ def test_params_are_plain_yaml_in_their_order() -> None:
 
 def test_offline_estimates_in_table_and_words(finished: Path, envless: Results) -> None:
     results = load(finished, [0, 1])
-    rows = offline_table(results).rows
-    assert rows[0] == ["fitted Q evaluation", "−120.0 [−144.0, −96.0]", "−1.20", "−330.0 [−396.0, −264.0]", "−3.30"]
-    assert rows[3] == ["importance weighting", *["none: 1.2 effective episodes of 6, fewer than 5", "–"] * 2]
+    values, rewards = (table.rows for table in offline_tables(results).values())
+    assert values[0] == ["fitted Q evaluation", "−120.0 [−144.0, −96.0]", "−330.0 [−396.0, −264.0]"]
+    assert rewards[0] == ["fitted Q evaluation", "−1.20", "−3.30"]
+    assert values[3] == ["importance weighting", *["none: 1.2 effective episodes of 6, fewer than 5"] * 2]
     agents = results.offline.agents
     real = [number(agent.true.value) for agent in agents.values() if agent.true is not None]
-    assert rows[-1] == ["real episodes", real[0], "–", real[1], "–"]
+    assert values[-1] == ["real episodes", *real]
     assert logged_value(results).startswith("Logged behavior: −400.0 [−480.0, −320.0] over 6 held-out episodes, −4.00")
     verdict = offline_verdict(results)
     assert "above behavior cloning: fitted Q evaluation, world model, world model less penalty." in verdict
     assert "Real episodes returned" in verdict
     assert "policy −1.50 and 2.0 %; behavior cloning −1.50 and 2.0 %" in fit_doubts(results).replace("\u00a0", " ")
-    assert "real episodes" not in [row[0] for row in offline_table(envless).rows]
+    assert "real episodes" not in [row[0] for row in offline_tables(envless)["Discounted value"].rows]
     none = PooledEstimate(None, None, None, None, reason="too few")
     nothing = {name: AgentEstimates(none, none, none, none, None) for name in agents}
     assert "No estimate is available" in offline_verdict(with_agents(results, nothing))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from pipeline.evaluation.results import EvaluationSummary, ImaginationSettings, ScoreSummary, score_line
+from pipeline.evaluation.results import EvaluationSummary, ImaginationSettings, Learner, ScoreSummary, score_line
 from pipeline.reporting.text.score_lines import score_lines
 from pipeline.serving.bundle import BundleSpec
 from pipeline.serving.model_card import SCORES_ELSEWHERE, model_card
@@ -37,9 +37,10 @@ def scored(mean: float | None) -> ScoreSummary:
 
 
 RESULT = EvaluationSummary(
-    schema_version=2,
+    schema_version=3,
     environment="Pendulum-v1",
     note=None,
+    learners={"policy": Learner("sac", 100, True), "bc": Learner("bc", 100, False)},
     scores={"policy": scored(None), "bc": scored(None), "random": None},
     imagined_return=-140.6,
     real_return=-136.54,

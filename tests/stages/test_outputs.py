@@ -146,7 +146,7 @@ def test_who_lost_the_lock_writes_nothing(project: Path, capsys: pytest.CaptureF
 
 
 def write(run: Stage, text: str) -> None:
-    folder = run.output("data/bc/seed-0")
+    folder = run.output("data/baselines/seed-0/bc")
     folder.mkdir()
     (folder / text).write_text(text)
     run.output("reports/metrics/bc.json").write_text(text)
@@ -154,12 +154,12 @@ def write(run: Stage, text: str) -> None:
 
 def test_outputs_are_replaced_as_a_whole_by_a_stage_that_succeeds(project: Path) -> None:
     for text in ("first", "second"):
-        with stage("behavior_cloning", 0) as run:
+        with stage("baseline", 0, choice="bc") as run:
             write(run, text)
-    with pytest.raises(SystemExit), stage("behavior_cloning", 0) as run:
+    with pytest.raises(SystemExit), stage("baseline", 0, choice="bc") as run:
         write(run, "third")
         raise ValueError("no good")
-    assert [path.name for path in Path("data/bc/seed-0").iterdir()] == ["second"]
+    assert [path.name for path in Path("data/baselines/seed-0/bc").iterdir()] == ["second"]
     assert Path("reports/metrics/bc.json").read_text() == "second"
     assert [path for top in ("data", "reports") for path in Path(top).glob(".partial/*")] == []
 

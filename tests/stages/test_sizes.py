@@ -23,7 +23,8 @@ def changed(change: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def configs(change: dict[str, dict[str, Any]]) -> dict[str, Any]:
     params = changed(change)
-    return {name: load(kind, params, name) for name, kind in blocks().items()}
+    loaded = {name: load(kind, params, name) for name, kind in blocks().items()}
+    return {**loaded, "baselines": params["baselines"]}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,7 @@ def configs(change: dict[str, dict[str, Any]]) -> dict[str, Any]:
             "`hidden`, `critics` and `batch_size` of `policy.t",
         ),
         ({"bc": {"batch_size": 10**9}}, "`hidden` and `batch_size` of `bc`"),
+        ({"td3_bc": {"batch_size": 10**9}}, "`hidden` and `batch_size` of `td3_bc`"),
         ({"offline": {"critics": 1000, "batch_size": 10**7}}, "`hidden`, `critics` and `batch_size` of `offline`"),
     ],
 )
@@ -69,6 +71,7 @@ def test_what_cannot_fit_is_refused_in_one_line(change: dict[str, dict[str, Any]
         {"policy": {"name": "actor_critic"}, "rollout": {"starts": 10**9}},  # which keeps no imagined steps
         {"policy": CEM, "rollout": {"starts": 10**9}},
         {"policy": {"hidden": []}},
+        {"iql": {"batch_size": 10**9}},  # which is not listed
     ],
 )
 def test_the_rest_is_not(change: dict[str, dict[str, Any]]):

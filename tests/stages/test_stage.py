@@ -231,7 +231,7 @@ def test_dataset_is_an_input_of_stage_and_parent_with_its_digest(client: MlflowC
     (project / "dataset").mkdir()
     np.save(project / "dataset/reward.npy", np.zeros(7, np.float32))
     for seed in (0, 1):
-        with warnings.catch_warnings(), stage("behavior_cloning", seed) as run:
+        with warnings.catch_warnings(), stage("baseline", seed, choice="bc") as run:
             warnings.simplefilter("error")
             run.log_dataset(Spec, project / "dataset")  # type: ignore[arg-type]
     (parent,) = runs(client)["parents"]

@@ -35,7 +35,7 @@ def test_an_execution_is_called_by_its_choices(
 def test_a_stage_is_called_by_its_choice_and_seed() -> None:
     assert stage_name("ingest", None, PARAMS) == "ingest minari"
     assert stage_name("fit_world_model", 2, PARAMS) == "fit_world_model rssm seed 2"
-    assert stage_name("behavior_cloning", 0, PARAMS) == "behavior_cloning seed 0"
+    assert stage_name("baseline", 0, PARAMS, "bc") == "baseline bc seed 0"
     assert stage_name("report", None, PARAMS) == "report"
 
 

@@ -97,7 +97,7 @@ def test_what_comes_before_a_resume_point_is_stored_before_it(tmp_path: Path) ->
 def test_resume_point_of_another_key_is_not_picked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "params.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    before, after = (ResumePoint(StageRun("behavior_cloning", 0, {}, key).work) for key in ("before", "after"))
+    before, after = (ResumePoint(StageRun("baseline", 0, {}, key, "bc").work) for key in ("before", "after"))
     train(build("bc"), [before])
     fresh = build("bc")
     assert not after.load_into(fresh)

@@ -25,7 +25,7 @@ from pipeline.policies.bc import BCConfig
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.sac import SAC, SACConfig
-from pipeline.training.behavior_cloning import behavior_cloning
+from pipeline.training.baseline import learn_baseline
 from pipeline.training.config import FitConfig, TrainerConfig
 from pipeline.training.fit_world_model import fit_world_model
 from pipeline.training.learn_policy import learn_policy
@@ -138,7 +138,7 @@ def test_world_models_have_the_same_weights(logs: PreparedDataset, monkeypatch: 
 
 def test_behavior_cloning_has_the_same_weights(logs: PreparedDataset) -> None:
     config = BCConfig(updates=30, hidden=[8], history=1)
-    equal_weights(*(behavior_cloning(config, logs, trainer, 0, QUIET).policy for trainer in (MEMORY, DISK)))
+    equal_weights(*(learn_baseline("bc", config, logs, trainer, 0, QUIET).policy for trainer in (MEMORY, DISK)))
 
 
 def test_a_policy_has_the_same_weights(logs: PreparedDataset) -> None:

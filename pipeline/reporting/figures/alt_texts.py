@@ -9,7 +9,7 @@ from pipeline.policies.history import PolicyHistory
 from pipeline.reporting.figures.style import LOSSES
 from pipeline.reporting.results import Arrays, Results
 from pipeline.reporting.text.formatting import fixed, interval, mean_return, number, percent
-from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.reporting.text.score_lines import label
 from pipeline.reporting.trust import intervals, mean, ranked_on_logs
 from pipeline.validation import counted
 
@@ -17,7 +17,7 @@ LEVEL = 0.9  # of the intervals whose coverage is stated
 
 
 def _scores(results: Results) -> str:
-    scores = {AGENTS[name]: score for name in AGENTS if (score := results.summary(name))}
+    scores = {label(name): score for name in results.evaluation.agents if (score := results.summary(name))}
     return f"Mean return: {_listed((name, mean_return(score)) for name, score in scores.items())}."
 
 
@@ -128,9 +128,13 @@ def _policy(results: Results) -> str:
     return _changes(results.policy, {"return_mean": "real return", "q_mean": "critics' mean value"})
 
 
-def _cloning(results: Results) -> str:
-    keys = {key for history in results.bc.values() for row in history.rows for key in row} - {"update"}
-    return _changes(results.bc, {key: key.replace("_", " ") for key in sorted(keys)})
+def _baselines(results: Results) -> str:
+    return " ".join(f"{label(name)}: {_all_changes(histories)}" for name, histories in results.baselines.items())
+
+
+def _all_changes(histories: dict[int, PolicyHistory]) -> str:
+    keys = {key for history in histories.values() for row in history.rows for key in row} - {"update"}
+    return _changes(histories, {key: key.replace("_", " ") for key in sorted(keys)})
 
 
 def _plans(results: Results) -> str:
@@ -150,11 +154,11 @@ def _exploitation(results: Results) -> str:
 def _changes(histories: dict[int, PolicyHistory], names: dict[str, str]) -> str:
     """First and last value of each recorded quantity, means over seeds."""
     parts = []
-    for key, label in names.items():
+    for key, name in names.items():
         recorded = [[value for row in h.rows if (value := row.get(key)) is not None] for h in histories.values()]
         if recorded and all(recorded):
             first, last = mean(r[0] for r in recorded), mean(r[-1] for r in recorded)
-            parts.append(f"{label} from {number(first)} to {number(last)}")
+            parts.append(f"{name} from {number(first)} to {number(last)}")
     updates = max((row["update"] or 0 for h in histories.values() for row in h.rows), default=0)
     return f"Over {updates:,.0f} updates{': ' if parts else ''}{', '.join(parts)}."
 
@@ -192,6 +196,6 @@ ALT_TEXTS: dict[str, Callable[[Results], str]] = {
     "film": _film,
     "policy": _policy,
     "plans": _plans,
-    "behavior_cloning": _cloning,
+    "baselines": _baselines,
     "exploitation": _exploitation,
 }

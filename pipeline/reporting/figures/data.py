@@ -8,10 +8,10 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.data.spec import DatasetSpec
 from pipeline.envs.action_space import DISCRETE
 from pipeline.reporting.figures.scales import log_counts
-from pipeline.reporting.figures.style import COLORS, newest_frame, panels
+from pipeline.reporting.figures.style import COLORS, agent_color, newest_frame, panels
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import number
-from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.reporting.text.score_lines import label
 
 ROWS_SHOWN = 200_000
 FRAMES_SHOWN = 8
@@ -110,17 +110,17 @@ def frames_figure(results: Results) -> Figure | None:
 
 def scores_figure(results: Results) -> Figure | None:
     """Mean return of every agent and its interval; None if only the logs have returns."""
-    scores = {name: score for name in AGENTS if (score := results.summary(name))}
+    scores = {name: score for name in results.evaluation.agents if (score := results.summary(name))}
     if len(scores) < 2:
         return None
     figure, (axes,) = panels(f"Mean return, 95 % intervals: {results.title}", 1, height=0.6 + 0.45 * len(scores))
     for row, (name, score) in enumerate(scores.items()):
         mean = score.return_mean
         low, high = score.return_mean_ci95
-        axes.plot([low, high], [row, row], color=COLORS[name], linewidth=3, solid_capstyle="butt")
-        axes.plot(mean, row, "o", color=COLORS[name], markersize=7)
+        axes.plot([low, high], [row, row], color=agent_color(name), linewidth=3, solid_capstyle="butt")
+        axes.plot(mean, row, "o", color=agent_color(name), markersize=7)
         axes.annotate(number(mean), (mean, row), (0, 7), textcoords="offset points", ha="center", fontsize=9)
-    axes.set_yticks(range(len(scores)), [AGENTS[name] for name in scores])
+    axes.set_yticks(range(len(scores)), [label(name) for name in scores])
     axes.set_ylim(len(scores) - 0.5, -0.7)
     axes.margins(x=0.12)  # room for the numbers
     axes.grid(axis="y", visible=False)

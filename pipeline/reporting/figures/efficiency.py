@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.evaluation.results import Interval, ScoreSummary
-from pipeline.reporting.figures.style import COLORS, panels
-from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.evaluation.results import LOGGED, Interval, ScoreSummary
+from pipeline.reporting.figures.style import COLORS, agent_color, panels
+from pipeline.reporting.text.score_lines import label
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ShareResult:
     seeds: list[int]
     train_episodes: int
     train_transitions: int
-    scores: dict[str, ScoreSummary]  # of policy, bc and logged
+    scores: dict[str, ScoreSummary]  # of the policy, the baselines and the logs
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ SCORE = Measure(lambda score: score.iqm, lambda score: score.iqm_ci95, "normaliz
 
 
 def efficiency_figure(results: Sequence[ShareResult]) -> Figure:
-    """Policy and behavior cloning over the number of training transitions, beside the logs of the largest share; also
+    """Policy and baselines over the number of training transitions, beside the logs of the largest share; also
     normalized if the dataset has reference returns. ``results`` has the smallest share first."""
     largest = results[-1]
     measures = [RETURN] if largest.scores["policy"].iqm is None else [RETURN, SCORE]
@@ -57,9 +57,9 @@ def efficiency_figure(results: Sequence[ShareResult]) -> Figure:
     noun = "seed" if len(largest.seeds) == 1 else "seeds"
     figure, grid = panels(f"Sample efficiency: {largest.name}, {noun} {seeds}", len(measures), height=4.0)
     for axes, measure in zip(grid, measures, strict=True):
-        for agent in ("policy", "bc"):
+        for agent in (agent for agent in largest.scores if agent != LOGGED):
             _curve(axes, results, agent, measure)
-        _line(axes, largest.scores["logged"], measure)
+        _line(axes, largest.scores[LOGGED], measure)
         _label(axes, results, measure.label)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
@@ -74,8 +74,8 @@ def _curve(axes: Axes, results: Sequence[ShareResult], agent: str, measure: Meas
         [result.train_transitions for result in results],
         [value for value, _, _ in points],
         [below, above],
-        color=COLORS[agent],
-        label=AGENTS[agent],
+        color=agent_color(agent),
+        label=label(agent),
         marker="o",
         capsize=3,
     )
@@ -83,7 +83,7 @@ def _curve(axes: Axes, results: Sequence[ShareResult], agent: str, measure: Meas
 
 def _line(axes: Axes, logged: ScoreSummary, measure: Measure) -> None:
     value, low, high = measure.of(logged)
-    axes.axhline(value, color=COLORS["logged"], linestyle="--", label=AGENTS["logged"])
+    axes.axhline(value, color=COLORS["logged"], linestyle="--", label=label(LOGGED))
     axes.axhspan(low, high, color=COLORS["logged"], alpha=0.12, linewidth=0)
 
 

@@ -5,12 +5,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.evaluation.results import LOGGED
 from pipeline.policies.history import PolicyHistory
 from pipeline.reporting.figures.scales import log_counts
-from pipeline.reporting.figures.style import COLORS, Curve, panels, seed_curves
+from pipeline.reporting.figures.style import COLORS, Curve, agent_color, panels, seed_curves
 from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import number
-from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.reporting.text.score_lines import label
 
 POLICY_PANELS = {
     "return_mean": "real return [sum of rewards]",
@@ -64,16 +65,23 @@ def _varies(histories: dict[int, PolicyHistory], name: str) -> bool:
     return bool(values) and len(np.unique(np.concatenate(values))) > 1
 
 
-def cloning_figure(results: Results) -> Figure | None:
-    """Learning curves of behavior cloning, one panel for each metric that varies; None if none does."""
-    rows = [row for history in results.bc.values() for row in history.rows]
-    names = sorted(name for name in {key for row in rows for key in row} - {"update"} if _varies(results.bc, name))
-    if not names:
+def baselines_figure(results: Results) -> Figure | None:
+    """Learning curves of the baselines, one panel for each metric that varies; None if none does."""
+    metrics: dict[str, list[str]] = {}  # the baselines in which a metric varies
+    for baseline, histories in results.baselines.items():
+        keys = {key for history in histories.values() for row in history.rows for key in row} - {"update"}
+        for name in sorted(keys):
+            if _varies(histories, name):
+                metrics.setdefault(name, []).append(baseline)
+    if not metrics:
         return None
-    figure, grid = panels(f"Behavior cloning: {results.title}", len(names), height=2.5)
-    for axes, name in zip(grid, names, strict=True):
-        seed_curves(axes, _curves(results.bc, name), COLORS["bc"], AGENTS["bc"])
+    figure, grid = panels(f"Baselines: {results.title}", len(metrics), height=2.5)
+    for axes, (name, baselines) in zip(grid, metrics.items(), strict=True):
+        for baseline in baselines:
+            curves = _curves(results.baselines[baseline], name)
+            seed_curves(axes, curves, agent_color(baseline), label(baseline))
         axes.set(xlabel="gradient updates", title=name.replace("_", " "))
+        axes.legend(loc="best")
     return figure
 
 
@@ -110,8 +118,8 @@ def _curves(histories: dict[int, PolicyHistory], name: str) -> list[Curve]:
 
 
 def _reference_lines(axes: Axes, results: Results) -> None:
-    for agent in ("logged", "bc"):
+    for agent in (LOGGED, *results.evaluation.baselines):
         summary = results.summary(agent)
         if summary:
-            axes.axhline(summary.return_mean, color=COLORS[agent], linestyle="--", label=AGENTS[agent])
+            axes.axhline(summary.return_mean, color=agent_color(agent), linestyle="--", label=label(agent))
     axes.legend(loc="best")

@@ -16,6 +16,9 @@ Curve = tuple[ArrayLike, ArrayLike]  # x and y
 COLORS = {
     "policy": "#0072B2",
     "bc": "#E69F00",
+    "td3_bc": "#009E73",
+    "iql": "#CC79A7",
+    "rebrac": "#56B4E9",
     "logged": "#555555",
     "random": "#999999",
     "model": "#0072B2",
@@ -58,6 +61,11 @@ RC: dict[Any, Any] = {
     "legend.fontsize": 9,
     "axes.prop_cycle": cycler(color=CYCLE),
 }
+
+
+def agent_color(agent: str) -> str:
+    """The color of an agent in every figure; learners that are not part of the project share one."""
+    return COLORS.get(agent, "#882255")
 
 
 def panels(title: str, count: int, columns: int = 2, height: float = 3.0) -> tuple[Figure, list[Axes]]:

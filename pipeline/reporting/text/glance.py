@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.assessment.gate import constant_reward, reward_horizon
-from pipeline.reporting.decision import FEWEST_STEPS, per_step
+from pipeline.reporting.decision import FEWEST_STEPS
 from pipeline.reporting.results import Results
+from pipeline.reporting.rivals import best_estimates, per_step
 from pipeline.reporting.text.advice import reach
 from pipeline.reporting.text.formatting import number, percent
 from pipeline.reporting.text.limits import FEW_SEEDS
@@ -142,7 +143,7 @@ def _prediction(results: Results) -> tuple[str, str]:
 
 
 def _estimates(results: Results) -> tuple[str, str]:
-    policy, cloning = per_step(results, "policy"), per_step(results, "bc")
+    policy, baseline = per_step(results, "policy"), best_estimates(results)
     logged = results.offline.logged.per_step
-    above = [estimate.value > max(cloning[name].value, logged) for name, estimate in policy.items()]
+    above = [estimate.value > max(baseline[name].value, logged) for name, estimate in policy.items()]
     return GOOD if all(above) else WARN if any(above) else BAD, preferences(results)

@@ -1,10 +1,11 @@
 """Offline estimates of the policies in words, beside real episodes where there is an environment."""
 
+from pipeline.evaluation.results import POLICY
 from pipeline.ope.results import LoggedValue, PooledEstimate
 from pipeline.reporting.results import Results
 from pipeline.reporting.tables import Table
-from pipeline.reporting.text.formatting import interval, number, percent
-from pipeline.reporting.text.score_lines import AGENTS
+from pipeline.reporting.text.formatting import interval, listed, number, percent
+from pipeline.reporting.text.score_lines import label
 
 ESTIMATORS = {
     "fqe": "fitted Q evaluation",
@@ -14,18 +15,21 @@ ESTIMATORS = {
 }
 
 
-def offline_table(results: Results) -> Table:
-    """A row for each estimator, and one for real episodes if there is an environment; two columns for each agent."""
+def offline_tables(results: Results) -> dict[str, Table]:
+    """Values, and the same as rewards per step, by title: a row for each estimator, and one for real episodes if there
+    is an environment; a column for each agent."""
     agents = results.offline.agents
-    header = ["estimator", *(cell for agent in agents for cell in (AGENTS[agent], "reward per step"))]
-    rows = [
-        [label, *(cell for agent in agents.values() for cell in _cells(agent.by_estimator[name]))]
-        for name, label in ESTIMATORS.items()
-    ]
+    header = ["estimator", *map(label, agents)]
+    cells = {
+        title: [_cells(agent.by_estimator[name]) for agent in agents.values()] for name, title in ESTIMATORS.items()
+    }
+    values = [[title, *(value for value, _ in row)] for title, row in cells.items()]
     if any(agent.true for agent in agents.values()):
-        values = [number(agent.true.value) if agent.true else "–" for agent in agents.values()]
-        rows.append(["real episodes", *(cell for value in values for cell in (value, "–"))])
-    return Table(header, rows)
+        values.append(
+            ["real episodes", *(number(agent.true.value) if agent.true else "–" for agent in agents.values())]
+        )
+    per_step = [[title, *(reward for _, reward in row)] for title, row in cells.items()]
+    return {"Discounted value": Table(header, values), "Reward per step": Table(header, per_step)}
 
 
 def logged_value(results: Results) -> str:
@@ -37,8 +41,8 @@ def logged_value(results: Results) -> str:
 
 def fit_doubts(results: Results) -> str:
     """How far fitted Q evaluation is from convergence."""
-    fits = {AGENTS[agent]: estimates.fqe for agent, estimates in results.offline.agents.items()}
-    numbers = [f"{label} {number(fit.drift)} and {percent(fit.clamped, 1)}" for label, fit in fits.items()]
+    fits = {label(agent): estimates.fqe for agent, estimates in results.offline.agents.items()}
+    numbers = [f"{name} {number(fit.drift)} and {percent(fit.clamped, 1)}" for name, fit in fits.items()]
     return (
         "Convergence of fitted Q evaluation (drift of the value over the last tenth of the updates, and share of"
         f" targets clamped to the range of logged rewards): {'; '.join(numbers)}. Both should be near zero."
@@ -46,26 +50,27 @@ def fit_doubts(results: Results) -> str:
 
 
 def offline_verdict(results: Results) -> str:
-    """Which estimates rank the policy above behavior cloning, and the real returns of both if known."""
-    sentence, agents = preferences(results), results.offline.agents
-    policy, bc = agents["policy"].true, agents["bc"].true
-    if policy is None or bc is None:
-        return f"{sentence} There is no environment to check this against."
-    return (
-        f"{sentence} Real episodes returned {number(policy.return_mean)} for the policy and"
-        f" {number(bc.return_mean)} for behavior cloning."
+    """Which estimates rank the policy above all baselines, and the real returns if known."""
+    true = {agent: estimates.true for agent, estimates in results.offline.agents.items()}
+    returns = [f"{number(e.return_mean)} for {'the policy' if a == POLICY else label(a)}" for a, e in true.items() if e]
+    known = (
+        f"Real episodes returned {listed(returns)}." if returns else "There is no environment to check this against."
     )
+    return f"{preferences(results)} {known}"
 
 
 def preferences(results: Results) -> str:
-    """Which estimates rank the policy above behavior cloning and above the logs."""
-    policy, bc = _values(results, "policy"), _values(results, "bc")
-    above = {name: policy[name] > bc[name] for name in ESTIMATORS if name in policy and name in bc}
+    """Which estimates rank the policy above all baselines and above the logs."""
+    policy, *others = (_values(results, agent) for agent in results.offline.agents)
+    baselines = [agent for agent in results.offline.agents if agent != POLICY]
+    complete = [name for name in ESTIMATORS if all(name in values for values in (policy, *others))]
+    above = {name: policy[name] > max(values[name] for values in others) for name in complete}
     if not above:
-        return "No estimate is available for both policies."
+        return "No estimate is available for all policies."
+    rivals = label(baselines[0]) if len(baselines) == 1 else f"all {len(baselines)} baselines"
     groups = {
-        "above behavior cloning": [ESTIMATORS[name] for name in above if above[name]],
-        "not above behavior cloning": [ESTIMATORS[name] for name in above if not above[name]],
+        f"above {rivals}": [ESTIMATORS[name] for name in above if above[name]],
+        f"not above {rivals}": [ESTIMATORS[name] for name in above if not above[name]],
     }
     text = "; ".join(f"{rank}: {', '.join(names)}" for rank, names in groups.items() if names)
     return f"Estimates that rank the policy {text}. {_beside_the_logs(results)}"
@@ -73,8 +78,8 @@ def preferences(results: Results) -> str:
 
 def _beside_the_logs(results: Results) -> str:
     """Which estimates put the policy above the logged episodes from the same first observations."""
-    logged, policy = results.offline.logged.per_step, _values(results, "policy")
-    above = [label for name, label in ESTIMATORS.items() if name in policy and policy[name] > logged]
+    logged, policy = results.offline.logged.per_step, _values(results, POLICY)
+    above = [title for name, title in ESTIMATORS.items() if name in policy and policy[name] > logged]
     if not above:
         return "No estimate puts it above logged behavior."
     return f"Above logged behavior: {', '.join(above)}."

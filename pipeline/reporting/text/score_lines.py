@@ -2,8 +2,20 @@
 
 from pipeline.evaluation.results import EvaluationSummary, plain_interval
 
-# Names in evaluate.json, in the order of all tables.
-AGENTS = {"policy": "policy", "bc": "behavior cloning", "logged": "logged behavior", "random": "random actions"}
+# How agents are called for readers; others by their names in params.yaml.
+LABELS = {
+    "bc": "behavior cloning",
+    "td3_bc": "TD3+BC",
+    "iql": "IQL",
+    "rebrac": "ReBRAC",
+    "logged": "logged behavior",
+    "random": "random actions",
+}
+
+
+def label(agent: str) -> str:
+    """What an agent of evaluate.json is called for readers."""
+    return LABELS.get(agent, agent)
 
 
 def score_lines(evaluation: EvaluationSummary) -> str:
@@ -17,7 +29,7 @@ def score_lines(evaluation: EvaluationSummary) -> str:
         f"|---|---|{'---|' if normalized else ''}---|",
     ]
     for agent, score in scores.items():
-        cells = [AGENTS[agent], plain_interval(score.return_mean, score.return_mean_ci95)]
+        cells = [label(agent), plain_interval(score.return_mean, score.return_mean_ci95)]
         if normalized:
             cells.append(plain_interval(score.mean, score.mean_ci95))
         lines.append(f"| {' | '.join([*cells, str(score.episodes)])} |")
