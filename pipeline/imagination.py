@@ -14,7 +14,7 @@ from pipeline.validation import OPTIONS, Flag, Float, Fraction, Horizon, NonNega
 
 AUTO: Literal["auto"] = "auto"  # in params.yaml: take the value from the assessment of the world model
 CPU_ROWS = 512  # on a CPU, the members' activations for so many rows stay in its cache
-QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)  # the assessment measures these quantiles of a penalty over held-out logs
+QUANTILES = (0.5, 0.9, 0.95, 0.99)  # the assessment measures these quantiles of a penalty over held-out logs
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -36,7 +36,7 @@ class RolloutConfig(RolloutOptions):
     """The block ``rollout`` of params.yaml."""
 
     length: Horizon | Literal["auto"] = AUTO  # imagined steps; auto: the trusted horizon, at most 20
-    # halt_above as a quantile of the penalty over held-out logs: 0.5, 0.9, 0.95, 0.99, or 1.0, the largest
+    # halt_above as a quantile of the penalty over held-out logs: 0.5, 0.9, 0.95 or 0.99
     halt_quantile: Annotated[Float, OneOf(QUANTILES)] | None = None
 
     @model_validator(mode="after")

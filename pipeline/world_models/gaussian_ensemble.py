@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from pipeline.encoders.statistics import DataSpec
 from pipeline.networks.mlp import stacked_mlp
 from pipeline.types import Shard, Transitions
-from pipeline.validation import OPTIONS, Flag, Members, NonNegativeFloat
+from pipeline.validation import OPTIONS, Members, NonNegativeFloat
 from pipeline.world_models.gaussian import GaussianModel
 from pipeline.world_models.gaussian_config import GaussianConfig
 
@@ -22,8 +22,6 @@ class EnsembleConfig(GaussianConfig):
 
     members: Members = 7  # networks that are trained independently
     elites: Members = 5  # members of lowest held-out error; imagination draws from these alone
-    # layer normalization: bounds the change in one step, so that long rollouts do not diverge (NEUBAY)
-    layer_norm: Flag = False
     weight_decay: NonNegativeFloat = 1e-4  # weight decay of the last layer; a quarter of it in the first, as in PETS
 
     @model_validator(mode="after")
@@ -36,8 +34,8 @@ class EnsembleConfig(GaussianConfig):
 class EnsembleNetwork(nn.Sequential):
     """Independent members: each is trained on its own batches."""
 
-    def __init__(self, members: int, sizes: list[int], decays: list[float], layer_norm: bool) -> None:
-        super().__init__(*stacked_mlp(members, sizes, decays, layer_norm=layer_norm))
+    def __init__(self, members: int, sizes: list[int], decays: list[float]) -> None:
+        super().__init__(*stacked_mlp(members, sizes, decays))
         self.members = members
         self.num_bootstraps = members
 
@@ -58,11 +56,7 @@ class GaussianEnsemble(GaussianModel):
 
     def __init__(self, config: EnsembleConfig, data_spec: DataSpec) -> None:
         decays = torch.linspace(0.25, 1.0, config.depth + 1) * config.weight_decay
-        super().__init__(
-            config,
-            data_spec,
-            lambda sizes: EnsembleNetwork(config.members, sizes, decays.tolist(), config.layer_norm),
-        )
+        super().__init__(config, data_spec, lambda sizes: EnsembleNetwork(config.members, sizes, decays.tolist()))
         self.register_buffer("elite_members", torch.arange(config.elites))
 
     def sample_members(self, generator: Generator, count: int | None = None) -> Self:

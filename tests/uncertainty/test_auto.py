@@ -10,7 +10,7 @@ from pipeline.uncertainty.calibration_file import Calibration, PenaltyCalibratio
 
 
 def told(scale: float | None, score: float) -> PenaltyCalibration:
-    quantiles = {"0.5": 0.2, "0.9": 0.6, "0.95": 0.8, "0.99": 1.2, "1.0": 4.0} if scale else {}
+    quantiles = {"0.5": 0.2, "0.9": 0.6, "0.95": 0.8, "0.99": 1.2} if scale else {}
     return PenaltyCalibration("epistemic", scale, quantiles, 0.5, {}, 0.7, score)
 
 
@@ -50,9 +50,6 @@ def test_halting_is_at_a_quantile_of_the_raw_penalty():
     # 0.8 of scaled penalty is 0.8 / 0.4 of the raw one, in units of reward; halt_above counts in spreads of reward
     _, rollout = resolve_auto(PenaltyConfig("ensemble_std"), RolloutConfig(halt_quantile=0.95), calibration(), 4.0)
     assert rollout.halt_above == pytest.approx(0.8 / 0.4 / 4.0)
-    for largest in (1, 1.0):
-        _, rollout = resolve_auto(PenaltyConfig(), RolloutConfig(halt_quantile=largest), calibration(), 4.0)
-        assert rollout.halt_above == pytest.approx(4.0 / 0.4 / 4.0)
 
 
 def test_what_is_not_known_is_refused():
