@@ -122,4 +122,5 @@ def _reference_lines(axes: Axes, results: Results) -> None:
         summary = results.summary(agent)
         if summary:
             axes.axhline(summary.return_mean, color=agent_color(agent), linestyle="--", label=label(agent))
-    axes.legend(loc="best")
+    several = len(results.evaluation.baselines) > 1  # their lines run behind the names
+    axes.legend(loc="best", frameon=several, framealpha=0.85, edgecolor="none", fontsize=7 if several else None)

@@ -14,6 +14,7 @@ from pipeline.reporting.text.advice import reach
 from pipeline.reporting.text.formatting import number, percent
 from pipeline.reporting.text.limits import FEW_SEEDS
 from pipeline.reporting.text.ope import preferences
+from pipeline.reporting.text.world_model_use import HELPS, HINDERS, world_model_use
 from pipeline.reporting.trust import intervals, mean, mean_of, visited_coverage
 from pipeline.validation import counted
 
@@ -33,10 +34,11 @@ class Reason:
 
 
 def glance(results: Results) -> list[Reason]:
-    """One line each on the runs, logs, world model, reward, intervals, predicted return and offline estimates, in the
-    order of the page."""
+    """One line each on the runs, whether the world model helps, logs, world model, reward, intervals, predicted return
+    and offline estimates, in the order of the page."""
     lines = {
         ("scores", "Runs"): _runs(results),
+        ("scores", "Baselines"): _baselines(results),
         ("data", "Logs"): _logs(results),
         ("trust", "World model"): _model(results),
         ("model", "Reward"): _reward(results),
@@ -66,6 +68,14 @@ def _runs(results: Results) -> tuple[str, str]:
         few = "too few to show the variation between training runs"
         return WARN, f"{policy.episodes:,} real episodes of {seeds}, {few}."
     return GOOD, f"{policy.episodes:,} real episodes of {seeds}."
+
+
+def _baselines(results: Results) -> tuple[str, str]:
+    """Does the world model help?"""
+    answer, sentence = world_model_use(results)
+    measured = results.summary("policy") is not None
+    state = {HELPS: GOOD, HINDERS: BAD}.get(answer, OPEN)
+    return state if measured else OPEN, sentence
 
 
 def _logs(results: Results) -> tuple[str, str]:
