@@ -16,7 +16,7 @@ from test_architecture import FLOORS
 from pipeline.__main__ import app
 from pipeline.cli.preset import PRESETS
 from pipeline.params import build
-from pipeline.stages.preflight import Family, blocks, load
+from pipeline.stages.preflight import LISTS, Family, blocks, check_baselines, load
 
 KINDS = blocks()
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -95,7 +95,9 @@ OWN = ("learner.md", "world-model.md")  # what they register themselves is check
 def test_blocks_of_params_are_valid(block: Block):
     """Keys and values as the pages show them; a draft of ``inspect`` is not complete."""
     params = yaml.safe_load(block.code)
-    for name, values in params.items():
+    if "baselines" in params:
+        check_baselines(params)
+    for name, values in ((name, values) for name, values in params.items() if name not in LISTS):
         kind = KINDS[name]
         if block.code.startswith("# data/logs"):
             assert all(key_exists(f"{name}.{key}") for key in values)
