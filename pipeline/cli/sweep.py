@@ -134,18 +134,24 @@ def check_points(points: Sequence[Point], params: Mapping[str, Any]) -> None:
             raise ValueError(f"{point.label}: {str(error).removeprefix('params.yaml: ')}") from None
         unused = {key for key in unused if not _is_used(key, complete)}
     if unused:
-        raise ValueError(f"`{min(unused)}` changes nothing: the class that its block chooses has no such option")
+        raise ValueError(
+            f"`{min(unused)}` changes nothing: the class that its block chooses has no such option, or `baselines` does"
+            " not list it"
+        )
     names = [point.name for point in points]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"two points would be called `{twice}`; remove one of their values")
 
 
 def _is_used(key: str, params: Mapping[str, Any]) -> bool:
-    """Whether the class that a block chooses has the option; options of its other classes stand in the file unused."""
-    from pipeline.stages.preflight import Family, blocks
+    """Whether the class that a block chooses has the option, or ``baselines`` lists the block; others stand in the file
+    unused."""
+    from pipeline.stages.preflight import Family, blocks, without_unlisted
 
     block, _, option = key.partition(".")
     kind = blocks().get(block)
+    if kind is not None and block not in without_unlisted(params):
+        return False
     if not isinstance(kind, Family) or option == kind.key:
         return True
     chosen = kind.registry[params[block][kind.key]].Config

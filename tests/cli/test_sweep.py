@@ -70,6 +70,7 @@ def test_what_is_no_grid(axes: list[str], message: str) -> None:
         (["penalty.weight=["], "cannot be set"),
         (["penalty.name=bellman,auto", "penalty.weight=auto"], "only the learner knows `penalty.name: bellman`"),
         (["policy.entropy_weight=0.1,1"], "`policy.entropy_weight` changes nothing: the class that its block chooses"),
+        (["iql.expectile=0.7,0.9"], "`iql.expectile` changes nothing: .* or `baselines` does not list it"),
     ],
 )
 def test_all_points_are_checked_before_the_first_runs(axes: list[str], message: str, params: dict[str, Any]) -> None:
