@@ -4,6 +4,7 @@ world model alone."""
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from pipeline.data.dataset import open_dataset
 from pipeline.ope import OfflineConfig
@@ -26,12 +27,15 @@ BLOCKS = ["world_model", "policy", "penalty", "rollout", "offline", "trainer"]  
 
 def main(seed: int) -> None:
     """Run the stage for one seed."""
-    with stage("evaluate_offline", seed) as run:
+    policy, baselines = (Path(folder.format(seed=seed)) for folder in READS[2:])
+
+    def remove_unlisted(params: dict[str, Any]) -> None:
+        for name in _remove_unlisted(baselines, params["baselines"]):
+            print(f"{baselines / name}: removed, because `baselines` does not list it any more", flush=True)
+
+    with stage("evaluate_offline", seed, prepare=remove_unlisted) as run:
         set_up_torch(build(TrainerConfig, section(run.params, "trainer"), "trainer"))
         config = build(OfflineConfig, section(run.params, "offline"), "offline")
-        policy, baselines = (Path(folder.format(seed=seed)) for folder in READS[2:])
-        for name in _remove_unlisted(baselines, run.params["baselines"]):
-            run.print(f"{baselines / name}: removed, because `baselines` does not list it any more")
         folders = {"policy": policy, **{name: baselines / name for name in run.params["baselines"]}}
         digest = weights_digest(policy)
         run.log_params({block: run.params[block] for block in BLOCKS} | {"policy_sha256": digest})

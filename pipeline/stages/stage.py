@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -103,10 +103,17 @@ class Stage(StageRun):
 
 
 @contextmanager
-def stage(name: str, seed: int | None = None, start: bool = True, choice: str | None = None) -> Iterator[Stage]:
+def stage(
+    name: str,
+    seed: int | None = None,
+    start: bool = True,
+    choice: str | None = None,
+    prepare: Callable[[dict[str, Any]], None] | None = None,
+) -> Iterator[Stage]:
     """One stage of the pipeline, from reading its parameters to closing its MLflow run.
 
-    ``choice`` is the entry of a list in params.yaml that the stage runs for, beside its seed.
+    ``choice`` is the entry of a list in params.yaml that the stage runs for, beside its seed. ``prepare`` gets the
+    checked params and may change what the stage reads, before its key counts it.
     With ``start`` False, the stage opens the run itself with ``run.start()``, so that mistakes of the user that it
     meets before leave no failed run.
     A ValueError or a full disk is for the user to fix: one line on stderr, exit code 1, the traceback in the log file.
@@ -138,6 +145,8 @@ def stage(name: str, seed: int | None = None, start: bool = True, choice: str | 
         check(params, name)
         allow_named(params)
         with locked(LOCKS / f"{own}.lock", _say) as lock, (outputs := Outputs(own, lock)).scratch():
+            if prepare is not None:
+                prepare(params)
             run = Stage(name, seed, choice, params, outputs, launcher)
             if start:
                 run.start()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from closure import ROOT
 from data_examples import counting_log
 
@@ -14,6 +15,7 @@ from pipeline.params import read_params
 from pipeline.policies import BASELINES
 from pipeline.stages.evaluate_offline import _remove_unlisted
 from pipeline.stages.preflight import blocks, check, check_listed, without_unlisted
+from pipeline.stages.stage import stage
 from pipeline.tracking.dvc_files import StageDefinition, definitions_in, read_yaml
 from pipeline.training.config import check_baseline
 
@@ -105,6 +107,23 @@ def test_what_a_removed_baseline_learned_goes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert _remove_unlisted(tmp_path, ["bc", "td3_bc"]) == ["iql"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bc", "mine"]
+
+
+def test_a_stage_counts_what_it_prepared(bare_project: Path) -> None:
+    """What is removed while it runs would look like an edit of its data."""
+    stages = {"judge": {"cmd": "judge", "deps": ["data/read"], "outs": ["data/written"]}}
+    (bare_project / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    for name in ("bc", "iql"):
+        (bare_project / "data/read" / name).mkdir(parents=True)
+        (bare_project / "data/read" / name / "bundle.json").write_text(name)
+
+    def prepare(params: dict[str, Any]) -> None:
+        _remove_unlisted(Path("data/read"), params["seeds"])
+
+    with stage("judge", prepare=prepare) as run:
+        run.output("data/written").write_text("done")
+    assert Path("data/written").read_text() == "done"
+    assert not list(Path("data/read").iterdir())
 
 
 def defined(params: dict[str, Any]) -> dict[str, tuple[StageDefinition, list[Any]]]:
