@@ -38,8 +38,11 @@ def _highest(values: list[Bounds]) -> Bounds:
 
 
 def estimated(results: Results) -> list[str]:
-    """The baselines that have offline estimates."""
-    return [name for name in results.offline.agents if name != POLICY]
+    """The baselines that have offline estimates. Raises ValueError if there is none."""
+    names = [name for name in results.offline.agents if name != POLICY]
+    if not names:
+        raise ValueError("the results have no baseline to compare with: evaluate one, such as `bc`")
+    return names
 
 
 def called(baseline: str, count: int) -> str:

@@ -161,6 +161,12 @@ def test_a_policy_must_pass_every_baseline_and_one_without_a_number_decides_noth
     assert "no estimate by fitted Q evaluation" in decide(diverged).reason
 
 
+def test_results_without_a_baseline_are_refused_in_one_line(alone: Results) -> None:
+    agents = {"policy": alone.offline.agents["policy"]}
+    with pytest.raises(ValueError, match="the results have no baseline to compare with: evaluate one, such"):
+        decide(replace(alone, offline=replace(alone.offline, agents=agents)))
+
+
 def test_no_result_of_a_baseline_that_is_not_listed_is_read(tmp_path: Path) -> None:
     write_outputs(tmp_path, [0], baselines=["bc"])
     stale = tmp_path / "data/baselines/seed-0/iql"
