@@ -150,7 +150,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["offline"] = dict(QUICK)
+    params["offline"], params["baselines"] = dict(QUICK), ["bc"]
     params["evaluation"] |= {"bootstrap": 20, "imagined_horizon": 3, "imagined_starts": 4, "episodes": 2}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     logs = write_dataset(tmp_path / "data/dataset", hidden_velocity(20), "line", 0.3, 0)
@@ -158,12 +158,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     model = GaussianEnsemble(EnsembleConfig(members=3, elites=2, width=8, depth=1), build_data_spec(logs))
     save_world_model(tmp_path / "data/world_model/seed-0", model, {})
     encoder = model.actor_encoder()
-    for kind, name, learner in (
-        ("policy", "sac", policy_for(encoder)),
-        ("bc", "bc", BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(encoder.state_dim, 1))),
+    for folder, name, learner in (
+        ("policy/seed-0", "sac", policy_for(encoder)),
+        ("baselines/seed-0/bc", "bc", BehaviorCloning(BCConfig(hidden=[8]), LearnerSpec(encoder.state_dim, 1))),
     ):
         facts = bundle_spec(name, learner.config, logs, model.data_spec, 0, [])
-        save_bundle(tmp_path / f"data/{kind}/seed-0", learner, encoder, facts, {"rows": []}, "# card\n")
+        save_bundle(tmp_path / "data" / folder, learner, encoder, facts, {"rows": []}, "# card\n")
     return tmp_path
 
 
