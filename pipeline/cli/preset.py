@@ -26,7 +26,7 @@ from pipeline.validation import did_you_mean
 PRESETS = Path(__file__).parents[1] / "presets"
 ABSENT = "(absent)"
 CHOSEN = {"dataset": "collect", "world_model": "gaussian_ensemble", "policy": "sac"}  # where a preset chooses nothing
-BASELINES = ["bc", "td3_bc"]  # likewise
+BASELINES = ["bc", "td3_bc", "iql"]  # likewise
 # The options of each block, or of each class of it, that params.yaml shows. A block that is missing, or was of another
 # class, is written with these.
 SHOWN = {

@@ -52,16 +52,16 @@ def check_baselines(params: Mapping[str, Any]) -> list[str]:
     from pipeline.policies import BASELINES, LEARNERS
 
     names = params.get("baselines")
-    known = f"the learners {', '.join(BASELINES)}"
+    choices = f"the learners {', '.join(BASELINES)}"
     if "baselines" not in params:
         raise ValueError("params.yaml: `baselines` is missing; add `baselines: [bc]`")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"params.yaml: `baselines`: {short(names)} must list one or more of {known}, such as [bc]")
+        raise ValueError(f"params.yaml: `baselines`: {short(names)} must list one or more of {choices}, such as [bc]")
     for name in names:
         place = f"params.yaml: `baselines`: {short(name)}"
         if name in LEARNERS and name not in BASELINES:
             raise ValueError(
-                f"{place} needs a world model, so it is no baseline: choose it by `policy.name`, or list {known}"
+                f"{place} needs a world model, so it is no baseline: choose it by `policy.name`, or list {choices}"
             )
         if name not in BASELINES:
             raise ValueError(f"{place} is unknown{did_you_mean(name[:100], BASELINES)}")
