@@ -100,7 +100,8 @@ class IQL(nn.Module):
         if c.actor_decay:
             rate = cosine_decay(c.actor_learning_rate, self.updates_done, c.updates)
             self.actor_optimizer.param_groups[0]["lr"] = rate
-        advantage, value_losses = self._value_losses(batch)
+        values = self.critics(batch.state, batch.action)
+        advantage, value_losses = self._value_losses(batch, values)
         imitation = self.actor.imitation_loss(batch.state, batch.action).sum(-1)
         actor_loss = (self._weights(advantage) * imitation).mean()
         for optimizer in self.optimizers():
@@ -115,6 +116,7 @@ class IQL(nn.Module):
             **value_losses,
             "bc_error": imitation.mean(),
             "advantage": advantage.mean(),
+            "q_mean": values.mean(),
         }
         return {name: metric.detach() for name, metric in metrics.items()}
 
@@ -136,9 +138,11 @@ class IQL(nn.Module):
             return "the policy is deterministic: weighted least squares learns no standard deviation"
         return self.actor
 
-    def _value_losses(self, batch: Transitions) -> tuple[Tensor, dict[str, Tensor]]:
-        """Advantages "B" of the logged actions, and the losses of the state value and of the critics; all in standard
-        deviations of the logged reward."""
+    def _value_losses(
+        self, batch: Transitions, values: Annotated[Tensor, "N B"]
+    ) -> tuple[Annotated[Tensor, "B"], dict[str, Tensor]]:
+        """Advantages of the logged actions, and the losses of the state value and of the critics, whose values are
+        ``values``; advantages and losses are in standard deviations of the logged reward."""
         scale = self.reward_scale
         value = self.state_value(batch.state).squeeze(-1)
         with torch.no_grad():
@@ -146,7 +150,7 @@ class IQL(nn.Module):
             next_value = self.state_value(batch.next_state).squeeze(-1)
             target = batch.reward / scale + self.config.discount * (1 - batch.terminal) * next_value
         advantage = logged_value - value
-        error = self.critics(batch.state, batch.action) / scale - target
+        error = values / scale - target
         losses = {
             "value_loss": expectile_loss(advantage, self.config.expectile).mean(),
             "critic_loss": error.square().mean(1).sum(),

@@ -152,6 +152,7 @@ def test_iql_losses_by_hand():
     assert metrics["value_loss"].item() == pytest.approx((0.75 * 1 + 0.25 * 0.25) / 2)
     # targets 0.5 + 0.5 * 1 and 1.5; the critics say 1.5, 1.5 and 1, 2.5
     assert metrics["critic_loss"].item() == pytest.approx((0.25 + 0) / 2 + (0 + 1) / 2)
+    assert metrics["q_mean"].item() == pytest.approx(3.25)
     # squared errors of action 0, summed: 0.5 and 1, weighted by exp(2) and exp(-1)
     assert metrics["actor_loss"].item() == pytest.approx((math.exp(2) * 0.5 + math.exp(-1) * 1) / 2, rel=1e-5)
 
