@@ -29,7 +29,7 @@ class Fixed(nn.Module):
         self.values = nn.Parameter(torch.tensor(values))
 
     def forward(self, state: Tensor, action: Tensor) -> Tensor:
-        return self.values
+        return self.values + 0.0  # a copy: the optimizer changes the weight in place
 
 
 class Echo(nn.Module):
