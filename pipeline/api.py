@@ -45,6 +45,7 @@ from pipeline.policies import BASELINES, LEARNERS
 from pipeline.serving.agent import PolicyAgent, agent_of, load_agent
 from pipeline.serving.bundle import save_bundle
 from pipeline.serving.model_card import model_card
+from pipeline.serving.policy_start import load_policy_start
 from pipeline.tracking.console import quiet_libraries
 from pipeline.training.baseline import learn_baseline as _learn_baseline
 from pipeline.training.config import FitConfig, TrainerConfig
@@ -146,13 +147,15 @@ def learn_policy(
     trainer: TrainerConfig | None = None,
     seed: int = 0,
     progress: bool = True,
+    start_from: Path | str | None = None,
     **options: Any,
 ) -> PolicyAgent:
-    """An agent whose policy was learned in the model's pessimistic imagination.
+    """An agent whose policy was learned in the model's pessimistic imagination, from the weights of the policy bundle
+    ``start_from`` if there is one.
 
     ``name`` is one of :data:`pipeline.policies.LEARNERS`, and ``options`` are those of its config, such as
     ``updates``. What ``penalty`` and ``rollout`` leave to ``auto`` is taken from the assessment. Raises ValueError
-    when a loss is not finite, and for a planner with discrete actions.
+    when a loss is not finite, for a planner with discrete actions, and for a start that does not fit.
     """
     _, config = choose(LEARNERS, {"name": name, **options}, "policy")
     resolved, rollouts = resolve_auto(
@@ -160,7 +163,8 @@ def learn_policy(
     )
     trainer = _set_up(trainer)
     session = _session(progress)
-    learned = _learn_policy(name, config, model, dataset, resolved, rollouts, trainer, seed, session)
+    start = None if start_from is None else load_policy_start(Path(start_from))
+    learned = _learn_policy(name, config, model, dataset, resolved, rollouts, trainer, seed, session, start=start)
     return agent_of(learned, dataset)
 
 

@@ -176,5 +176,12 @@ def choose(registry: Mapping[str, Any], block: Mapping[str, Any], where: str, ke
     return registry[chosen], build(registry[chosen].Config, rest, where)
 
 
+def apart(config_class: type[C], block: Mapping[str, Any], where: str) -> tuple[C, dict[str, Any]]:
+    """The options ``config_class``, which a block has whatever class it chooses, and the rest of the block."""
+    names = get_type_hints(config_class)
+    own = {key: value for key, value in block.items() if key in names}
+    return build(config_class, own, where), {key: value for key, value in block.items() if key not in names}
+
+
 def _options(entry: Any) -> set[str]:
     return {f.name for f in dataclasses.fields(entry.Config)}

@@ -37,6 +37,8 @@ def configs() -> Iterator[tuple[str, type, dict[str, Any]]]:
     """Place, config class and the smallest valid block of every block and choice."""
     for name, kind in blocks().items():
         if isinstance(kind, Family):
+            if kind.common is not None:
+                yield name, kind.common, {}
             for choice, entry in kind.registry.items():
                 block = {**LOGS, **NEEDED.get(choice, {})} if name == "dataset" else {}
                 yield f"{name}/{choice}", entry.Config, block

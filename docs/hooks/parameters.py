@@ -46,6 +46,8 @@ def _family(name: str, family: Family) -> Iterator[str]:
     base = max(bases, key=lambda kind: len(dataclasses.fields(kind)), default=None)
     if base is not None:
         yield from (f"All of them have these keys. {_explained(base)}", _table(base, without=set()))
+    if family.common is not None:
+        yield from (f"All of them have these keys. {_explained(family.common)}", _table(family.common, without=set()))
     shared = shared if base is not None else set()
     for choice, config in configs.items():
         yield f"### {name}: {family.key}: {choice}"

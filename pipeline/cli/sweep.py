@@ -154,8 +154,8 @@ def _is_used(key: str, params: Mapping[str, Any]) -> bool:
         return False
     if not isinstance(kind, Family) or option == kind.key:
         return True
-    chosen = kind.registry[params[block][kind.key]].Config
-    return option.partition(".")[0] in {field.name for field in dataclasses.fields(chosen)}
+    kinds = [kind.registry[params[block][kind.key]].Config, *([] if kind.common is None else [kind.common])]
+    return option.partition(".")[0] in {field.name for each in kinds for field in dataclasses.fields(each)}
 
 
 def _split(text: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.encoders.statistics import DataSpec
 from pipeline.policies.history import PolicyHistory
 from pipeline.policies.protocols import Policy
+from pipeline.policies.start import Lineage
 from pipeline.protocols import StateEncoder
 
 
@@ -22,4 +23,5 @@ class LearnedPolicy:
     seed: int
     privileged_knowledge: list[str] = field(default_factory=list)
     penalty: dict[str, Any] = field(default_factory=dict)  # name and weight; empty for pure imitation
+    start: Lineage | None = None  # None: learned from scratch
     history: PolicyHistory = field(default_factory=lambda: PolicyHistory([]))

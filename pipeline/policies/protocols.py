@@ -115,3 +115,10 @@ def is_planner(policy: Policy) -> TypeGuard[PlanningPolicy]:
 def is_learner(policy: Policy) -> TypeGuard[PolicyLearner]:
     """Whether ``policy`` learns by gradient updates."""
     return not policy.plans
+
+
+def student_of(policy: Policy) -> PolicyLearner | None:
+    """What of ``policy`` learns: a learner itself, the student of a planner, or None for a planner without one."""
+    if is_planner(policy):
+        return policy.student
+    return policy if is_learner(policy) else None

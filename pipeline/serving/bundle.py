@@ -16,6 +16,7 @@ from pipeline.encoders import ENCODERS, Encoder
 from pipeline.encoders.statistics import DataSpec, Statistics, check_features
 from pipeline.envs.action_space import KINDS
 from pipeline.policies.learned import LearnedPolicy
+from pipeline.policies.start import Lineage
 from pipeline.protocols import StateEncoder
 from pipeline.types import TorchModule
 from pipeline.validation import RECORD, OneOf, from_json
@@ -57,6 +58,7 @@ class BundleSpec:
     encoder_config: dict[str, Any] = field(default_factory=dict)
     action_kind: Annotated[str, OneOf(KINDS)] = "continuous"
     action_start: int = 0
+    start: Lineage | None = None  # None: learned from scratch
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -91,7 +93,8 @@ def bundle_spec(
     **more: Any,
 ) -> BundleSpec:
     """The description of a policy that was learned from ``dataset``. ``more`` holds the fields of
-    :func:`encoder_spec`, and ``penalty`` for a policy that was learned in imagination."""
+    :func:`encoder_spec`, ``penalty`` for a policy that was learned in imagination, and ``start`` for one that
+    continued."""
     spec = dataset.spec
     return BundleSpec(
         policy=policy,
@@ -122,6 +125,7 @@ def learned_spec(learned: LearnedPolicy, dataset: PreparedDataset) -> BundleSpec
         learned.privileged_knowledge,
         **encoder_spec(learned.encoder),
         penalty=learned.penalty,
+        start=learned.start,
     )
 
 

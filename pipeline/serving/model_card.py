@@ -30,6 +30,7 @@ Learned offline from logs; the environment was not used for learning.
 | digest of the data | `{data["digest"]}` |
 | license of the data | {data["license"] or "not stated"} |
 | seed | {spec.seed} |
+| continued from | {_lineage(spec)} |
 | privileged knowledge | {privileged} |
 | observations | {_observations(spec)} |
 | actions | {_actions(spec)} |
@@ -60,6 +61,14 @@ def with_scores(card: str, scores: str) -> str:
     if SCORES_ELSEWHERE not in card:
         raise ValueError("README.md of the policy has no place for scores; run `dvc repro --force learn_policy`")
     return card.replace(SCORES_ELSEWHERE, scores.strip())
+
+
+def _lineage(spec: "BundleSpec") -> str:
+    start = spec.start
+    if start is None:
+        return "nothing: learned from scratch"
+    digest = start.weights_sha256
+    return f"the policy of SHA-256 `{digest}` after {start.updates_before:,} updates, with {start.updates_since:,} more"
 
 
 def _observations(spec: "BundleSpec") -> str:

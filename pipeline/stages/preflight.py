@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.ingest.sources.plain_files import refuse_special
-from pipeline.params import build, choose, section
+from pipeline.params import apart, build, choose, section
 from pipeline.training.config import check_shares
 from pipeline.validation import LARGEST_SEED, did_you_mean, short
 
@@ -42,7 +42,7 @@ def check(params: Mapping[str, Any], stage: str = "ingest") -> None:
 
     configs["baselines"] = params["baselines"]
     check_memory(configs, stage)
-    check_starts(configs, params["seeds"], stage)
+    check_starts(configs, params, stage)
     for line in slow_trainings(configs):
         print(f"warning: {line}")
 
@@ -146,10 +146,11 @@ LISTS = ("seeds", "baselines")  # what is no block
 
 @dataclass(frozen=True)
 class Family:
-    """A block whose ``key`` chooses a class, and so the options."""
+    """A block whose ``key`` chooses a class, and so the options; those of ``common`` are there for every choice."""
 
     registry: Mapping[str, Any]
     key: str = "name"
+    common: type | None = None
 
 
 def blocks() -> dict[str, type | Family]:
@@ -161,6 +162,7 @@ def blocks() -> dict[str, type | Family]:
     from pipeline.ingest.sources import SOURCES
     from pipeline.ope import OfflineConfig
     from pipeline.policies import BASELINES, LEARNERS
+    from pipeline.policies.start import StartConfig
     from pipeline.training.config import FitConfig, TrainerConfig
     from pipeline.uncertainty import PenaltyConfig
     from pipeline.world_models import WORLD_MODELS
@@ -172,7 +174,7 @@ def blocks() -> dict[str, type | Family]:
         "assessment": AssessmentConfig,
         "penalty": PenaltyConfig,
         "rollout": RolloutConfig,
-        "policy": Family(LEARNERS),
+        "policy": Family(LEARNERS, common=StartConfig),
         **{name: learner.Config for name, learner in BASELINES.items()},
         "monitor": MonitorConfig,
         "offline": OfflineConfig,
@@ -184,5 +186,7 @@ def blocks() -> dict[str, type | Family]:
 def load(kind: type | Family, params: Mapping[str, Any], name: str) -> Any:
     """The config of one block; for a family the chosen class and its config."""
     if isinstance(kind, Family):
-        return choose(kind.registry, section(params, name), name, kind.key)
+        block = section(params, name)
+        rest = block if kind.common is None else apart(kind.common, block, name)[1]
+        return choose(kind.registry, rest, name, kind.key)
     return build(kind, section(params, name), name)

@@ -14,11 +14,13 @@ from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.learner_spec import LearnerSpec, action_spread
 from pipeline.policies.planning.example_plans import example_plans
-from pipeline.policies.protocols import Policy, TakesSegments, is_learner, is_planner
+from pipeline.policies.protocols import Policy, TakesSegments, is_learner, is_planner, student_of
+from pipeline.policies.start import PolicyStart
 from pipeline.protocols import StateEncoder
 from pipeline.seeding import generator
 from pipeline.training.config import TrainerConfig, single
 from pipeline.training.policy import PolicyTraining
+from pipeline.training.policy_start import check_scales, check_start, check_states, continued_policy, lineage
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.training.session import Session, train
 from pipeline.training.trainer import seed_torch
@@ -42,21 +44,33 @@ def learn_policy(
     seed: int,
     session: Session,
     monitor: Callable[[LearnedPolicy], Monitor] | None = None,
+    start: PolicyStart | None = None,
 ) -> LearnedPolicy:
     """The policy that ``LEARNERS[name]`` learns in imagination; ``config`` is an instance of that class's ``Config``.
-    ``monitor`` is built from the policy before its first update and adds its metrics to the history.
+    ``monitor`` is built from the policy before its first update and adds its metrics to the history. With a ``start``
+    it continues from those weights.
 
-    Raises ValueError for a planner with discrete actions, and when a loss is not finite.
+    Raises ValueError for discrete actions and a policy that needs continuous ones, for a ``start`` that does not fit,
+    and when a loss is not finite.
     """
     policy_class = LEARNERS[name]
     check_actions(policy_class, dataset.spec)
     encoder: StateEncoder = model if policy_class.plans else model.actor_encoder()
+    if start is not None:
+        check_start(start, name, dataset.spec)
+        check_scales(start, model.data_spec)
+        check_states(start, encoder, dataset, session.say)
     logged = logged_rows(dataset, "train", encoder, trainer.logs_in_memory)
     few = in_memory(logged)
     imagination = pessimistic(model, penalty, few, seed, dataset)
     spec = learner_spec(model, penalty.weight, few, dataset.spec.action_kind)
     seed_torch(seed, "policy", "weights")
-    policy = policy_class(config, spec, imagination) if policy_class.plans else policy_class(config, spec)
+    own = [imagination] if policy_class.plans else []
+
+    def build(options: Any) -> Policy:
+        return policy_class(options, spec, *own)
+
+    policy = build(config) if start is None else continued_policy(build, config, start, few.state)
     rollouts = f"; rollouts of {counted(rollout.length, 'step')}" if is_learner(policy) and policy.imagines else ""
     session.say(f"penalty {penalty.name}, weight {penalty.weight:.3g}{rollouts}")
     learned = LearnedPolicy(
@@ -68,6 +82,7 @@ def learn_policy(
         seed,
         privileged_knowledge=model.privileged_knowledge(),
         penalty=dataclasses.asdict(penalty),
+        start=None if start is None else lineage(start, policy),
     )
     watch = None if monitor is None else monitor(learned)
     training = training_of(policy, logged, imagination, rollout, seed, watch)
@@ -108,7 +123,7 @@ def training_of(
     monitor: Monitor | None,
 ) -> PolicyTraining | None:
     """Training of the policy, or of a planner's student; None for a planner without one."""
-    student = policy.student if is_planner(policy) else policy if is_learner(policy) else None
+    student = student_of(policy)
     if student is None:
         return None
     segment = student.segment if isinstance(student, TakesSegments) else 1

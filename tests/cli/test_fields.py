@@ -47,5 +47,6 @@ def test_every_option_has_a_meaning():
     configs = [BehaviorConfig]
     for kind in blocks().values():
         configs += [entry.Config for entry in kind.registry.values()] if isinstance(kind, Family) else [kind]
+        configs += [kind.common] if isinstance(kind, Family) and kind.common is not None else []
     missing = [f"{c.__name__}.{f.name}" for c in configs for f in fields(c) if len(meanings(c)[f.name]) < 8]
     assert missing == [], "write its meaning as a comment beside the field"

@@ -68,6 +68,7 @@ def key_exists(key: str) -> bool:
     if kind is None:
         return False
     configs = [entry.Config for entry in kind.registry.values()] if isinstance(kind, Family) else [kind]
+    configs += [kind.common] if isinstance(kind, Family) and kind.common is not None else []
     fields = {field.name for config in configs for field in dataclasses.fields(config)}
     return name in fields | ({kind.key} if isinstance(kind, Family) else set())
 
@@ -102,7 +103,7 @@ def test_blocks_of_params_are_valid(block: Block):
         if block.code.startswith("# data/logs"):
             assert all(key_exists(f"{name}.{key}") for key in values)
         elif isinstance(kind, Family) and kind.key not in values:
-            build(kind.registry[DEFAULTS[name]].Config, values, name)
+            load(kind, {name: {kind.key: DEFAULTS[name], **values}}, name)
         else:
             load(kind, params, name)
 

@@ -44,12 +44,17 @@ def shifted(by: float) -> Change:
 
 
 def fitted(
-    dataset: PreparedDataset, name: str, fit: FitConfig = FIRST, said: list[str] | None = None, **options: Any
+    dataset: PreparedDataset,
+    name: str,
+    fit: FitConfig = FIRST,
+    said: list[str] | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> tuple[TrainableWorldModel, WorldModelHistory]:
     model_class = WORLD_MODELS[name.removesuffix(" with history")]
     config = model_class.Config(**({"history": 2} if name == HISTORY else {}), **options)
     session = Session(say=[].append if said is None else said.append, progress=False)
-    return fit_world_model(model_class, config, dataset, fit, TrainerConfig(), 0, session)
+    return fit_world_model(model_class, config, dataset, fit, TrainerConfig(), seed, session)
 
 
 def stored(folder: Path, name: str = "gaussian_ensemble", **options: Any) -> Path:
