@@ -249,12 +249,7 @@ def _options(model: TrainableWorldModel, agent: PolicyAgent, baselines: Sequence
         "penalty": agent.spec.penalty,
         **{one.spec.policy: one.spec.config for one in baselines},
     }
-    return dict(_plain(blocks))
-
-
-def _plain(content: Any) -> Any:
-    """``content`` as a JSON file would give it back."""
-    return json.loads(json.dumps(content))
+    return dict(json.loads(json.dumps(blocks)))  # as a JSON file would give them back
 
 
 def _set_up(trainer: TrainerConfig | None) -> TrainerConfig:

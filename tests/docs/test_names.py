@@ -15,7 +15,6 @@ from test_architecture import FLOORS
 
 from pipeline.__main__ import app
 from pipeline.cli.preset import PRESETS
-from pipeline.params import build
 from pipeline.stages.preflight import LISTS, Family, blocks, check_baselines, load
 
 KINDS = blocks()

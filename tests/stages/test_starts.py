@@ -1,12 +1,14 @@
 """Where a training continues from is checked before any stage works."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from closure import ROOT
 from dulwich.ignore import IgnoreFilter
-from toys import hidden_velocity, linear_world, small_ensemble
+from toys import hidden_velocity, linear_world, saved_cloning, small_ensemble
 
 from pipeline.ingest.writer import write_dataset
 from pipeline.params import read_params
@@ -67,6 +69,40 @@ def test_other_logs_are_refused_once_they_are_known(folder: Path) -> None:
     check(params("data/start/world_model"))  # before ingest they may change
     with pytest.raises(ValueError, match=r"observations have shapes {'state': \[1\]}, and had {'state': \[3\]}"):
         check(params("data/start/world_model"), "fit_world_model")
+
+
+@pytest.fixture
+def policy(folder: Path) -> Path:
+    """A bundle of a policy that clones: three observations, one action."""
+    return saved_cloning(folder / "data/start/policy/seed-0")
+
+
+def cloning(start_from: str | None, name: str = "bc", **options: Any) -> dict[str, Any]:
+    plain = params(None)
+    return {**plain, "policy": {"name": name, "start_from": start_from, "hidden": [4], **options}}
+
+
+def test_a_policy_that_fits_passes_and_another_is_refused_before_ingest(policy: Path) -> None:
+    check(cloning("data/start/policy"))
+    check(cloning(None))
+    with pytest.raises(ValueError, match=r"`policy.name` is sac, and data/start/policy/seed-0 holds a bc: set it to"):
+        check(cloning("data/start/policy", "sac"))
+    with pytest.raises(
+        ValueError, match=r"`policy.hidden` is \[5\] and was \[4\]: weights of other shapes than in data/"
+    ):
+        check(cloning("data/start/policy", hidden=[5]))
+    with pytest.raises(ValueError, match=r"is not below data/start/policy, .* `cp -r data/policy data/start/`"):
+        check(cloning("data/policy/seed-0"))
+
+
+def test_a_policy_of_other_scales_is_refused_before_a_world_model_is_fitted(policy: Path, folder: Path) -> None:
+    with pytest.raises(ValueError, match="the world model has other scales than the one the policy learned in"):
+        check(cloning("data/start/policy") | {"fit": params("data/start/world_model")["fit"]})
+    logged = hidden_velocity(6)
+    episodes = [replace(e, obs={"state": np.repeat(e.obs["state"], 3, axis=1)}) for e in logged.episodes]
+    write_dataset(folder / "data/dataset", replace(logged, episodes=episodes), "line", 0.2, 0)
+    with pytest.raises(ValueError, match=r"fitted from scratch to these logs has other scales .* `fit.start_from`"):
+        check(cloning("data/start/policy"), "fit_world_model")
 
 
 def test_git_ignores_what_is_copied_to_the_start_and_dvc_may_track_it() -> None:

@@ -80,13 +80,7 @@ def test_any_learner_goes_on_with_all_its_weights_and_new_optimizers(name: str, 
     assert held
     after = learn(model, dataset, name, start)
     assert any(not torch.equal(value, weights[key]) for key, value in after.policy.state_dict().items())
-    scratch = learn(model, dataset, name)
-    near, far = (
-        sum(float((value - weights[key]).square().sum()) for key, value in one.policy.state_dict().items())
-        for one in (after, learn(model, dataset, name, updates=3, **({"layer_norm": False} if name == "sac" else {})))
-    )
-    assert scratch.start is None
-    assert near != far
+    assert learn(model, dataset, name).start is None
 
 
 def test_the_whole_chain_continues_on_new_logs_and_the_card_names_it(first: Path, tmp_path: Path) -> None:
