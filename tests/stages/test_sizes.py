@@ -71,7 +71,7 @@ def test_what_cannot_fit_is_refused_in_one_line(change: dict[str, dict[str, Any]
         {"policy": {"name": "actor_critic"}, "rollout": {"starts": 10**9}},  # which keeps no imagined steps
         {"policy": CEM, "rollout": {"starts": 10**9}},
         {"policy": {"hidden": []}},
-        {"iql": {"batch_size": 10**9}},  # which is not listed
+        {"rebrac": {"batch_size": 10**9}},  # which is not listed
     ],
 )
 def test_the_rest_is_not(change: dict[str, dict[str, Any]]):
