@@ -69,7 +69,7 @@ def _expand(
     name: str, entry: Mapping[str, Any], values: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     if "matrix" in entry:
-        axes = {axis: _fill(options, values) for axis, options in entry["matrix"].items()}
+        axes = {axis: _listed(_fill(options, values)) for axis, options in entry["matrix"].items()}
         for chosen in itertools.product(*axes.values()):
             key = "-".join(str(value) for value in chosen)
             yield f"{name}@{key}", entry, {**values, "item": dict(zip(axes, chosen, strict=True)), "key": key}
@@ -80,6 +80,11 @@ def _expand(
             yield f"{name}@{key}", entry["do"], {**values, "item": item, "key": key}
     else:
         yield name, entry, dict(values)
+
+
+def _listed(options: Any) -> list[Any]:
+    """The options of a matrix; none where params.yaml holds no list, which the checks of that file report."""
+    return options if isinstance(options, list) else []
 
 
 def _item_key(index: int, item: Any) -> str:

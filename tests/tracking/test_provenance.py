@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.tracking.dvc_files import dependency_md5, stage_definitions
+from pipeline.tracking.dvc_files import definitions_in, dependency_md5, stage_definitions
 from pipeline.tracking.provenance import git_commit, locked_keys, stage_key, versions
 
 DVC_YAML = """
@@ -126,6 +126,13 @@ def test_definitions_expand_to_the_stages_of_dvc(repository: Path) -> None:
     fit = stage_definitions(repository / "dvc.yaml")["fit@7"]
     assert fit.deps == ["write.py", "data/dataset"]
     assert fit.params == {"params.yaml": ["model.width", "fit"]}
+
+
+@pytest.mark.parametrize("names", [None, "bc", 3, []])
+def test_a_matrix_over_no_list_has_no_stages(names: object) -> None:
+    """The first line of a stage counts the stages before params.yaml is checked."""
+    fit = {"matrix": {"name": "${names}"}, "cmd": "true"}
+    assert definitions_in({"stages": {"fit": fit, "all": {"cmd": "true"}}}, {"names": names}).keys() == {"all"}
 
 
 def test_folders_are_hashed_as_dvc_does(repository: Path) -> None:
