@@ -68,6 +68,8 @@ def correlate(penalty: Array, error: Array) -> Correlation:
         return Correlation(None, None)
     from scipy.stats import pearsonr, spearmanr  # slow to import
 
+    # In float32 the last digits of Pearson's sums depend on how many threads add them up.
+    penalty, error = np.asarray(penalty, np.float64), np.asarray(error, np.float64)
     return Correlation(
         spearman=_finite(spearmanr(penalty, error).statistic),
         pearson=_finite(pearsonr(penalty, error).statistic),

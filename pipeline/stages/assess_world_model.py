@@ -12,7 +12,7 @@ from pipeline.stages.files import write_arrays
 from pipeline.stages.stage import seed_argument, stage
 from pipeline.training.config import TrainerConfig
 from pipeline.training.trainer import set_up_torch
-from pipeline.validation.records import save_record
+from pipeline.validation.records import DIGITS, save_record
 from pipeline.world_models.checkpoint import load_world_model
 
 READS = ["data/dataset", "data/world_model/seed-{seed}"]
@@ -31,8 +31,8 @@ def main(seed: int) -> None:
         errors, calibration, latents = assessment.errors, assessment.calibration, assessment.latents
 
         folder = run.output(WRITES[0].format(seed=seed))
-        save_record(errors, f"{folder}/errors.json", seal=True)
-        save_record(assessment.reliability, f"{folder}/reliability.json", seal=True)
+        save_record(errors, f"{folder}/errors.json", digits=DIGITS, seal=True)
+        save_record(assessment.reliability, f"{folder}/reliability.json", digits=DIGITS, seal=True)
         write_arrays(f"{folder}/samples.npz", assessment.samples)
         calibration.save(run.output(WRITES[1].format(seed=seed)))
         if latents is not None:

@@ -150,6 +150,16 @@ def test_correlations_are_undefined_where_nothing_varies():
     assert correlate(np.ones(5), error) == Correlation(None, None)
 
 
+def test_correlations_do_not_depend_on_the_order_of_sums():
+    """Threads add in any order; in float32 the seventh digit would differ."""
+    draw = np.random.default_rng(0)
+    penalty = draw.exponential(size=20_000).astype(np.float32) + 100
+    error = penalty + draw.normal(size=20_000).astype(np.float32)
+    order = draw.permutation(20_000)
+    here, there = correlate(penalty, error).pearson, correlate(penalty[order], error[order]).pearson
+    assert here == pytest.approx(there, rel=1e-12)
+
+
 def test_rollouts_add_their_penalties_up():
     """In a world that moves by its action a standing model errs by the sum of actions: so does the penalty's sum."""
     action = torch.rand(50, 12, 1, generator=draws())
