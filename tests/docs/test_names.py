@@ -147,3 +147,13 @@ def test_every_room_is_described():
     text = (ROOT / "docs/architecture.md").read_text()
     rooms = [room for floor in FLOORS for room in floor if not room.startswith("__")]
     assert [room for room in rooms if not re.search(rf"`pipeline/{room}(/|\.py)`", text)] == []
+
+
+def test_pictures_are_where_the_site_puts_them():
+    """The site has those of reports/ in the folder `pictures` at its root (docs/hooks/pages.py)."""
+    for page in (ROOT / "docs").rglob("*.md"):
+        to_root = "../" * (len(page.relative_to(ROOT / "docs").parts) - 1)
+        for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text()):
+            folder, _, name = link.rpartition("/")
+            assert f"{folder}/" == f"{to_root}pictures/", f"{page}: {link}"
+            assert (ROOT / "reports" / name).is_file(), f"{page}: {link}"
