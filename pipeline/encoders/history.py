@@ -15,6 +15,7 @@ from pipeline.types import Observation
 from pipeline.validation import OPTIONS, Int
 
 MAX_HISTORY = 100  # steps; longer dependence needs a recurrent model
+History = Annotated[Int, Field(ge=0, le=MAX_HISTORY)]  # steps before the present one, in options
 
 
 @dataclass(frozen=True, config=OPTIONS)

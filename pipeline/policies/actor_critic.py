@@ -8,7 +8,6 @@ gradients (DreamerV2).
 import copy
 import math
 from dataclasses import field
-from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -17,13 +16,13 @@ from torch import Generator, Tensor, nn
 
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
-from pipeline.networks.adam import LeanAdam
 from pipeline.networks.critic import polyak_update
 from pipeline.networks.distributions import HEADS, Head, zero_last_layer
 from pipeline.networks.mlp import mlp
-from pipeline.networks.schedule import cosine_decay
+from pipeline.networks.schedule import follow_cosine
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import absorbing_value, lambda_return, pessimistic_reward, survival_probability
+from pipeline.policies.optimizers import ActorAndCritics
 from pipeline.policies.protocols import Critic
 from pipeline.types import Rollout, Transitions
 from pipeline.validation import (
@@ -66,7 +65,7 @@ class ActorCriticConfig:
     penalty_clip: NonNegativeFloat = 10.0  # largest penalty, in standard deviations of the logged reward
 
 
-class ActorCritic(nn.Module):
+class ActorCritic(ActorAndCritics):
     """Actor, critic of states, and a slow copy of the critic.
 
     The critic predicts returns in standard deviations of the logged reward; :meth:`value` returns the log's own unit.
@@ -77,6 +76,7 @@ class ActorCritic(nn.Module):
     model_free = False
     plans = False
     discrete = True
+    config: ActorCriticConfig
 
     def __init__(self, config: ActorCriticConfig, task: LearnerSpec) -> None:
         super().__init__()
@@ -94,21 +94,9 @@ class ActorCritic(nn.Module):
         self.return_quantiles: Annotated[Tensor, "2"]
         self.updates_done = 0
 
-    # Made when training asks for them: to act needs none, and torch takes a second for the first.
-
-    @cached_property
-    def actor_optimizer(self) -> torch.optim.Optimizer:
-        """Of the actor."""
-        return LeanAdam(self.actor.parameters(), lr=self.config.actor_learning_rate)
-
-    @cached_property
-    def critic_optimizer(self) -> torch.optim.Optimizer:
-        """Of the critic."""
-        return LeanAdam(self.critic.parameters(), lr=self.config.critic_learning_rate)
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimizers of the actor and of the critic."""
-        return [self.actor_optimizer, self.critic_optimizer]
+    def value_networks(self) -> list[nn.Module]:
+        """The critic."""
+        return [self.critic]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
         """One update of actor and critic on rollouts from the states of ``batch``.
@@ -116,7 +104,9 @@ class ActorCritic(nn.Module):
         Returns scalar metrics; ``q_mean`` and ``imagined_*`` are in the log's unit of reward.
         """
         assert imagination is not None, "this learner needs an imagination"
-        self._decay_actor()
+        c = self.config
+        if c.actor_decay:
+            follow_cosine(self.actor_optimizer, c.actor_learning_rate, self.updates_done, c.updates)
         rollout, raw = self._imagine(batch.state, imagination, generator, batch.row)
         returns = self._returns(rollout)
         state = rollout.state[:, :-1].detach()
@@ -223,9 +213,3 @@ class ActorCritic(nn.Module):
         loss.backward(inputs=parameters)  # skips gradients of the world model, which are not used
         nn.utils.clip_grad_norm_(parameters, self.config.gradient_clip)
         optimizer.step()
-
-    def _decay_actor(self) -> None:
-        c = self.config
-        if c.actor_decay:
-            rate = cosine_decay(c.actor_learning_rate, self.updates_done, c.updates)
-            self.actor_optimizer.param_groups[0]["lr"] = rate

@@ -2,21 +2,19 @@
 
 from dataclasses import field
 from functools import cached_property
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
-from pipeline.encoders.history import MAX_HISTORY
+from pipeline.encoders.history import History
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
 from pipeline.networks.adam import LeanAdam
 from pipeline.networks.conv import ImageTorso
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.types import Transitions
-from pipeline.validation import OPTIONS, Int, LearningRate, PositiveInt, Units, Widths
+from pipeline.validation import OPTIONS, LearningRate, PositiveInt, Units, Widths
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -29,7 +27,7 @@ class BCConfig:
     image_depth: Units = 16  # channels of the first convolution, for image observations
     learning_rate: LearningRate = 1e-3  # learning rate of Adam
     # steps before the present one that the policy sees, for logged behavior that had memory or waited for effects
-    history: Annotated[Int, Field(ge=0, le=MAX_HISTORY)] = 0
+    history: History = 0
 
 
 class BehaviorCloning(nn.Module):

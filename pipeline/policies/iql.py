@@ -3,30 +3,27 @@ world model, and never asks for the value of an action that is not in the logs."
 
 import copy
 from dataclasses import field
-from functools import cached_property
 from typing import Annotated
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
-from pipeline.encoders.history import MAX_HISTORY
+from pipeline.encoders.history import History
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
-from pipeline.networks.adam import LeanAdam
 from pipeline.networks.critic import Critics, polyak_update
 from pipeline.networks.mlp import mlp
-from pipeline.networks.schedule import cosine_decay
+from pipeline.networks.schedule import follow_cosine
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import expectile_loss
+from pipeline.policies.optimizers import ActorAndCritics
 from pipeline.policies.protocols import Critic
 from pipeline.types import Transitions
 from pipeline.validation import (
     OPTIONS,
     Flag,
     Fraction,
-    Int,
     LearningRate,
     NonNegativeFloat,
     OpenFraction,
@@ -54,10 +51,10 @@ class IQLConfig:
     # how sharply the actor prefers logged actions of high advantage; advantages in standard deviations of the reward
     inverse_temperature: NonNegativeFloat = 1.0
     # steps before the present one that the policy sees as a baseline; learned in a world model, it sees that model's
-    history: Annotated[Int, Field(ge=0, le=MAX_HISTORY)] = 0
+    history: History = 0
 
 
-class IQL(nn.Module):
+class IQL(ActorAndCritics):
     """An actor, two critics with their targets, and a state value."""
 
     Config = IQLConfig
@@ -65,6 +62,7 @@ class IQL(nn.Module):
     model_free = True
     plans = False
     discrete = True
+    config: IQLConfig
 
     def __init__(self, config: IQLConfig, task: LearnerSpec) -> None:
         super().__init__()
@@ -76,30 +74,16 @@ class IQL(nn.Module):
         self.state_value = mlp([task.state_dim, *config.hidden, 1])
         self.updates_done = 0
 
-    # Made when training asks for them: to act needs none, and torch takes a second for the first.
-
-    @cached_property
-    def actor_optimizer(self) -> torch.optim.Optimizer:
-        """Of the actor."""
-        return LeanAdam(self.actor.parameters(), lr=self.config.actor_learning_rate)
-
-    @cached_property
-    def critic_optimizer(self) -> torch.optim.Optimizer:
-        """Of the critics and of the state value."""
-        parameters = [*self.critics.parameters(), *self.state_value.parameters()]
-        return LeanAdam(parameters, lr=self.config.critic_learning_rate)
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimizers of the actor and of all values."""
-        return [self.actor_optimizer, self.critic_optimizer]
+    def value_networks(self) -> list[nn.Module]:
+        """The critics and the state value."""
+        return [self.critics, self.state_value]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
         """One update of values and actor, then of the target critics; ``imagination`` and ``generator`` are not used.
         Returns scalar metrics."""
         c = self.config
         if c.actor_decay:
-            rate = cosine_decay(c.actor_learning_rate, self.updates_done, c.updates)
-            self.actor_optimizer.param_groups[0]["lr"] = rate
+            follow_cosine(self.actor_optimizer, c.actor_learning_rate, self.updates_done, c.updates)
         values = self.critics(batch.state, batch.action)
         advantage, value_losses = self._value_losses(batch, values)
         imitation = self.actor.imitation_loss(batch.state, batch.action).sum(-1)

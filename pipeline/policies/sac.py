@@ -25,7 +25,7 @@ from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, actor_for
 from pipeline.networks.adam import LeanAdam
 from pipeline.networks.critic import Critics, polyak_update
-from pipeline.networks.schedule import cosine_decay
+from pipeline.networks.schedule import follow_cosine
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.policies.losses import (
     absorbing_value,
@@ -37,6 +37,7 @@ from pipeline.policies.losses import (
     pessimistic_reward,
     td_target,
 )
+from pipeline.policies.optimizers import ActorAndCritics
 from pipeline.policies.protocols import Critic
 from pipeline.types import Transitions
 from pipeline.validation import (
@@ -91,7 +92,7 @@ class SACConfig:
     halt_cost: NonNegativeFloat | None = None
 
 
-class SAC(nn.Module):
+class SAC(ActorAndCritics):
     """Actor, critics and temperature of soft actor-critic."""
 
     Config = SACConfig
@@ -99,6 +100,7 @@ class SAC(nn.Module):
     model_free = False
     plans = False
     discrete = True
+    config: SACConfig
 
     def __init__(self, config: SACConfig, task: LearnerSpec) -> None:
         super().__init__()
@@ -149,17 +151,9 @@ class SAC(nn.Module):
         end_probability = 1 - self.config.discount
         return task.reward_mean / end_probability, task.reward_std / math.sqrt(end_probability)
 
-    # Made when training asks for them: to act needs none, and torch takes a second for the first.
-
-    @cached_property
-    def actor_optimizer(self) -> torch.optim.Optimizer:
-        """Of the actor."""
-        return LeanAdam(self.actor.parameters(), lr=self.config.actor_learning_rate)
-
-    @cached_property
-    def critic_optimizer(self) -> torch.optim.Optimizer:
-        """Of all critics."""
-        return LeanAdam(self.critics.parameters(), lr=self.config.critic_learning_rate)
+    def value_networks(self) -> list[nn.Module]:
+        """The critics."""
+        return [self.critics]
 
     @cached_property
     def alpha_optimizer(self) -> torch.optim.Optimizer:
@@ -168,7 +162,7 @@ class SAC(nn.Module):
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
         """The optimizers of the actor, the critics and the temperature."""
-        return [self.actor_optimizer, self.critic_optimizer, self.alpha_optimizer]
+        return [*super().optimizers(), self.alpha_optimizer]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
         """One update of critics, actor and temperature, then of the target critics.
@@ -176,7 +170,9 @@ class SAC(nn.Module):
         ``imagination`` is needed only for penalties that depend on the value (``imagination.needs_value``). Returns
         scalar metrics.
         """
-        self._decay_actor()
+        c = self.config
+        if c.actor_decay:
+            follow_cosine(self.actor_optimizer, c.actor_learning_rate, self.updates_done, c.updates)
         metrics = {}
         if imagination is not None and imagination.needs_value:
             batch = imagination.recompute_penalties(batch, lambda state: self.value(state, generator), generator)
@@ -268,9 +264,3 @@ class SAC(nn.Module):
         # The loss, -exp(log_alpha) times the gap, is its own derivative.
         self.log_alpha.grad = -self.log_alpha.exp() * (log_prob + self.target_entropy).mean()
         self.alpha_optimizer.step()
-
-    def _decay_actor(self) -> None:
-        c = self.config
-        if c.actor_decay:
-            rate = cosine_decay(c.actor_learning_rate, self.updates_done, c.updates)
-            self.actor_optimizer.param_groups[0]["lr"] = rate

@@ -3,27 +3,23 @@ the policy at the logged actions. It learns from logged transitions alone, witho
 
 import copy
 from dataclasses import field
-from functools import cached_property
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 
-from pipeline.encoders.history import MAX_HISTORY
+from pipeline.encoders.history import History
 from pipeline.imagination import Imagination
 from pipeline.networks.actor import actor_for
-from pipeline.networks.adam import LeanAdam
 from pipeline.networks.critic import Critics, polyak_update
 from pipeline.policies.learner_spec import LearnerSpec
+from pipeline.policies.optimizers import ActorAndCritics
 from pipeline.policies.protocols import Critic
 from pipeline.types import Transitions
 from pipeline.validation import (
     OPTIONS,
     Flag,
     Fraction,
-    Int,
     LearningRate,
     NonNegativeFloat,
     OpenFraction,
@@ -52,10 +48,10 @@ class TD3BCConfig:
     target_noise_clip: NonNegativeFloat = 0.5  # largest such noise
     bc_weight: NonNegativeFloat = 0.4  # weight of imitation, the inverse of alpha in the paper: 1 / 2.5
     # steps before the present one that the policy sees as a baseline; learned in a world model, it sees that model's
-    history: Annotated[Int, Field(ge=0, le=MAX_HISTORY)] = 0
+    history: History = 0
 
 
-class TD3BC(nn.Module):
+class TD3BC(ActorAndCritics):
     """A deterministic actor, two critics and their target networks."""
 
     Config = TD3BCConfig
@@ -63,6 +59,7 @@ class TD3BC(nn.Module):
     model_free = True
     plans = False
     discrete = False
+    config: TD3BCConfig
 
     def __init__(self, config: TD3BCConfig, task: LearnerSpec) -> None:
         super().__init__()
@@ -75,21 +72,9 @@ class TD3BC(nn.Module):
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.updates_done = 0
 
-    # Made when training asks for them: to act needs none, and torch takes a second for the first.
-
-    @cached_property
-    def actor_optimizer(self) -> torch.optim.Optimizer:
-        """Of the actor."""
-        return LeanAdam(self.actor.parameters(), lr=self.config.actor_learning_rate)
-
-    @cached_property
-    def critic_optimizer(self) -> torch.optim.Optimizer:
-        """Of both critics."""
-        return LeanAdam(self.critics.parameters(), lr=self.config.critic_learning_rate)
-
-    def optimizers(self) -> list[torch.optim.Optimizer]:
-        """The optimizers of the actor and of the critics."""
-        return [self.actor_optimizer, self.critic_optimizer]
+    def value_networks(self) -> list[nn.Module]:
+        """The critics."""
+        return [self.critics]
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
         """One update of the critics and, every ``actor_every`` updates, of the actor and the target networks.

@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
-from pipeline.networks.schedule import cosine_decay
+from pipeline.networks.schedule import follow_cosine
 from pipeline.seeding import generator
 from pipeline.training.config import FitConfig
 from pipeline.training.trainer import chunk_loader
@@ -91,9 +91,8 @@ class WorldModelTraining(LightningModule):
         self.started = time.perf_counter()
         self.sums: dict[str, Tensor] = {}
         if self.decays:
-            rate = cosine_decay(self.model.config.learning_rate, self.epochs_done, self.config.max_epochs)
-            for group in self._raw_optimizer().param_groups:
-                group["lr"] = rate
+            rate = self.model.config.learning_rate
+            follow_cosine(self._raw_optimizer(), rate, self.epochs_done, self.config.max_epochs)
 
     def training_step(self, chunk: int, batch_idx: int) -> None:
         """Run one chunk of at most ``CHUNK`` gradient steps."""

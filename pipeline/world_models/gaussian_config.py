@@ -5,12 +5,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from pipeline.encoders.history import MAX_HISTORY
+from pipeline.encoders.history import History
 from pipeline.validation import (
     OPTIONS,
     Float,
     Fraction,
-    Int,
     Layers,
     LearningRate,
     NonNegativeFloat,
@@ -39,7 +38,7 @@ class GaussianConfig:
     termination: Annotated[str, OneOf(TERMINATIONS)] = "learned"
     clamp_margin: NonNegativeFloat = 0.1  # drawn states stay within the logged range widened by this share
     # past steps in the state, for delays and partially observed tasks
-    history: Annotated[Int, Field(ge=0, le=MAX_HISTORY)] = 0
+    history: History = 0
 
     @model_validator(mode="after")
     def _variances_are_ordered(self) -> Self:
