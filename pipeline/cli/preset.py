@@ -26,7 +26,7 @@ from pipeline.validation import did_you_mean
 PRESETS = Path(__file__).parents[1] / "presets"
 ABSENT = "(absent)"
 CHOSEN = {"dataset": "collect", "world_model": "gaussian_ensemble", "policy": "sac"}  # where a preset chooses nothing
-BASELINES = ["bc", "td3_bc", "iql"]  # likewise
+CHOSEN_BASELINES = ["bc", "td3_bc", "iql"]  # where a preset lists none
 # The options of each block, or of each class of it, that params.yaml shows. A block that is missing, or was of another
 # class, is written with these.
 SHOWN = {
@@ -86,7 +86,7 @@ def apply_preset(name: str, params_file: Path) -> list[str]:
     before, preset = _plain(params), read_preset(name)
     for block, kind in blocks().items():
         _set_block(params, block, kind, preset.get(block, {}))
-    _set_list(params, "baselines", preset.get("baselines", BASELINES))
+    _set_list(params, "baselines", preset.get("baselines", CHOSEN_BASELINES))
     if "seeds" in preset:
         _set_list(params, "seeds", preset["seeds"])
     changes = _changes(before, _plain(params))

@@ -2,7 +2,6 @@
 
 from typing import Protocol, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,19 +44,23 @@ def in_memory(rows: Rows, most: int = SAMPLE) -> Transitions:
     """Transitions that are in memory as they are; of others, ``most`` evenly spaced ones."""
     if isinstance(rows, Transitions):
         return rows
-    return rows[torch.linspace(0, len(rows) - 1, min(len(rows), most), dtype=torch.float64).long()]
+    return rows[_spaced(len(rows), most)]
 
 
 def logged_actions(dataset: PreparedDataset, split: str, most: int = SAMPLE) -> Tensor:
     """Logged actions "B A" of a split; of more than ``most``, evenly spaced ones."""
     starts = dataset.starts(split, 1)
-    picks = np.linspace(0, len(starts) - 1, min(len(starts), most)).astype(np.int64)
-    return torch.from_numpy(dataset.action[starts[picks]])
+    return torch.from_numpy(dataset.action[starts[_spaced(len(starts), most).numpy()]])
 
 
 def first_rows(rows: Rows, most: int) -> Transitions:
     """The first transitions, at most ``most``."""
     return rows[torch.arange(min(len(rows), most))]
+
+
+def _spaced(count: int, most: int) -> Tensor:
+    """The numbers of ``count`` rows, int64; of more than ``most``, so many evenly spaced ones."""
+    return torch.linspace(0, count - 1, min(count, most), dtype=torch.float64).long()
 
 
 def _frames(encoder: StateEncoder) -> int | None:

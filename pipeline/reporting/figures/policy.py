@@ -24,6 +24,13 @@ POLICY_PANELS = {
     "alpha": "temperature alpha",
 }
 
+BASELINE_PANELS = POLICY_PANELS | {
+    "bc_loss": "imitation loss",
+    "bc_error": "squared distance from logged actions",
+    "value_loss": "loss of the state value",
+    "advantage": "mean advantage [standard deviations of reward]",
+}
+
 
 def policy_figure(results: Results) -> Figure | None:
     """Learning curves of the policy, seeds thin and their mean thick; None if nothing varies."""
@@ -80,7 +87,8 @@ def baselines_figure(results: Results) -> Figure | None:
         for baseline in baselines:
             curves = _curves(results.baselines[baseline], name)
             seed_curves(axes, curves, agent_color(baseline), label(baseline))
-        axes.set(xlabel="gradient updates", title=name.replace("_", " "))
+        axes.set(xlabel="gradient updates", title=BASELINE_PANELS.get(name, name.replace("_", " ")))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(loc="best")
     return figure
 
@@ -97,8 +105,8 @@ def exploitation_figure(results: Results) -> Figure:
     heights: list[float] = []
     for name, values in returns.items():
         weights = np.full(len(values), 1 / len(values))
-        label = f"{name}, mean {number(values.mean())}"
-        shares, *_ = axes.hist(values, edges, weights=weights, color=COLORS[name], alpha=0.45, label=label)
+        text = f"{name}, mean {number(values.mean())}"
+        shares, *_ = axes.hist(values, edges, weights=weights, color=COLORS[name], alpha=0.45, label=text)
         heights += np.ravel(shares).tolist()
         axes.axvline(values.mean(), color=COLORS[name], linewidth=1.8, linestyle="-" if name == "real" else "--")
     axes.set_xlabel(f"return over {horizon} steps [sum of rewards]")

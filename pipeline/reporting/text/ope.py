@@ -50,13 +50,13 @@ def fit_doubts(results: Results) -> str:
 
 
 def offline_verdict(results: Results) -> str:
-    """Which estimates rank the policy above all baselines, and the real returns if known."""
+    """Which estimates rank the policy above all baselines, and the real returns if there are any."""
     true = {agent: estimates.true for agent, estimates in results.offline.agents.items()}
     returns = [f"{number(e.return_mean)} for {'the policy' if a == POLICY else label(a)}" for a, e in true.items() if e]
-    known = (
+    truth = (
         f"Real episodes returned {listed(returns)}." if returns else "There is no environment to check this against."
     )
-    return f"{preferences(results)} {known}"
+    return f"{preferences(results)} {truth}"
 
 
 def preferences(results: Results) -> str:
