@@ -19,6 +19,7 @@ from pipeline.encoders.statistics import DataSpec, Statistics
 from pipeline.ingest.writer import write_dataset
 from pipeline.policies.bc import BCConfig, BehaviorCloning
 from pipeline.policies.learner_spec import LearnerSpec
+from pipeline.policies.protocols import PolicyLearner
 from pipeline.protocols import WorldModel
 from pipeline.serving.bundle import BundleSpec, save_bundle
 from pipeline.training.config import FitConfig
@@ -168,3 +169,22 @@ def saved_cloning(folder: Path) -> Path:
     encoder = StandardEncoder(facts.obs_shapes, statistics)
     save_bundle(folder, BehaviorCloning(config, LearnerSpec(3, 1)), encoder, facts, {"rows": []}, "card")
     return folder
+
+
+def bandit(rows: int, penalty_slope: float = 0.0) -> Transitions:
+    """One-step episodes: the reward is -(a - 0.5)^2, the penalty grows with the action; actions lie in [-1, 1]."""
+    action = torch.rand(rows, 1, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    zero = torch.zeros(rows)
+    reward = -(action[:, 0] - 0.5).square()
+    penalty = penalty_slope * (action[:, 0] + 1)
+    steps = Transitions.from_log(torch.zeros(rows, 2), action, reward, torch.zeros(rows, 2), zero + 1)
+    return dataclasses.replace(steps, penalty=penalty)
+
+
+def learned(learner: PolicyLearner, data: Transitions, updates: int) -> float:
+    """The action of ``learner`` in state 0 after ``updates`` updates on batches of ``data``."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(updates):
+        rows = torch.randint(len(data), (128,), generator=generator)
+        learner.update(data[rows], None, generator)
+    return learner.act(torch.zeros(1, 2), None).item()

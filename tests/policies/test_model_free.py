@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Generator, Tensor, nn
+from toys import bandit, learned
 
 from pipeline.policies.iql import IQL, IQLConfig
 from pipeline.policies.learner_spec import LearnerSpec
@@ -160,20 +161,6 @@ def test_iql_losses_by_hand():
 def test_iql_weights_are_bounded():
     learner = IQL(IQLConfig(hidden=[4], inverse_temperature=3.0), LOGS)
     assert learner._weights(torch.tensor([-math.inf, 0.0, 50.0])).tolist() == [0.0, 1.0, 100.0]
-
-
-def bandit(rows: int) -> Transitions:
-    """One-step episodes whose reward is best at the action 0.5; the logged actions lie between -1 and 1."""
-    action = torch.rand(rows, 1, generator=draws(1)) * 2 - 1
-    reward = -(action[:, 0] - 0.5).square()
-    return Transitions.from_log(torch.zeros(rows, 2), action, reward, torch.zeros(rows, 2), torch.ones(rows))
-
-
-def learned(learner: TD3BC | IQL, data: Transitions, updates: int) -> float:
-    generator = draws()
-    for _ in range(updates):
-        learner.update(data[torch.randint(len(data), (128,), generator=generator)], None, generator)
-    return learner.act(torch.zeros(1, 2), None).item()
 
 
 @pytest.mark.parametrize(("weight", "action"), [(0.0, 0.5), (1e3, 0.0)])

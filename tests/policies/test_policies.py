@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from contract import missing
-from toys import linear_world, small_ensemble, transitions_of
+from toys import bandit, learned, linear_world, small_ensemble, transitions_of
 
 from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.networks.actor import TanhGaussianActor
@@ -27,24 +27,6 @@ GENERATOR = torch.Generator
 
 def draws(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def bandit(rows: int, penalty_slope: float = 0.0) -> Transitions:
-    """One-step episodes: the reward is -(a - 0.5)^2, the penalty grows with the action."""
-    action = torch.rand(rows, 1, generator=draws(1)) * 2 - 1
-    zero = torch.zeros(rows)
-    reward = -(action[:, 0] - 0.5).square()
-    penalty = penalty_slope * (action[:, 0] + 1)
-    steps = Transitions.from_log(torch.zeros(rows, 2), action, reward, torch.zeros(rows, 2), zero + 1)
-    return replace(steps, penalty=penalty)
-
-
-def learned(learner: torch.nn.Module, data: Transitions, updates: int) -> float:
-    generator = draws()
-    for _ in range(updates):
-        rows = torch.randint(len(data), (128,), generator=generator)
-        learner.update(data[rows], None, generator)
-    return learner.act(torch.zeros(1, 2), None).item()
 
 
 def sac(**settings: object) -> SAC:
