@@ -23,6 +23,7 @@ UNUSED = {
     "baseline": {
         "pipeline.imagination": "training gets None in its place; the import serves annotations and imagined batches",
         "pipeline.world_models": "the bundle names the world model that encodes; here an encoder of the logs does",
+        "pipeline.serving.load_bundle": "reads policies from disk; the agent of the monitor is the learner in memory",
     },
 }
 # Registries from which a stage takes one entry, whose own module it lists.

@@ -9,11 +9,13 @@ from pipeline.policies.protocols import Policy, PolicyLearner
 from pipeline.policies.rebrac import ReBRAC
 from pipeline.policies.sac import SAC
 from pipeline.policies.td3_bc import TD3BC
+from pipeline.policies.weighted_bc import WeightedBC
 
 POLICIES: dict[str, type[PolicyLearner]] = {
     "sac": SAC,
     "actor_critic": ActorCritic,
     "bc": BehaviorCloning,
+    "weighted_bc": WeightedBC,
     "td3_bc": TD3BC,
     "iql": IQL,
     "rebrac": ReBRAC,

@@ -12,9 +12,10 @@ from pipeline.imagination import Imagination
 from pipeline.networks.actor import ActorNetwork, TanhGaussianActor, actor_for
 from pipeline.networks.adam import LeanAdam
 from pipeline.networks.conv import ImageTorso
+from pipeline.networks.schedule import follow_cosine
 from pipeline.policies.learner_spec import LearnerSpec
 from pipeline.types import Transitions
-from pipeline.validation import OPTIONS, LearningRate, PositiveInt, Units, Widths
+from pipeline.validation import OPTIONS, Flag, LearningRate, PositiveFloat, PositiveInt, Units, Widths
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -23,9 +24,12 @@ class BCConfig:
 
     updates: PositiveInt = 5000  # gradient updates
     batch_size: PositiveInt = 256  # logged steps in one update
+    # logged episodes are drawn in proportion to exp(advantage / temperature), advantages scaled to [0, 1]; null: alike
+    return_temperature: PositiveFloat | None = None
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
     image_depth: Units = 16  # channels of the first convolution, for image observations
     learning_rate: LearningRate = 1e-3  # learning rate of Adam
+    decay: Flag = False  # whether the learning rate decays to zero along a cosine
     # steps before the present one that the policy sees, for logged behavior that had memory or waited for effects
     history: History = 0
 
@@ -62,6 +66,9 @@ class BehaviorCloning(nn.Module):
 
     def update(self, batch: Transitions, imagination: Imagination | None, generator: Generator) -> dict[str, Tensor]:
         """One gradient step on the imitation loss; ``imagination`` and ``generator`` are not used."""
+        c = self.config
+        if c.decay:
+            follow_cosine(self.optimizer, c.learning_rate, self.updates_done, c.updates)
         loss = self.actor.imitation_loss(self.torso(batch.state), batch.action).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

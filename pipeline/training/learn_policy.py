@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.data.dataset import DatasetSpec, PreparedDataset
+from pipeline.data.episode_draws import EpisodeDraws
 from pipeline.data.futures import logged_futures
 from pipeline.data.rows import Rows, in_memory, logged_rows
 from pipeline.envs.action_space import DISCRETE
@@ -14,23 +15,23 @@ from pipeline.policies.history import PolicyHistory
 from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.learner_spec import LearnerSpec, action_spread
 from pipeline.policies.planning.example_plans import example_plans
-from pipeline.policies.protocols import Policy, TakesSegments, is_learner, is_planner, student_of
+from pipeline.policies.protocols import Policy, PolicyLearner, TakesSegments, is_learner, is_planner, student_of
 from pipeline.policies.start import PolicyStart
 from pipeline.protocols import StateEncoder
 from pipeline.seeding import generator
 from pipeline.training.config import TrainerConfig, single
-from pipeline.training.policy import PolicyTraining
+from pipeline.training.policy import Monitor, PolicyTraining
 from pipeline.training.policy_start import check_scales, check_start, check_states, continued_policy, lineage
+from pipeline.training.preferred_episodes import preferred_episodes
 from pipeline.training.replay_buffer import LoggedReplay, MixedReplay
 from pipeline.training.session import Session, train
 from pipeline.training.trainer import seed_torch
-from pipeline.types import Metrics, Transitions
+from pipeline.types import Transitions
 from pipeline.uncertainty import PenaltySpec, build_penalty
 from pipeline.validation import counted
 from pipeline.world_models.protocols import TrainableWorldModel
 
 EPOCHS_PER_RESUME_POINT = 10
-Monitor = Callable[[int], Metrics]  # called with the number of updates done
 
 
 def learn_policy(
@@ -85,7 +86,9 @@ def learn_policy(
         start=None if start is None else lineage(start, policy),
     )
     watch = None if monitor is None else monitor(learned)
-    training = training_of(policy, logged, imagination, rollout, seed, watch)
+    student = student_of(policy)
+    draws = None if student is None else preferred_episodes(dataset, student.config, session.say)
+    training = training_of(student, logged, imagination, rollout, seed, watch, draws)
     if training is not None:
         train(training, single(trainer), session, EPOCHS_PER_RESUME_POINT)
     plans = None
@@ -115,19 +118,21 @@ def learner_spec(
 
 
 def training_of(
-    policy: Policy,
+    student: PolicyLearner | None,
     logged: Rows,
     imagination: Imagination,
     rollouts: RolloutSpec,
     seed: int,
     monitor: Monitor | None,
+    draws: EpisodeDraws | None,
 ) -> PolicyTraining | None:
-    """Training of the policy, or of a planner's student; None for a planner without one."""
-    student = student_of(policy)
+    """Training of a learner, or of a planner's student; None for a planner without one."""
     if student is None:
         return None
     segment = student.segment if isinstance(student, TakesSegments) else 1
-    replay = MixedReplay(logged, imagination, rollouts, segment) if student.imagines else LoggedReplay(logged)
+    replay = LoggedReplay(logged, draws)
+    if student.imagines:
+        replay = MixedReplay(logged, imagination, rollouts, segment, draws)
     return PolicyTraining(student, replay, imagination, rollouts.refresh_every, seed, "policy", monitor)
 
 

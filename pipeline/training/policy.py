@@ -22,6 +22,7 @@ from pipeline.training.trainer import chunk_loader
 from pipeline.types import Metrics
 
 CHUNK = 100  # updates in one Lightning step
+Monitor = Callable[[int], Metrics]  # called with the number of updates done
 WATCHED = {"critic_loss", "q_mean", "bc_loss"}  # in the progress bar; training stops when they are not finite
 
 
@@ -40,7 +41,7 @@ class PolicyTraining(LightningModule):
         updates_per_epoch: int,
         seed: int,
         place: str,
-        monitor: Callable[[int], Metrics] | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False

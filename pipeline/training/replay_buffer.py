@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Generator, Tensor
 
+from pipeline.data.episode_draws import EpisodeDraws
 from pipeline.data.rows import Rows, first_rows
 from pipeline.imagination import Imagination, RolloutSpec, rows_at_once
 from pipeline.policies.protocols import PolicyLearner
@@ -14,10 +15,11 @@ from pipeline.types import Metrics, Transitions
 
 
 class LoggedReplay:
-    """Batches of logged transitions only."""
+    """Batches of logged transitions only; ``draws`` says which come more often."""
 
-    def __init__(self, logged: Rows) -> None:
+    def __init__(self, logged: Rows, draws: EpisodeDraws | None = None) -> None:
         self.logged = logged
+        self.draws = draws
 
     def refresh(self, learner: PolicyLearner, generator: Generator) -> Metrics:
         """Renew imagined transitions at the start of an epoch and return metrics of them. Here there are none."""
@@ -25,12 +27,18 @@ class LoggedReplay:
 
     def batches(self, count: int, batch_size: int, generator: Generator) -> Iterable[Transitions]:
         """``count`` batches, drawn with replacement; one large gather is cheaper than many small ones."""
-        rows = _draw(self.logged, count * batch_size, generator)
+        rows = self._draw_logged(count * batch_size, generator)
         return [rows[i * batch_size : (i + 1) * batch_size] for i in range(count)]
 
     def to(self, device: torch.device) -> None:
         """Move all transitions to ``device``."""
         self.logged = self.logged.to(device)
+        self.draws = None if self.draws is None else self.draws.to(device)
+
+    def _draw_logged(self, count: int, generator: Generator) -> Transitions:
+        if self.draws is None:
+            return _draw(self.logged, count, generator)
+        return self.logged[self.draws.rows(count, generator)]
 
     def state(self) -> list[dict[str, Tensor]]:
         """Imagined transitions for a resume point, one dict for each refresh, oldest first."""
@@ -45,7 +53,7 @@ class ReadReplay(LoggedReplay):
 
     def batches(self, count: int, batch_size: int, generator: Generator) -> Iterator[Transitions]:
         """``count`` batches, drawn with replacement and read one by one."""
-        return (_draw(self.logged, batch_size, generator) for _ in range(count))
+        return (self._draw_logged(batch_size, generator) for _ in range(count))
 
 
 class Recent:
@@ -103,8 +111,15 @@ class MixedReplay(LoggedReplay):
     transition is drawn equally often. The steps of a rollout are stored one after the other.
     """
 
-    def __init__(self, logged: Rows, imagination: Imagination, config: RolloutSpec, segment: int = 1) -> None:
-        super().__init__(logged)
+    def __init__(
+        self,
+        logged: Rows,
+        imagination: Imagination,
+        config: RolloutSpec,
+        segment: int = 1,
+        draws: EpisodeDraws | None = None,
+    ) -> None:
+        super().__init__(logged, draws)
         self.segment = segment
         self.imagination = imagination
         self.config = config
@@ -117,7 +132,7 @@ class MixedReplay(LoggedReplay):
         Metrics are means over the new transitions; ``imagined_survival`` is the share of rollouts that reach their
         last step.
         """
-        logged = _draw(self.logged, self.config.starts, generator)
+        logged = self._draw_logged(self.config.starts, generator)
         actor = lambda state, t, draws: learner.act(state, draws)  # noqa: E731
         pieces, alive = [], 0.0
         for part in logged.split(rows_at_once(logged.state)):
@@ -144,7 +159,7 @@ class MixedReplay(LoggedReplay):
     def batches(self, count: int, batch_size: int, generator: Generator) -> list[Transitions]:
         """``count`` batches, drawn with replacement; logged transitions come first in each, one by one."""
         real = round(self.config.real_ratio * batch_size)
-        logged = _draw(self.logged, count * real, generator)
+        logged = self._draw_logged(count * real, generator)
         imagined = self._draw_imagined(count, batch_size - real, generator)
         pairs = zip(_split(logged, count), _split(imagined, count), strict=True)
         return [Transitions.cat([a, b]) for a, b in pairs]

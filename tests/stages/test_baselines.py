@@ -39,7 +39,8 @@ def listing(*names: object, **changes: Any) -> dict[str, Any]:
         (listing("bc", "iql", "bc"), "`baselines`: `bc` is there twice; remove one$"),
         (
             listing(),
-            r"`baselines`: \[\] must list one or more of the learners bc, td3_bc, iql, rebrac, such as \[bc\]$",
+            r"`baselines`: \[\] must list one or more of the learners bc, weighted_bc, td3_bc, iql, rebrac, such as"
+            r" \[bc\]$",
         ),
         (listing(["bc"]), "must list one or more of the learners"),
         (listing(1), "must list one or more of the learners"),
@@ -60,7 +61,8 @@ def test_what_cannot_be_a_baseline_is_refused_in_one_line(params: dict[str, Any]
 
 
 def test_the_block_of_a_baseline_that_is_not_listed_may_be_missing() -> None:
-    check({name: block for name, block in listing("td3_bc").items() if name not in ("bc", "iql", "rebrac")})
+    unlisted = ("bc", "weighted_bc", "iql", "rebrac")
+    check({name: block for name, block in listing("td3_bc").items() if name not in unlisted})
 
 
 def test_a_stage_by_hand_learns_what_is_listed_alone() -> None:
@@ -75,7 +77,7 @@ def test_no_baseline_is_called_like_a_block_or_an_agent() -> None:
 
 
 def test_the_page_prints_no_block_that_no_stage_read() -> None:
-    assert PARAMS.keys() - without_unlisted(listing("bc")).keys() == {"td3_bc", "iql", "rebrac"}
+    assert PARAMS.keys() - without_unlisted(listing("bc")).keys() == {"weighted_bc", "td3_bc", "iql", "rebrac"}
 
 
 def test_logs_that_a_baseline_cannot_learn_from_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +87,10 @@ def test_logs_that_a_baseline_cannot_learn_from_are_named(tmp_path: Path, monkey
         check_baseline(name, learner, configs[name], spec)
     choices = replace(spec, action_kind="discrete")
     pictures = replace(spec, obs_shapes={"pixels": [8, 8, 3]})
+    cloning = ["bc", "weighted_bc"]
     for unfit, able, reason in (
-        (choices, ["bc", "iql"], "needs continuous actions, and these are discrete: take it out of the list"),
-        (pictures, ["bc"], "cannot see the images of these logs: take it out of the list; `bc` can"),
+        (choices, [*cloning, "iql"], "needs continuous actions, and these are discrete: take it out of the list"),
+        (pictures, cloning, "cannot see the images of these logs: take it out of the list; `bc` can"),
     ):
         for name, learner in BASELINES.items():
             if name in able:

@@ -33,7 +33,8 @@ BASELINE_PANELS = POLICY_PANELS | {
 
 
 def policy_figure(results: Results) -> Figure | None:
-    """Learning curves of the policy, seeds thin and their mean thick; None if nothing varies."""
+    """Learning curves of the policy, seeds thin and their mean thick; None if nothing varies. The panel of the real
+    return shows the baselines too."""
     names = [name for name in POLICY_PANELS if _varies(results.policy, name)]
     if not names:
         return None
@@ -45,7 +46,7 @@ def policy_figure(results: Results) -> Figure | None:
         if name == "imagined_terminal_rate":
             axes.set_ylim(bottom=0)
         if name == "return_mean":
-            _reference_lines(axes, results)
+            _baselines_beside(axes, results)
     return figure
 
 
@@ -73,11 +74,12 @@ def _varies(histories: dict[int, PolicyHistory], name: str) -> bool:
 
 
 def baselines_figure(results: Results) -> Figure | None:
-    """Learning curves of the baselines, one panel for each metric that varies; None if none does."""
+    """Learning curves of the baselines, one panel for each metric that varies; None if none does. Their real returns
+    stand beside the policy's."""
     metrics: dict[str, list[str]] = {}  # the baselines in which a metric varies
     for baseline, histories in results.baselines.items():
-        keys = {key for history in histories.values() for row in history.rows for key in row} - {"update"}
-        for name in sorted(keys):
+        keys = {key for history in histories.values() for row in history.rows for key in row}
+        for name in sorted(keys - {"update", "return_mean"}):
             if _varies(histories, name):
                 metrics.setdefault(name, []).append(baseline)
     if not metrics:
@@ -125,10 +127,14 @@ def _curves(histories: dict[int, PolicyHistory], name: str) -> list[Curve]:
     return curves
 
 
-def _reference_lines(axes: Axes, results: Results) -> None:
+def _baselines_beside(axes: Axes, results: Results) -> None:
+    """The baselines' learning curves, or their final return where none was recorded, and the logged return."""
+    curves = {name: _curves(histories, "return_mean") for name, histories in results.baselines.items()}
     for agent in (LOGGED, *results.evaluation.baselines):
         summary = results.summary(agent)
-        if summary:
+        if curves.get(agent):
+            seed_curves(axes, curves[agent], agent_color(agent), label(agent))
+        elif summary:
             axes.axhline(summary.return_mean, color=agent_color(agent), linestyle="--", label=label(agent))
     several = len(results.evaluation.baselines) > 1  # their lines run behind the names
     axes.legend(loc="best", frameon=several, framealpha=0.85, edgecolor="none", fontsize=7 if several else None)

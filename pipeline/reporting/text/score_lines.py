@@ -5,6 +5,7 @@ from pipeline.evaluation.results import EvaluationSummary, plain_interval
 # How agents are called for readers; others by their names in params.yaml.
 LABELS = {
     "bc": "behavior cloning",
+    "weighted_bc": "cloning of good episodes",
     "td3_bc": "TD3+BC",
     "iql": "IQL",
     "rebrac": "ReBRAC",
