@@ -42,7 +42,8 @@ SHOWN = {
     "fit": "batch_size window max_epochs patience learning_rate_decay",
     "penalty": "name weight",
     "rollout": "length starts refresh_every retain real_ratio",
-    "policy.sac": "updates hidden actor_learning_rate layer_norm centered_values bc_weight return_temperature",
+    "policy.sac": "updates hidden actor_learning_rate discount target_rate layer_norm centered_values bc_weight"
+    " return_temperature",
     "policy.actor_critic": "updates batch_size horizon hidden actor_learning_rate critic_learning_rate entropy_weight",
     "policy.cem": "horizon population iterations elites",
     "bc": "updates hidden history",

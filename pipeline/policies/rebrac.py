@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pipeline.policies.td3_bc import TD3BC, TD3BCConfig
 from pipeline.types import Transitions
-from pipeline.validation import OPTIONS, Flag, LearningRate, NonNegativeFloat, Widths
+from pipeline.validation import OPTIONS, Flag, LearningRate, NonNegativeFloat, PositiveFloat, Widths
 
 
 @dataclass(frozen=True, config=OPTIONS)
@@ -20,7 +20,7 @@ class ReBRACConfig(TD3BCConfig):
     layer_norm: Flag = True  # layer normalization in the critics
     actor_learning_rate: LearningRate = 1e-3  # learning rate of the actor
     critic_learning_rate: LearningRate = 1e-3  # learning rate of the critics
-    bc_weight: NonNegativeFloat = 0.05  # weight of imitation in the actor, summed over action dimensions
+    bc_weight: PositiveFloat = 0.05  # weight of imitation in the actor, summed over action dimensions
     # weight of imitation in the critics' targets, summed over action dimensions, in standard deviations of the reward
     critic_bc_weight: NonNegativeFloat = 0.1
 

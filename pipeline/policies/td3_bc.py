@@ -49,7 +49,7 @@ class TD3BCConfig:
     actor_every: SmallCount = 2  # critic updates between updates of the actor and of the target networks
     target_noise: NonNegativeFloat = 0.2  # standard deviation of the noise on the target policy's actions
     target_noise_clip: NonNegativeFloat = 0.5  # largest such noise
-    bc_weight: NonNegativeFloat = 0.4  # weight of imitation, the inverse of alpha in the paper: 1 / 2.5
+    bc_weight: PositiveFloat = 0.4  # weight of imitation, the inverse of alpha in the paper: 1 / 2.5
     # steps before the present one that the policy sees as a baseline; learned in a world model, it sees that model's
     history: History = 0
 

@@ -117,5 +117,8 @@ def _caution(learner: Learner) -> Iterator[str]:
     if not learner.world_model:
         return
     if learner.name == WEIGHS_IMITATION:
-        yield "Stay closer to the logs: raise `policy.bc_weight` (0.1 is weak, narrow logs need up to 10)."
+        yield (
+            "Stay closer to the logs: raise `policy.bc_weight` (0.1 is weak, narrow logs need up to 10), and to the"
+            " best of them: `policy.return_temperature: 0.05`."
+        )
     yield "Compare penalties: `python -m pipeline sweep penalty.name=ensemble_std,disagreement penalty.weight=1,3`."

@@ -83,7 +83,7 @@ def test_no_preset_repeats_a_parent_or_a_default(name: str):
     parents: dict[str, Any] = {}
     for parent in said.pop("extends", []):
         for block, values in read_preset(parent).items():
-            parents[block] = {**parents.get(block, {}), **values}
+            parents[block] = values if block in preflight.LISTS else {**parents.get(block, {}), **values}
     for block, values in said.items():
         if block in preflight.LISTS:
             assert values != parents.get(block)
