@@ -26,7 +26,7 @@ from pipeline.validation import did_you_mean
 PRESETS = Path(__file__).parents[1] / "presets"
 ABSENT = "(absent)"
 CHOSEN = {"dataset": "collect", "world_model": "gaussian_ensemble", "policy": "sac"}  # where a preset chooses nothing
-CHOSEN_BASELINES = ["bc", "td3_bc", "iql"]  # where a preset lists none
+CHOSEN_BASELINES = ["bc", "weighted_bc", "td3_bc", "iql"]  # where a preset lists none
 # The options of each block, or of each class of it, that params.yaml shows. A block that is missing, or was of another
 # class, is written with these.
 SHOWN = {
