@@ -28,7 +28,7 @@ class EpisodeDraws:
         episode = torch.searchsorted(self.edges[1:-1].contiguous(), place, right=True)
         low, high = self.edges[episode], self.edges[episode + 1]
         first, last = self.first[episode], self.first[episode + 1] - 1
-        return (first + (place - low) / (high - low) * (last - first + 1)).long().clamp(max=last)
+        return (first + (place - low) / (high - low) * (last - first + 1)).long().clamp(first, last)
 
     def to(self, device: torch.device) -> Self:
         """Draw on ``device`` from now on."""
@@ -61,7 +61,8 @@ def episode_advantages(dataset: PreparedDataset, split: str) -> np.ndarray:
     if len(result) == 0:
         return result
     centered = result - result.mean()
-    errors = _errors_when_left_out(dataset.flat_obs(dataset.offsets[dataset.episodes(split)]), centered)
+    first = dataset.flat_obs(dataset.offsets[dataset.episodes(split)]).astype(np.float64)
+    errors = _errors_when_left_out(first, centered)
     return errors if (errors**2).sum() < (centered**2).sum() else centered
 
 

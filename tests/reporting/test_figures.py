@@ -117,6 +117,12 @@ def test_policy_panels_are_those_that_were_logged(results: Results) -> None:
     assert {"logged behavior", "behavior cloning"} <= {*lines(figure, 0)}
     empty = {seed: PolicyHistory([{"update": 100}]) for seed in results.seeds}
     assert policy_figures.policy_figure(replace(results, policy=empty)) is None
+    watched = {seed: PolicyHistory([{"update": u, "return_mean": u + seed} for u in (1, 2)]) for seed in results.seeds}
+    figure = policy_figures.policy_figure(replace(results, baselines={"bc": watched}))
+    assert figure is not None
+    curve = lines(figure, 0)["behavior cloning"]
+    assert curve.tolist() == [5.0, 6.0]  # the mean of seeds 3 and 5, instead of the final return
+    assert policy_figures.baselines_figure(replace(results, baselines={"bc": watched})) is None
     assert policy_figures.baselines_figure(replace(results, baselines={"bc": empty})) is None
 
 

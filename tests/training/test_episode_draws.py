@@ -16,6 +16,7 @@ from pipeline.data.transitions import build_data_spec
 from pipeline.encoders import encoder_for
 from pipeline.ingest.writer import write_dataset
 from pipeline.policies.bc import BCConfig
+from pipeline.policies.learned import LearnedPolicy
 from pipeline.policies.weighted_bc import WeightedBCConfig
 from pipeline.training.baseline import learn_baseline
 from pipeline.training.config import TrainerConfig
@@ -160,6 +161,24 @@ def test_cloning_of_good_episodes_imitates_them(write: Write) -> None:
         actions[name] = learned.policy.act(torch.zeros(1, 2), None).item()
     assert actions["bc"] == pytest.approx(share * GOOD + (1 - share) * BAD, abs=0.1)
     assert actions["weighted_bc"] == pytest.approx(GOOD, abs=0.1)
+
+
+def test_a_baseline_can_be_watched_while_it_learns(write: Write) -> None:
+    """What the monitor returns is in the history and changes no weight."""
+    dataset, calls, policies = write(two_policies()), [], []
+
+    def monitor(learned: LearnedPolicy) -> Callable[[int], dict[str, float]]:
+        policies.append(learned.policy)
+        return lambda updates: calls.append(updates) or {"return_mean": 2.0 * updates}
+
+    config = WeightedBCConfig(updates=1500, hidden=[4])
+    watched = learn_baseline("weighted_bc", config, dataset, TrainerConfig(), 0, QUIET, monitor)
+    alone = learn_baseline("weighted_bc", config, dataset, TrainerConfig(), 0, QUIET)
+    assert calls == [1000, 1500]
+    assert [row["return_mean"] for row in watched.history.rows if "return_mean" in row] == [2000.0, 3000.0]
+    assert policies == [watched.policy]
+    weights = zip(watched.policy.parameters(), alone.policy.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
 
 
 def test_batches_from_disk_are_those_from_memory(write: Write) -> None:
