@@ -21,8 +21,8 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, config=OPTIONS)
 class MonitorConfig:
-    """The block ``monitor`` of params.yaml: runs of the policy while it learns, for the learning curve alone."""
+    """The block ``monitor`` of params.yaml: real episodes while policies learn, for the learning curves alone."""
 
-    every: NonNegativeInt = 0  # policy updates between runs in the real environment; 0: never
+    every: NonNegativeInt = 0  # updates between runs in the real environment; 0: never
     episodes: PositiveInt = 10  # episodes of each run
     seed: Seed = 20_000  # seed of the first episode; differs from those of the evaluation

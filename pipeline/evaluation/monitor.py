@@ -1,6 +1,12 @@
 """Evaluates the policy in the real environment while it learns. This is for the learning curve only: training and
 model selection never use it."""
 
+import copy
+import itertools
+from typing import TypeVar
+
+from torch import nn
+
 from pipeline.evaluation import MonitorConfig
 from pipeline.evaluation.episodes import run_episodes
 from pipeline.policies.protocols import Policy
@@ -8,6 +14,8 @@ from pipeline.protocols import StateEncoder
 from pipeline.serving.agent import PolicyAgent
 from pipeline.serving.bundle import BundleSpec
 from pipeline.types import Metrics
+
+T = TypeVar("T")
 
 
 class Monitor:
@@ -23,6 +31,14 @@ class Monitor:
         due = config.every > 0 and updates % config.every == 0
         if not due or env_id is None:
             return {}
-        agent = PolicyAgent(self.policy, self.encoder, self.spec)
+        agent = PolicyAgent(_on_cpu(self.policy), _on_cpu(self.encoder), self.spec)
         results = run_episodes(agent, env_id, self.spec.env_kwargs, config.episodes, config.seed)
         return {"return_mean": float(results.returns.mean())}
+
+
+def _on_cpu(module: T) -> T:
+    """``module`` itself, or a copy on the CPU, where agents act, while it learns on another device."""
+    if not isinstance(module, nn.Module):
+        return module
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    return module if all(x.device.type == "cpu" for x in tensors) else copy.deepcopy(module).cpu()

@@ -48,7 +48,8 @@ class ActorCriticConfig:
 
     updates: PositiveInt = 5000  # gradient updates
     batch_size: PositiveInt = 64  # logged states from which one update imagines
-    # logged episodes are drawn in proportion to exp(advantage / temperature), advantages scaled to [0, 1]; null: alike
+    # each logged step is drawn in proportion to exp(its episode's advantage / temperature), with advantages scaled to
+    # [0, 1]; null: all alike
     return_temperature: PositiveFloat | None = None
     horizon: Horizon = 15  # imagined steps; 5 for a model that is accurate only near the logs (arXiv:2206.04779)
     hidden: Widths = field(default_factory=lambda: [256, 256])  # widths of the hidden layers

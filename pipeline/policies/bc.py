@@ -24,7 +24,8 @@ class BCConfig:
 
     updates: PositiveInt = 5000  # gradient updates
     batch_size: PositiveInt = 256  # logged steps in one update
-    # logged episodes are drawn in proportion to exp(advantage / temperature), advantages scaled to [0, 1]; null: alike
+    # each logged step is drawn in proportion to exp(its episode's advantage / temperature), with advantages scaled to
+    # [0, 1]; null: all alike
     return_temperature: PositiveFloat | None = None
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
     image_depth: Units = 16  # channels of the first convolution, for image observations

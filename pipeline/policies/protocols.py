@@ -38,10 +38,6 @@ class LearnerConfig(Protocol):
     def batch_size(self) -> int:
         """Transitions in one update."""
 
-    @property
-    def return_temperature(self) -> float | None:
-        """How strongly logged episodes of high advantage are preferred; None: all are drawn alike."""
-
 
 class Policy(TorchModule, Protocol):
     """A torch module that acts on states of a world model or of an encoder. A bundle stores its weights."""

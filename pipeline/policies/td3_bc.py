@@ -38,7 +38,8 @@ class TD3BCConfig:
 
     updates: PositiveInt = 15_000  # gradient updates of the critics
     batch_size: PositiveInt = 256  # logged steps in one update
-    # logged episodes are drawn in proportion to exp(advantage / temperature), advantages scaled to [0, 1]; null: alike
+    # each logged step is drawn in proportion to exp(its episode's advantage / temperature), with advantages scaled to
+    # [0, 1]; null: all alike
     return_temperature: PositiveFloat | None = None
     hidden: Widths = field(default_factory=lambda: [128, 128])  # widths of the hidden layers
     layer_norm: Flag = False  # layer normalization in the critics

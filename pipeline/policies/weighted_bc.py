@@ -14,7 +14,8 @@ from pipeline.validation import OPTIONS, Flag, PositiveFloat
 class WeightedBCConfig(BCConfig):
     """Options of behavior cloning of good episodes: block ``weighted_bc``, and ``policy.name: weighted_bc``."""
 
-    # logged episodes are drawn in proportion to exp(advantage / temperature), advantages scaled to [0, 1]; null: alike
+    # each logged step is drawn in proportion to exp(its episode's advantage / temperature), with advantages scaled to
+    # [0, 1]; null: all alike
     return_temperature: PositiveFloat | None = 0.05
     decay: Flag = True  # whether the learning rate decays to zero along a cosine
 

@@ -68,7 +68,9 @@ def check_baseline(name: str, learner: "type[PolicyLearner]", config: object, sp
     see them, and discrete actions."""
     place = f"params.yaml: `baselines`: `{name}`"
     if spec.image_keys and "image_depth" not in vars(config):
-        raise ValueError(f"{place} cannot see the images of these logs: take it out of the list; `bc` can")
+        raise ValueError(
+            f"{place} cannot see the images of these logs: take it out of the list; `bc` and `weighted_bc` can"
+        )
     if spec.action_kind == DISCRETE and not learner.discrete:
         raise ValueError(f"{place} needs continuous actions, and these are discrete: take it out of the list")
 

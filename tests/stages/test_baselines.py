@@ -90,7 +90,7 @@ def test_logs_that_a_baseline_cannot_learn_from_are_named(tmp_path: Path, monkey
     cloning = ["bc", "weighted_bc"]
     for unfit, able, reason in (
         (choices, [*cloning, "iql"], "needs continuous actions, and these are discrete: take it out of the list"),
-        (pictures, cloning, "cannot see the images of these logs: take it out of the list; `bc` can"),
+        (pictures, cloning, "cannot see the images of these logs: take it out of the list; `bc` and `weighted_bc` can"),
     ):
         for name, learner in BASELINES.items():
             if name in able:

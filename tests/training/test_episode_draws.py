@@ -14,15 +14,20 @@ from pipeline.data.episode_draws import EpisodeDraws, _errors_when_left_out, dra
 from pipeline.data.rows import logged_rows
 from pipeline.data.transitions import build_data_spec
 from pipeline.encoders import encoder_for
+from pipeline.imagination import Imagination, RolloutSpec
 from pipeline.ingest.writer import write_dataset
 from pipeline.policies.bc import BCConfig
 from pipeline.policies.learned import LearnedPolicy
+from pipeline.policies.learner_spec import LearnerSpec
+from pipeline.policies.sac import SAC, SACConfig
 from pipeline.policies.weighted_bc import WeightedBCConfig
 from pipeline.training.baseline import learn_baseline
 from pipeline.training.config import TrainerConfig
 from pipeline.training.preferred_episodes import preferred_episodes
-from pipeline.training.replay_buffer import LoggedReplay, ReadReplay
+from pipeline.training.replay_buffer import LoggedReplay, MixedReplay, ReadReplay
 from pipeline.training.session import Session
+from pipeline.uncertainty import PenaltySpec, build_penalty
+from pipeline.world_models.gaussian_ensemble import EnsembleConfig, GaussianEnsemble
 
 QUIET = Session(say=lambda text: None, progress=False)
 GOOD, BAD = 0.8, -0.4  # logged actions
@@ -116,6 +121,26 @@ def test_an_advantage_is_the_error_of_a_fit_without_that_episode() -> None:
         assert errors[i] == pytest.approx(target[i] - x[i] @ weights, rel=1e-6)
 
 
+def test_few_episodes_and_single_ones_are_not_fitted() -> None:
+    """With as many coefficients as episodes the fit is exact, and its errors are rounding."""
+    rng = np.random.default_rng(3)
+    target = rng.normal(size=20)
+    assert np.array_equal(_errors_when_left_out(rng.normal(size=(20, 39)), target), target)
+    marked = np.zeros((20, 1))
+    marked[4] = 1.0  # nothing else says what this feature is worth
+    assert _errors_when_left_out(marked, target)[4] == target[4]
+
+
+def test_a_return_that_the_start_explains_is_no_difference(write: Write) -> None:
+    starts = np.random.default_rng(4).normal(size=60).astype(np.float32)
+    episodes = [
+        Episode({"state": np.full((2, 1), s, np.float32)}, np.zeros((1, 1), np.float32), np.array([1000 * s]), True)
+        for s in starts
+    ]
+    log = LoggedData(place="s", source="npz", episodes=episodes, action_low=[-1.0], action_high=[1.0])
+    assert draws_by_return(write(log), "train", 0.05) is None
+
+
 def test_without_true_ends_longer_recordings_are_not_better(write: Write) -> None:
     episodes = [
         Episode({"state": np.zeros((n + 1, 1), np.float32)}, np.zeros((n, 1), np.float32), np.full(n, r), False)
@@ -144,7 +169,7 @@ def test_it_says_what_it_does_to_the_logs(write: Write) -> None:
     good = int((dataset.episode_returns("train") > 0).sum())
     total = len(dataset.episodes("train"))
     assert lines == [
-        f"return_temperature 0.05: draws weigh like {good} episodes of {total}; a step's episode returns 8 on average"
+        f"return_temperature 0.05: draws are as varied as {good} episodes of {total}; a step's episode returns 8 on average"
         f" instead of {8 * good / total:.5g}"
     ]
 
@@ -179,6 +204,25 @@ def test_a_baseline_can_be_watched_while_it_learns(write: Write) -> None:
     assert policies == [watched.policy]
     weights = zip(watched.policy.parameters(), alone.policy.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in weights)
+
+
+def test_imagination_starts_in_good_episodes(write: Write) -> None:
+    """And so do the logged rows of its batches."""
+    dataset = write(two_policies())
+    torch.manual_seed(0)
+    model = GaussianEnsemble(EnsembleConfig(members=2, elites=1, width=8, depth=1), build_data_spec(dataset)).eval()
+    logged = logged_rows(dataset, "train", model.actor_encoder())
+    weighted = draws_by_return(dataset, "train", 0.05)
+    imagination = Imagination(model, build_penalty(PenaltySpec("ensemble_std")))
+    replay = MixedReplay(logged, imagination, RolloutSpec(starts=40, length=1, real_ratio=0.5), draws=weighted)
+    learner = SAC(SACConfig(hidden=[4]), LearnerSpec(2, 1))
+    replay.refresh(learner, draws())
+    good = {tuple(state) for state in logged[torch.nonzero(logged.reward == 1.0).squeeze(1)].state.tolist()}
+    started = replay.state()[0]["state"].tolist()
+    assert len(started) == 40
+    assert {tuple(state) for state in started} <= good
+    (batch,) = replay.batches(1, 20, draws())
+    assert (batch.reward[batch.logged == 1.0] == 1.0).all()
 
 
 def test_batches_from_disk_are_those_from_memory(write: Write) -> None:

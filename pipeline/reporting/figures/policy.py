@@ -13,8 +13,10 @@ from pipeline.reporting.results import Results
 from pipeline.reporting.text.formatting import number
 from pipeline.reporting.text.score_lines import label
 
+RETURN = "return_mean"  # of real episodes while a policy learns
+
 POLICY_PANELS = {
-    "return_mean": "real return [sum of rewards]",
+    RETURN: "real return [sum of rewards]",
     "q_mean": "critics' mean value [discounted reward]",
     "imagined_reward": "imagined reward [per step]",
     "imagined_penalty": "imagined penalty [reward per step]",
@@ -35,17 +37,18 @@ BASELINE_PANELS = POLICY_PANELS | {
 def policy_figure(results: Results) -> Figure | None:
     """Learning curves of the policy, seeds thin and their mean thick; None if nothing varies. The panel of the real
     return shows the baselines too."""
-    names = [name for name in POLICY_PANELS if _varies(results.policy, name)]
+    names = [name for name in POLICY_PANELS if _varies(results.policy, name) or (name == RETURN and _watched(results))]
     if not names:
         return None
     figure, grid = panels(f"Policy learning: {results.title}", len(names), height=2.2)
     for axes, name in zip(grid, names, strict=True):
-        seed_curves(axes, _curves(results.policy, name), COLORS["policy"], "policy")
+        if curves := _curves(results.policy, name):
+            seed_curves(axes, curves, COLORS["policy"], "policy")
         axes.set(xlabel="gradient updates", title=POLICY_PANELS[name])
         axes.xaxis.set_major_locator(MaxNLocator(5))
         if name == "imagined_terminal_rate":
             axes.set_ylim(bottom=0)
-        if name == "return_mean":
+        if name == RETURN:
             _baselines_beside(axes, results)
     return figure
 
@@ -59,7 +62,7 @@ def policy_note(results: Results) -> str:
         for name, curves in recorded.items()
         if not _varies(results.policy, name)
     ]
-    if results.evaluation.environment is not None and "return_mean" not in recorded:
+    if results.evaluation.environment is not None and RETURN not in recorded and not _watched(results):
         sentences.append(
             "The real return while learning was not measured; `monitor.every: 2000` in params.yaml runs real episodes"
             " every 2,000 updates."
@@ -73,13 +76,18 @@ def _varies(histories: dict[int, PolicyHistory], name: str) -> bool:
     return bool(values) and len(np.unique(np.concatenate(values))) > 1
 
 
+def _watched(results: Results) -> bool:
+    """Whether a baseline ran real episodes while it learned."""
+    return any(_curves(histories, RETURN) for histories in results.baselines.values())
+
+
 def baselines_figure(results: Results) -> Figure | None:
     """Learning curves of the baselines, one panel for each metric that varies; None if none does. Their real returns
     stand beside the policy's."""
     metrics: dict[str, list[str]] = {}  # the baselines in which a metric varies
     for baseline, histories in results.baselines.items():
         keys = {key for history in histories.values() for row in history.rows for key in row}
-        for name in sorted(keys - {"update", "return_mean"}):
+        for name in sorted(keys - {"update", RETURN}):
             if _varies(histories, name):
                 metrics.setdefault(name, []).append(baseline)
     if not metrics:
@@ -129,7 +137,7 @@ def _curves(histories: dict[int, PolicyHistory], name: str) -> list[Curve]:
 
 def _baselines_beside(axes: Axes, results: Results) -> None:
     """The baselines' learning curves, or their final return where none was recorded, and the logged return."""
-    curves = {name: _curves(histories, "return_mean") for name, histories in results.baselines.items()}
+    curves = {name: _curves(histories, RETURN) for name, histories in results.baselines.items()}
     for agent in (LOGGED, *results.evaluation.baselines):
         summary = results.summary(agent)
         if curves.get(agent):

@@ -19,7 +19,7 @@ COLORS = {
     "td3_bc": "#009E73",
     "iql": "#CC79A7",
     "rebrac": "#56B4E9",
-    "weighted_bc": "#882255",
+    "weighted_bc": "#999933",
     "logged": "#555555",
     "random": "#999999",
     "model": "#0072B2",
