@@ -169,8 +169,8 @@ def test_it_says_what_it_does_to_the_logs(write: Write) -> None:
     good = int((dataset.episode_returns("train") > 0).sum())
     total = len(dataset.episodes("train"))
     assert lines == [
-        f"return_temperature 0.05: draws are as varied as {good} episodes of {total}; a step's episode returns 8 on average"
-        f" instead of {8 * good / total:.5g}"
+        f"return_temperature 0.05: draws are as varied as {good} episodes of {total}; a step's episode returns 8 on"
+        f" average instead of {8 * good / total:.5g}"
     ]
 
 
