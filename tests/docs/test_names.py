@@ -61,7 +61,7 @@ def command_problem(parts: list[str]) -> str | None:
 
 def key_exists(key: str) -> bool:
     block, _, name = key.partition(".")
-    if block == "seeds":
+    if block in LISTS:
         return True
     kind = KINDS.get(block)
     if kind is None:
