@@ -41,6 +41,7 @@ SMALL = {
     "rollout": {"starts": 50, "refresh_every": 20},
     "policy": {"updates": 40, "hidden": [8]},
     "bc": {"updates": 40, "hidden": [8]},
+    "weighted_bc": {"updates": 40, "hidden": [8]},
     "iql": {"updates": 40, "hidden": [8]},
     "monitor": {"every": 20, "episodes": 1},
     "offline": {"updates": 20, "critics": 2, "hidden": [8], "density_updates": 20, "bootstrap": 20, "horizon": 5},
@@ -54,13 +55,14 @@ def test_every_stage_of_cartpole(history: int, tmp_path: Path, monkeypatch: pyte
     apply_preset("cartpole", tmp_path / "params.yaml")
     params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     params = {k: v | SMALL[k] if k in SMALL else v for k, v in params.items()}
-    params["world_model"]["history"] = params["bc"]["history"] = params["iql"]["history"] = history
+    for block in ("world_model", *params["baselines"]):
+        params[block]["history"] = history
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     (tmp_path / "data/logs").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     ingest.main()
-    for name in ("bc", "iql"):
+    for name in params["baselines"]:
         baseline.main(name, 0)
     for seeded in (fit_world_model, assess_world_model, learn_policy, evaluate_offline):
         seeded.main(0)
@@ -69,7 +71,7 @@ def test_every_stage_of_cartpole(history: int, tmp_path: Path, monkeypatch: pyte
     spec = open_dataset("data/dataset").spec
     assert (spec.action_kind, spec.action_dim, spec.action_bounds) == ("discrete", 2, "declared")
     result = json.loads(Path("reports/metrics/evaluate.json").read_text())
-    for name in ("policy", "bc", "iql", "random"):
+    for name in ("policy", "bc", "weighted_bc", "iql", "random"):
         assert 8 <= result["scores"][name]["return_mean"] <= 500  # it takes some steps for a pole to fall
     judged = json.loads(Path("data/offline/seed-0.json").read_text())["agents"]
     assert judged["bc"]["fqe"]["value"] is not None
