@@ -122,10 +122,12 @@ def test_an_advantage_is_the_error_of_a_fit_without_that_episode() -> None:
 
 
 def test_few_episodes_and_single_ones_are_not_fitted() -> None:
-    """With as many coefficients as episodes the fit is exact, and its errors are rounding."""
+    """With as many coefficients as episodes the fit is exact and its errors are rounding; with half as many, chance."""
     rng = np.random.default_rng(3)
     target = rng.normal(size=20)
-    assert np.array_equal(_errors_when_left_out(rng.normal(size=(20, 39)), target), target)
+    for features in (39, 12):
+        assert np.array_equal(_errors_when_left_out(rng.normal(size=(20, features)), target), target)
+    assert not np.allclose(_errors_when_left_out(rng.normal(size=(20, 3)), target), target)
     marked = np.zeros((20, 1))
     marked[4] = 1.0  # nothing else says what this feature is worth
     assert _errors_when_left_out(marked, target)[4] == target[4]
